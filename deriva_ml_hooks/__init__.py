@@ -1,0 +1,1 @@
+"""Hooks, provenance cache and runner for DerivaML: a record never names a commit that did not run."""

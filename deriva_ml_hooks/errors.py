@@ -1,0 +1,83 @@
+"""Every error that a user can cause: one root, small leaves, and the way out in each of them.
+
+Library code raises these and never prints or exits; the command line turns them into a message and
+an exit code. Anything else that escapes is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class HooksError(Exception):
+    """Something a user can mend; `str()` is one line of what and where, `fix` one line of how.
+
+    Leaves set `exit_code` to what the command line returns for them.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, fix: str) -> None:
+        super().__init__(what)
+        self.fix = fix
+
+
+class UsageError(HooksError):
+    """The words of a command, or what they name, do not fit."""
+
+    exit_code = 2
+
+
+class ConfigError(HooksError):
+    """A configuration file that cannot be taken at its word: `file`, `key` (or None) and the problem."""
+
+    exit_code = 2
+
+    def __init__(self, file: str, key: str | None, problem: str, *, fix: str) -> None:
+        where = f"{file}: {key}" if key else file
+        super().__init__(f"{where}: {problem}", fix=fix)
+        self.file = file
+        self.key = key
+
+
+class NotARepositoryError(HooksError):
+    """No git repository contains `path`."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path}: not inside a git repository",
+            fix="change into the repository, or make one: git init && git add . && git commit",
+        )
+        self.path = path
+
+
+class BareRepositoryError(HooksError):
+    """`path` is a repository without a worktree, or a place inside a git directory."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path}: a git directory without checked-out files",
+            fix=f"run from a worktree: git -C {path} worktree add ../work && cd ../work",
+        )
+        self.path = path
+
+
+class GitError(HooksError):
+    """git, or the repository it reads, did not answer; `detail` is what it said, secrets removed."""
+
+    def __init__(self, what: str, detail: str = "", *, fix: str = "see what git says: git status") -> None:
+        super().__init__(f"{what}: {detail}" if detail else what, fix=fix)
+        self.detail = detail
+
+
+class GitMissingError(GitError):
+    """There is no git program on PATH."""
+
+    def __init__(self) -> None:
+        super().__init__("git: not found on PATH", fix="install git, or put it on PATH")
+
+
+class LedgerError(HooksError):
+    """The ledger cannot be read or written."""
+
+
+class NoSuchExecutionError(HooksError):
+    """No execution, or more than one, has an id that begins with what was asked for."""

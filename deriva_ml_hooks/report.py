@@ -1,0 +1,90 @@
+"""Findings: what is wrong, where, and how to mend it, in the one form that every command prints.
+
+Turns findings into text, JSON and CI annotations. Returns strings; printing is the caller's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+LISTED = 20
+"""How many paths of one kind are listed before the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: `code` for programs, `path` where it is (None: the whole repository)."""
+
+    code: str
+    path: str | None
+    message: str
+    fix: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding as JSON keys `code`, `path`, `message`, `fix`."""
+        return asdict(self)
+
+
+def printable(text: str) -> str:
+    """`text` safe to print: no control characters, no bytes outside its encoding, no line breaks."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte that was not UTF-8 (surrogateescape)
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def line(finding: Finding) -> str:
+    """`path: what is wrong`, or only what is wrong where no path is concerned."""
+    message = printable(finding.message)
+    return f"{printable(finding.path)}: {message}" if finding.path is not None else message
+
+
+def text(findings: Iterable[Finding], *, listed: int = LISTED) -> str:
+    """Findings for people: those with the same way out together, then that way out once.
+
+    At most `listed` lines of one group are shown, then how many more there are.
+    """
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.code, finding.fix), []).append(finding)
+    return "\n\n".join(_group(group, listed) for group in groups.values())
+
+
+def _group(findings: Sequence[Finding], listed: int) -> str:
+    lines = [line(finding) for finding in findings[:listed]]
+    if len(findings) > listed:
+        lines.append(f"... and {len(findings) - listed} more")
+    lines.append(f"fix: {printable(findings[0].fix)}")
+    return "\n".join(lines)
+
+
+def annotations(findings: Iterable[Finding], *, level: str = "error") -> str:
+    """Findings as GitHub workflow commands (docs.github.com: workflow commands, `::error file=...::`)."""
+    return "\n".join(_annotation(finding, level) for finding in findings)
+
+
+def _annotation(finding: Finding, level: str) -> str:
+    where = f"file={_property(printable(finding.path))}," if finding.path is not None else ""
+    body = _data(f"{printable(finding.message)}\nfix: {printable(finding.fix)}")
+    return f"::{level} {where}title={_property(finding.code)}::{body}"
+
+
+def _data(value: str) -> str:
+    return value.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(value: str) -> str:
+    return _data(value).replace(":", "%3A").replace(",", "%2C")
+
+
+def wants_annotations() -> bool:
+    """Whether this runs as a GitHub Actions step (GITHUB_ACTIONS is `true` there)."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
