@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deriva_ml_hooks.errors import HooksError
+
 LISTED = 20
 """How many paths of one kind are listed before the rest is counted."""
 
@@ -41,13 +43,18 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def line(finding: Finding) -> str:
+def as_line(finding: Finding) -> str:
     """`path: what is wrong`, or only what is wrong where no path is concerned."""
     message = printable(finding.message)
     return f"{printable(finding.path)}: {message}" if finding.path is not None else message
 
 
-def text(findings: Iterable[Finding], *, listed: int = LISTED) -> str:
+def as_error(error: HooksError) -> str:
+    """An error for people: what and where on one line, the way out on the next."""
+    return f"deriva-ml-hooks: {printable(str(error))}\nfix: {printable(error.fix)}"
+
+
+def as_text(findings: Iterable[Finding], *, listed: int = LISTED) -> str:
     """Findings for people: those with the same way out together, then that way out once.
 
     At most `listed` lines of one group are shown, then how many more there are.
@@ -59,14 +66,14 @@ def text(findings: Iterable[Finding], *, listed: int = LISTED) -> str:
 
 
 def _group(findings: Sequence[Finding], listed: int) -> str:
-    lines = [line(finding) for finding in findings[:listed]]
+    lines = [as_line(finding) for finding in findings[:listed]]
     if len(findings) > listed:
         lines.append(f"... and {len(findings) - listed} more")
     lines.append(f"fix: {printable(findings[0].fix)}")
     return "\n".join(lines)
 
 
-def annotations(findings: Iterable[Finding], *, level: str = "error") -> str:
+def as_annotations(findings: Iterable[Finding], *, level: str = "error") -> str:
     """Findings as GitHub workflow commands (docs.github.com: workflow commands, `::error file=...::`)."""
     return "\n".join(_annotation(finding, level) for finding in findings)
 

@@ -1,0 +1,51 @@
+"""Writes files so that a reader, a kill or a power cut sees the old content or the new one, never half."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+
+
+def write_atomically(path: str, data: bytes, *, mode: int | None = None) -> None:
+    """Put `data` at `path`: written beside it, flushed to the disk, renamed over it.
+
+    A symbolic link is followed, so it stays one. `mode` is the permission bits of a new file (default:
+    what the umask gives); a file that is there keeps its own. Raises OSError.
+    """
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    descriptor, beside = tempfile.mkstemp(prefix=f".{os.path.basename(target)[:64]}.", dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(beside, _mode(target, mode))
+        os.replace(beside, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+    sync_folder(folder)
+
+
+def _mode(target: str, wanted: int | None) -> int:
+    try:
+        return os.stat(target).st_mode & 0o7777
+    except FileNotFoundError:
+        if wanted is not None:
+            return wanted
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
+
+
+def sync_folder(folder: str) -> None:
+    """Flush a folder's entries to the disk, where the system can: a rename lasts only after that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
