@@ -1,0 +1,225 @@
+"""[tool.deriva-ml-hooks]: what a repository may set, read strictly.
+
+A key that is not known, a value of the wrong type or outside its range is an error that names the
+file and the key: a policy with a typing error in it must never be a policy that is silently off.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from deriva_ml_hooks.errors import ConfigError
+
+Policy = Literal["refuse", "warn", "ignore"]
+
+TABLE = "tool.deriva-ml-hooks"
+STANDALONE = ".deriva-ml-hooks.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings of a repository; every field is documented in the README's table."""
+
+    remote: str | None = None
+    hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    untracked_ignore: tuple[str, ...] = ()
+    ledger: str | None = None
+    unpushed: Policy = "warn"
+    no_remote: Policy = "warn"
+    untagged: Policy = "ignore"
+    shallow: Policy = "warn"
+
+
+Settings = Mapping[str, Any]
+"""The settings of one hook by key; a key that is not set is absent."""
+
+
+class _UnfitError(Exception):
+    """A value that does not fit; its text is what was expected."""
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise _UnfitError("a string that is not empty")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+        raise _UnfitError("an array of strings")
+    return tuple(value)
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _UnfitError("true or false")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _UnfitError("a whole number, zero or more")
+    return value
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _UnfitError("a string")
+    return value
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise _UnfitError("one of " + ", ".join(f'"{c}"' for c in choices))
+        return str(value)
+
+    return read
+
+
+def _hosts(value: Any) -> Mapping[str, str]:
+    forges = ("github", "gitlab", "bitbucket")
+    if not isinstance(value, dict) or not all(v in forges for v in value.values()):
+        raise _UnfitError(
+            'a table of hosts, such as { "git.example.org" = "gitlab" } (github, gitlab, bitbucket)'
+        )
+    return MappingProxyType({host.lower(): forge for host, forge in value.items()})
+
+
+_POLICY = _one_of("refuse", "warn", "ignore")
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "remote": _text,
+    "hosts": _hosts,
+    "untracked-ignore": _texts,
+    "ledger": _text,
+    "unpushed": _POLICY,
+    "no-remote": _POLICY,
+    "untagged": _POLICY,
+    "shallow": _POLICY,
+}
+KEYS = tuple(_READERS)
+"""Every key of the table, in the order of the README."""
+
+_HOOKS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
+    "check-branch-name": {"protected": _texts, "pattern": _text},
+    "check-large-files": {"max-kb": _count, "allow": _texts, "deny": _texts},
+    "check-notebooks": {"skip": _texts},
+    "check-version-tags": {"prefix": _word, "allow-pre-releases": _switch},
+    "strip-notebook-outputs": {
+        "keep-output": _switch,
+        "keep-count": _switch,
+        "keep-id": _switch,
+        "extra-keys": _texts,
+        "keep-metadata-keys": _texts,
+        "drop-empty-cells": _switch,
+        "drop-tagged-cells": _texts,
+        "strip-init-cells": _switch,
+        "max-size": _text,
+        "drop-output-type": _texts,
+        "keep-output-type": _texts,
+    },
+}
+HOOK_KEYS: Mapping[str, tuple[str, ...]] = {hook: tuple(readers) for hook, readers in _HOOKS.items()}
+"""Every key of the table of each hook that has one, [tool.deriva-ml-hooks.ID]."""
+
+
+def load(root: str) -> Config:
+    """The configuration of the repository whose worktree is `root`.
+
+    [tool.deriva-ml-hooks] of its pyproject.toml, or .deriva-ml-hooks.toml where there is no
+    pyproject.toml. Raises ConfigError.
+    """
+    file, table = _table(root)
+    own = {key: value for key, value in table.items() if key not in _HOOKS}
+    for hook in table.keys() - own.keys():
+        _read_hook(hook, table[hook], file)
+    values = _read(own, _READERS, file, "")
+    return Config(**{key.replace("-", "_"): value for key, value in values.items()})
+
+
+def hook_settings(root: str, hook: str) -> Settings:
+    """What [tool.deriva-ml-hooks.HOOK] sets where the worktree is `root`. Raises ConfigError."""
+    file, table = _table(root)
+    return _read_hook(hook, table[hook], file) if hook in table else {}
+
+
+def _read_hook(hook: str, table: Any, file: str) -> Settings:
+    if not isinstance(table, dict):
+        raise ConfigError(file, hook, "not a table", fix=f"write it as [{TABLE}.{hook}]")
+    return _read(table, _HOOKS.get(hook, {}), file, f"{hook}.")
+
+
+def _read(
+    table: Mapping[str, Any], readers: Mapping[str, Callable[[Any], Any]], file: str, prefix: str
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        reader = readers.get(key)
+        if reader is None:
+            known = (*readers, *_HOOKS) if readers is _READERS else tuple(readers)
+            raise ConfigError(file, prefix + key, "no such setting", fix=_suggestion(key, file, known))
+        try:
+            values[key] = reader(value)
+        except _UnfitError as expected:
+            problem = f"expected {expected}, found {_shown(value)}"
+            raise ConfigError(file, prefix + key, problem, fix=f"set {key} to {expected}") from None
+    return values
+
+
+def _table(root: str) -> tuple[str, Mapping[str, Any]]:
+    document = read_toml(os.path.join(root, "pyproject.toml"), "pyproject.toml")
+    if document is not None:
+        tool = document.get("tool", {})
+        table = tool.get("deriva-ml-hooks", {}) if isinstance(tool, dict) else {}
+        name = "pyproject.toml"
+    else:
+        name = STANDALONE
+        table = read_toml(os.path.join(root, name), name) or {}
+    if not isinstance(table, dict):
+        raise ConfigError(name, TABLE, "not a table", fix=f"write it as [{TABLE}]")
+    return name, table
+
+
+def read_toml(path: str, shown: str) -> dict[str, Any] | None:
+    """The TOML document at `path`, None where there is none; raises ConfigError naming it `shown`."""
+    try:
+        with open(path, "rb") as file:
+            return parse_toml(file.read(), shown)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(
+            shown, None, f"cannot be read: {error.strerror}", fix="see its owner and mode"
+        ) from None
+
+
+def parse_toml(data: bytes, shown: str) -> dict[str, Any]:
+    """TOML from bytes; raises ConfigError naming the document `shown`."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        document: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(shown, None, f"not valid TOML: {error}", fix="mend the line it names") from None
+    return document
+
+
+def _suggestion(key: str, file: str, known: Sequence[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(key.replace("_", "-"), known, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"remove it from {file}; the settings are: " + ", ".join(known)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
