@@ -1,0 +1,118 @@
+"""Whether a file still holds what a blob holds, in git's own terms: through the repository's filters.
+
+Asked only about files that git reports as changed or is told not to look at; one process answers for
+all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.repository import Repository
+
+SYMLINK = 0o120000
+GITLINK = 0o160000
+EXECUTABLE = 0o100755
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the index says of a file: its path (relative to the worktree), mode and oid."""
+
+    path: str
+    mode: int
+    oid: str
+
+
+def object_id(kind: str, data: bytes, *, like: str) -> str:
+    """The id git gives `data` as an object of `kind`, by the hash function that made the id `like`."""
+    algorithm = hashlib.sha256 if len(like) == 64 else hashlib.sha1
+    return algorithm(b"%s %d\0" % (kind.encode(), len(data)) + data).hexdigest()
+
+
+def differing(
+    repository: Repository, entries: Iterable[Entry], settings: Sequence[str] = ()
+) -> tuple[list[Entry], str]:
+    """The entries whose file is gone, or differs in kind, mode or content; and what git complained of.
+
+    Content is what `git add` would store (git-hash-object(1) applies the path's filters). What cannot
+    be hashed counts as different.
+    """
+    changed: list[Entry] = []
+    to_hash: list[Entry] = []
+    for entry in entries:
+        file = os.path.join(repository.worktree, entry.path)
+        try:
+            mode = os.lstat(file).st_mode
+            if entry.mode == SYMLINK:
+                target = os.fsencode(os.readlink(file)) if stat.S_ISLNK(mode) else None
+                same = target is not None and object_id("blob", target, like=entry.oid) == entry.oid
+                changed += [] if same else [entry]
+            elif not stat.S_ISREG(mode) or not _same_mode(entry.mode, mode, repository):
+                changed.append(entry)
+            else:
+                to_hash.append(entry)
+        except OSError:
+            changed.append(entry)
+    oids, complaint = _hashed(repository, [entry.path for entry in to_hash], settings)
+    changed += [entry for entry, oid in zip(to_hash, oids, strict=True) if oid != entry.oid]
+    return changed, complaint
+
+
+def _same_mode(recorded: int, actual: int, repository: Repository) -> bool:
+    return not modes_are_kept(repository) or (recorded == EXECUTABLE) == bool(actual & stat.S_IXUSR)
+
+
+def _hashed(
+    repository: Repository, paths: Sequence[str], settings: Sequence[str]
+) -> tuple[list[str | None], str]:
+    if not paths:
+        return [], ""
+    stdin = b"".join(_quoted(os.fsencode(path)) + b"\n" for path in paths)
+    done = process.run(*settings, "hash-object", "--stdin-paths", cwd=repository.worktree, stdin=stdin)
+    oids: list[str | None] = [*done.stdout.decode("ascii").split()]
+    return oids + [None] * (len(paths) - len(oids)), done.said if done.returncode else ""
+
+
+def _quoted(path: bytes) -> bytes:
+    """A path as one line of stdin: git unquotes a line that begins with `"` as a C string."""
+    if b"\n" not in path and not path.startswith(b'"'):
+        return path
+    return b'"%s"' % path.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+
+
+def modes_are_kept(repository: Repository) -> bool:
+    """Whether this file system keeps the executable bit, whatever core.fileMode says of it."""
+    if os.name == "nt" or repository.is_set("core", "fileMode", default=True):
+        return os.name != "nt"
+    try:
+        with tempfile.NamedTemporaryFile(dir=repository.git_dir, prefix="probe-") as probe:
+            os.chmod(probe.name, 0o700)
+            executable = os.stat(probe.name).st_mode & stat.S_IXUSR
+            os.chmod(probe.name, 0o600)
+            return bool(executable) and not os.stat(probe.name).st_mode & stat.S_IXUSR
+    except OSError:
+        return False
+
+
+def candid_settings(repository: Repository) -> list[str]:
+    """`-c` words that undo settings by which git would overlook a change that this file system can show.
+
+    core.fileMode, core.symlinks and core.ignoreCase are for file systems that lack something
+    (git-config(1)); where the file system does have it, they only hide changes.
+    """
+    words: list[str] = []
+    if not repository.is_set("core", "fileMode", default=True) and modes_are_kept(repository):
+        words += ["-c", "core.fileMode=true"]
+    if not repository.is_set("core", "symlinks", default=True) and os.name != "nt":
+        words += ["-c", "core.symlinks=true"]
+    other_case = os.path.join(repository.git_dir, "hEaD")
+    if repository.is_set("core", "ignoreCase", default=False) and not os.path.exists(other_case):
+        words += ["-c", "core.ignoreCase=false"]
+    return words

@@ -1,0 +1,174 @@
+"""Starts git, and nothing else: bytes in, bytes out, a timeout, and an environment chosen on purpose.
+
+Must never let an inherited variable choose the repository that is measured, and never show a secret
+that git repeats in an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from deriva_ml_hooks.errors import GitError, GitMissingError
+from deriva_ml_hooks.redact import redact
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 600.0
+"""Seconds that one git process may take; a status on a cold network file system takes minutes."""
+
+_ALWAYS = {
+    "LC_MESSAGES": "C",  # messages are matched, and shown next to ours
+    "GIT_OPTIONAL_LOCKS": "0",  # measuring must not refresh the index: the user may be committing
+    "GIT_NO_REPLACE_OBJECTS": "1",  # a replaced commit is not the one that its name promises
+    "GIT_TERMINAL_PROMPT": "0",  # a prompt would hang a run that nobody watches
+}
+
+# What a user may have configured that makes git overlook a change. Measured live, every time.
+STRICT = (
+    "core.fsmonitor=false",  # a watcher that missed an event hides the edit
+    "core.untrackedCache=false",
+    "core.checkStat=default",
+    "core.trustctime=true",  # an edit with its old mtime put back still has a new ctime
+    "core.preloadIndex=true",
+    "status.showUntrackedFiles=all",  # also reaches the status that git runs inside submodules
+    "diff.ignoreSubmodules=none",
+)
+
+
+def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for measuring the repository of a folder: no inherited `GIT_*` at all.
+
+    GIT_DIR is set inside hooks of linked worktrees, GIT_CONFIG_COUNT and the like can change any
+    setting: each of them could make the answer one about something else (git(1), environment).
+    """
+    source = os.environ if base is None else base
+    return _settled({k: v for k, v in source.items() if not k.upper().startswith("GIT_")})
+
+
+def hook_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a hook that git started: its `GIT_DIR` and `GIT_INDEX_FILE` are the question.
+
+    During `git commit -a` and `git commit -- path` GIT_INDEX_FILE names the index that will be
+    committed (githooks(5)); without it nothing looks staged.
+    """
+    return _settled(dict(os.environ if base is None else base))
+
+
+# What `git rev-parse --local-env-vars` lists, and the folder git was called from.
+_OF_ONE_REPOSITORY = frozenset(
+    {
+        *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_CONFIG_COUNT"),
+        *("GIT_CONFIG_PARAMETERS", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE"),
+        *("GIT_INTERNAL_SUPER_PREFIX", "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"),
+        *("GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE"),
+    }
+)
+
+
+def command_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a command that is not git: nothing in it points git at another repository.
+
+    What belongs to the user (GIT_SSH_COMMAND, GIT_AUTHOR_NAME, ...) stays.
+    """
+    return {k: v for k, v in (os.environ if base is None else base).items() if k not in _OF_ONE_REPOSITORY}
+
+
+def _settled(env: dict[str, str]) -> dict[str, str]:
+    """Plain English from git, while filters that it starts keep the user's character set."""
+    everything = env.pop("LC_ALL", "")
+    return env | ({"LC_CTYPE": everything} if everything else {}) | _ALWAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A git process that has ended."""
+
+    args: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def said(self) -> str:
+        """What git wrote to stderr, secrets removed."""
+        return redact(os.fsdecode(self.stderr).strip())
+
+    def checked(self) -> bytes:
+        """Its output; raises GitError when it failed."""
+        if self.returncode:
+            raise GitError(shlex.join(self.args[:2]), self.said or f"exit {self.returncode}")
+        return self.stdout
+
+
+class Running:
+    """A git process under way, so that two measurements can share the time they take."""
+
+    def __init__(self, args: Sequence[str], cwd: str, env: Mapping[str, str], stdin: bytes | None) -> None:
+        self.args = ("git", *args)
+        self._stdin = stdin
+        log.debug("%s (in %s)", shlex.join(self.args), cwd)
+        try:
+            self._process = subprocess.Popen(
+                self.args,
+                cwd=cwd,
+                env=dict(env),
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except FileNotFoundError:
+            if not os.path.isdir(cwd):
+                raise GitError(f"{cwd}: no such folder", fix="change into a folder that exists") from None
+            raise GitMissingError from None
+        except OSError as error:
+            raise GitError("git: cannot be started", str(error), fix="see: git --version") from error
+
+    def finish(self, timeout: float = TIMEOUT) -> Completed:
+        """Wait for it, at most `timeout` seconds; raises GitError when that is over."""
+        try:
+            out, err = self._process.communicate(self._stdin, timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            raise GitError(
+                shlex.join(self.args[:2]),
+                f"no answer in {timeout:.0f} s",
+                fix="see whether the file system answers: git status",
+            ) from None
+        except BaseException:
+            self._process.kill()
+            self._process.communicate()
+            raise
+        return Completed(self.args, self._process.returncode, out, err)
+
+
+def start(
+    *args: str,
+    cwd: str,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    strict: bool = False,
+) -> Running:
+    """Start `git ARGS` in `cwd`; with `strict`, under settings that let it overlook nothing.
+
+    Raises GitMissingError without a git program and GitError when it cannot be started.
+    """
+    settings = [word for setting in STRICT for word in ("-c", setting)] if strict else []
+    return Running([*settings, *args], cwd, environment() if env is None else env, stdin)
+
+
+def run(
+    *args: str,
+    cwd: str,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    strict: bool = False,
+    timeout: float = TIMEOUT,
+) -> Completed:
+    """`start` and `finish` in one: for a question that nothing else can be asked beside."""
+    return start(*args, cwd=cwd, env=env, stdin=stdin, strict=strict).finish(timeout)

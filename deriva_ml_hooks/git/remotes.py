@@ -1,0 +1,155 @@
+"""Remotes and their URLs: which one counts, what people would open in a browser, and nothing secret.
+
+URLs of the forges that are known are brought to https; every URL loses its user name, password and
+query, so that what leaves this module can be stored and printed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from deriva_ml_hooks.git.repository import Repository
+
+FORGES: Mapping[str, str] = {
+    "github.com": "github",
+    "ssh.github.com": "github",
+    "gitlab.com": "gitlab",
+    "altssh.gitlab.com": "gitlab",
+    "bitbucket.org": "bitbucket",
+    "altssh.bitbucket.org": "bitbucket",
+}
+_ALIASES = {
+    "ssh.github.com": "github.com",
+    "altssh.gitlab.com": "gitlab.com",
+    "altssh.bitbucket.org": "bitbucket.org",
+}
+_COMMIT = {
+    "github": "{url}/commit/{oid}",
+    "gitlab": "{url}/-/commit/{oid}",
+    "bitbucket": "{url}/commits/{oid}",
+}
+_BLOB = {
+    "github": "{url}/blob/{oid}/{path}",
+    "gitlab": "{url}/-/blob/{oid}/{path}",
+    "bitbucket": "{url}/src/{oid}/{path}",
+}
+_TREE = {"github": "{url}/tree/{oid}", "gitlab": "{url}/-/tree/{oid}", "bitbucket": "{url}/src/{oid}"}
+
+# git-clone(1), GIT URLS: `[user@]host:path` unless a slash stands before the first colon.
+_SCP = re.compile(r"(?:[^/@:]*@)?(?P<host>\[[^\]/]+\]|[^/@:]{2,}):(?!//)(?P<path>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A remote by name, its public URL (None where it has none), and the forge that URL is on, if known."""
+
+    name: str
+    url: str | None
+    forge: str | None
+
+    def commit_url(self, oid: str) -> str | None:
+        """The page of commit `oid`, where the forge is known."""
+        return _COMMIT[self.forge].format(url=self.url, oid=oid) if self.forge else None
+
+
+def chosen(repository: Repository, *, configured: str | None, hosts: Mapping[str, str]) -> Remote | None:
+    """The remote that counts: the configured one, the branch's upstream, remote.pushDefault, origin,
+    or the only one there is.
+
+    `hosts` names the forge of self-hosted servers. None where no remote is configured at all.
+    """
+    names = remote_names(repository)
+    branch = repository.branch()
+    upstream = repository.setting("branch", "remote", branch) if branch is not None else None
+    wanted = (configured, upstream, repository.setting("remote", "pushDefault"), "origin")
+    name = next((name for name in wanted if name is not None and name in names), None)
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name is None:
+        return None
+    raw = repository.setting("remote", "url", name)
+    if raw is None:
+        return Remote(name, None, None)
+    url, forge = public_url(rewritten(repository, raw), base=repository.worktree, hosts=hosts)
+    return Remote(name, url, forge)
+
+
+def remote_names(repository: Repository) -> list[str]:
+    """The names of the configured remotes, in the order of the configuration."""
+    sections = repository.config.sections()
+    names = [os.fsdecode(s[1]) for s in sections if len(s) == 2 and s[0].lower() == b"remote"]
+    return list(dict.fromkeys(names))
+
+
+def rewritten(repository: Repository, url: str) -> str:
+    """`url` after `url.<base>.insteadOf`, the longest prefix first (git-config(1))."""
+    best, base = "", ""
+    for section in repository.config.sections():
+        if len(section) != 2 or section[0].lower() != b"url":
+            continue
+        for value in repository.config.get_multivar(section, b"insteadOf"):
+            prefix = os.fsdecode(value)
+            if url.startswith(prefix) and len(prefix) > len(best):
+                best, base = prefix, os.fsdecode(section[1])
+    return base + url[len(best) :] if best else url
+
+
+def public_url(url: str, *, base: str, hosts: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """`url` as it may be shown, and the forge it is on.
+
+    Known forges and `hosts` become https without `.git`; other servers keep their scheme, host, port
+    and path; a local path (relative ones from the folder `base`) becomes a file URL.
+    """
+    scp = None if "://" in url else _SCP.fullmatch(url)
+    if scp is not None and not (os.name == "nt" and os.path.exists(url)):
+        scheme, host, port, path = "ssh", scp["host"], None, scp["path"]
+    elif "://" in url:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return None, None
+        scheme, path = parts.scheme.lower(), parts.path
+        if scheme == "file":
+            return "file://" + path, None
+        authority = parts.netloc.rpartition("@")[2]
+        host, port = _host_and_port(authority)
+        if port is not None and not port.isdigit():  # a password with a `/` that was not percent-encoded
+            return None, None
+    else:
+        return "file://" + quote(os.path.normpath(os.path.join(base, url)), errors="surrogateescape"), None
+    host = host.lower()
+    name = f"{host}:{port}" if port else host
+    forge = hosts.get(name) or hosts.get(host) or FORGES.get(host)
+    path = "/" + path.strip("/")
+    if forge is None:
+        return f"{scheme}://{name}{path}", None
+    path = path.removesuffix(".git")
+    web_port = f":{port}" if port and scheme in ("http", "https") and host not in FORGES else ""
+    return f"https://{_ALIASES.get(host, host)}{web_port}{path}", forge
+
+
+def _host_and_port(authority: str) -> tuple[str, str | None]:
+    if authority.startswith("["):
+        host, _, rest = authority.partition("]")
+        return host + "]", rest.removeprefix(":") or None
+    host, _, port = authority.partition(":")
+    return host, port or None
+
+
+def permalink(remote: Remote | None, *, repository: str, oid: str, path: str | None) -> str:
+    """The address of `path` (None: the whole tree) at commit `oid`.
+
+    A page of the forge where it is known; elsewhere a package download location, the form that SPDX
+    2.3 (7.7) gives a file in git: `git+URL@COMMIT#PATH`. Without a remote the folder `repository`
+    stands in for it.
+    """
+    quoted = quote(path, errors="surrogateescape") if path is not None else None
+    if remote is not None and remote.forge and remote.url:
+        template = _TREE if quoted is None else _BLOB
+        return template[remote.forge].format(url=remote.url, oid=oid, path=quoted)
+    url = remote.url if remote is not None and remote.url else "file://" + quote(repository)
+    return f"git+{url}@{oid}" + (f"#{quoted}" if quoted is not None else "")

@@ -1,0 +1,275 @@
+"""A repository on disk: where its worktree and git directories are, its configuration, refs and objects.
+
+Everything here is read in the process, through dulwich, and nothing is written. dulwich's own `Repo`
+is not used: it refuses partial clones and reads configuration named by inherited variables.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from deriva_ml_hooks.errors import BareRepositoryError, GitError, NotARepositoryError
+
+if TYPE_CHECKING:
+    from dulwich.config import ConfigFile, StackedConfig
+    from dulwich.object_store import DiskObjectStore
+    from dulwich.objects import Blob, Commit, ShaFile, Tree
+    from dulwich.refs import RefsContainer
+
+_OPERATIONS = (
+    ("MERGE_HEAD", "merge"),
+    ("rebase-merge", "rebase"),
+    ("rebase-apply/applying", "am"),
+    ("rebase-apply", "rebase"),
+    ("CHERRY_PICK_HEAD", "cherry-pick"),
+    ("REVERT_HEAD", "revert"),
+)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One worktree of a repository.
+
+    `worktree`: the top folder of the checked-out files; `git_dir`: this worktree's own git directory;
+    `common_dir`: what all worktrees of the repository share (gitrepository-layout(5)).
+    """
+
+    worktree: str
+    git_dir: str
+    common_dir: str
+    _peeled: dict[bytes, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def config(self) -> StackedConfig:
+        """git's configuration as git itself would stack it for this worktree, nearest file first."""
+        from dulwich.config import ConfigFile, StackedConfig
+
+        home = os.path.expanduser("~")
+        xdg = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+        files = [
+            os.path.join(self.common_dir, "config"),
+            os.path.join(home, ".gitconfig"),
+            os.path.join(xdg, "git", "config"),
+            "/etc/gitconfig",
+        ]
+        stack = [file for path in files if (file := _config_file(path)) is not None]
+        if stack and stack[0].get_boolean((b"extensions",), b"worktreeConfig", False):
+            own = _config_file(os.path.join(self.git_dir, "config.worktree"))
+            stack[:0] = [own] if own is not None else []
+        return StackedConfig(stack or [ConfigFile()])
+
+    def setting(self, section: str, name: str, subsection: str | None = None) -> str | None:
+        """One configuration value (the last one given, as git takes it), or None."""
+        key = (section.encode(),) if subsection is None else (section.encode(), os.fsencode(subsection))
+        try:
+            return os.fsdecode(self.config.get(key, name.encode()))
+        except KeyError:
+            return None
+
+    def is_set(self, section: str, name: str, *, default: bool) -> bool:
+        """A boolean configuration value; anything that git would not read as one counts as `default`."""
+        value = self.setting(section, name)
+        if value is None:
+            return default
+        word = value.lower()
+        if word in ("true", "yes", "on", "1", ""):
+            return True
+        return False if word in ("false", "no", "off", "0") else default
+
+    @cached_property
+    def refs(self) -> RefsContainer:
+        """HEAD and the refs."""
+        from dulwich.refs import DiskRefsContainer
+
+        if self.setting("extensions", "refStorage") == "reftable":
+            from dulwich.reftable import ReftableRefsContainer
+
+            return ReftableRefsContainer(self.common_dir)
+        return DiskRefsContainer(self.common_dir, self.git_dir)
+
+    @cached_property
+    def objects(self) -> DiskObjectStore:
+        """The object store, alternates included."""
+        from dulwich.object_store import DiskObjectStore
+
+        return DiskObjectStore.from_config(os.path.join(self.common_dir, "objects"), self.config)
+
+    def object(self, oid: bytes) -> ShaFile:
+        """The object `oid` (hexadecimal); raises GitError where it is missing or broken."""
+        from dulwich.errors import FileFormatException
+
+        try:
+            return self.objects[oid]  # type: ignore[index]  # dulwich's ObjectID is a NewType of bytes
+        except (KeyError, OSError, ValueError, AssertionError, FileFormatException) as error:
+            name = oid.decode("ascii", "replace")
+            raise GitError(
+                f"object {name}", "missing or broken", fix="git fsck, then fetch it again: git fetch --all"
+            ) from error
+
+    def peel(self, oid: bytes) -> bytes:
+        """The commit (or tree, or blob) that `oid` leads to through any chain of tag objects."""
+        from dulwich.objects import Tag
+
+        if (known := self._peeled.get(oid)) is not None:
+            return known
+        target = oid
+        while isinstance(found := self.object(target), Tag):
+            target = found.object[1]
+        self._peeled[oid] = target
+        return target
+
+    def commit(self, oid: bytes) -> Commit:
+        """The commit `oid`; raises GitError where it is not there, or something else is."""
+        from dulwich.objects import Commit
+
+        found = self.object(oid)
+        if not isinstance(found, Commit):
+            raise GitError(f"object {oid.decode('ascii', 'replace')}", "not a commit")
+        return found
+
+    def tree(self, oid: bytes) -> Tree:
+        """The tree `oid`."""
+        from dulwich.objects import Tree
+
+        found = self.object(oid)
+        if not isinstance(found, Tree):
+            raise GitError(f"object {oid.decode('ascii', 'replace')}", "not a tree")
+        return found
+
+    def blob(self, oid: bytes) -> Blob:
+        """The blob `oid`."""
+        from dulwich.objects import Blob
+
+        found = self.object(oid)
+        if not isinstance(found, Blob):
+            raise GitError(f"object {oid.decode('ascii', 'replace')}", "not a blob")
+        return found
+
+    def entry(self, tree: bytes, path: str) -> tuple[int, bytes] | None:
+        """Mode and oid of `path` (relative, `/` between names) in the tree `tree`; None where it is not."""
+        mode, oid = 0o040000, tree
+        for name in os.fsencode(path).split(b"/"):
+            if mode != 0o040000:
+                return None
+            try:
+                mode, oid = self.tree(oid)[name]
+            except KeyError:
+                return None
+        return mode, oid
+
+    def head(self) -> bytes | None:
+        """The commit that HEAD names, or None before the first commit."""
+        from dulwich.refs import HEADREF
+
+        try:
+            return self.refs[HEADREF]
+        except KeyError:
+            return None
+
+    def branch(self) -> str | None:
+        """The branch that HEAD is on, without `refs/heads/`; None when detached."""
+        from dulwich.refs import HEADREF
+
+        contents = self.refs.read_ref(HEADREF) or b""
+        prefix = b"ref: refs/heads/"
+        return os.fsdecode(contents[len(prefix) :].strip()) if contents.startswith(prefix) else None
+
+    def refs_under(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """Every ref whose full name begins with `prefix` (such as `refs/tags/`), by name, with its oid."""
+        start = prefix.encode()
+        names = sorted(name for name in self.refs.allkeys() if name.startswith(start))
+        for name in names:
+            try:
+                yield os.fsdecode(name), self.refs[name]
+            except KeyError:  # a symbolic ref to nowhere, such as origin/HEAD after a prune
+                continue
+
+    def shallow(self) -> bool:
+        """Whether history ends early here (git-clone(1), --depth)."""
+        return os.path.exists(os.path.join(self.common_dir, "shallow"))
+
+    def operation(self) -> str | None:
+        """The operation that waits to be concluded: merge, rebase, cherry-pick, revert or am."""
+        for name, operation in _OPERATIONS:
+            if os.path.exists(os.path.join(self.git_dir, name)):
+                return operation
+        return None
+
+
+def discover(start: str = ".") -> Repository:
+    """The repository whose worktree holds the folder `start`, found as git finds it.
+
+    Inherited variables such as GIT_DIR are not asked. Raises NotARepositoryError, BareRepositoryError,
+    and GitError where a `.git` file leads nowhere.
+    """
+    folder = here = os.path.realpath(start)
+    while True:
+        dot_git = os.path.join(folder, ".git")
+        if os.path.isfile(dot_git):
+            return _opened(folder, _gitfile(dot_git))
+        if _is_git_directory(dot_git):
+            return _opened(folder, dot_git)
+        if _is_git_directory(folder):
+            raise BareRepositoryError(here)
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            raise NotARepositoryError(here)
+        folder = parent
+
+
+def _opened(folder: str, git_dir: str) -> Repository:
+    common = git_dir
+    pointer = os.path.join(git_dir, "commondir")
+    if os.path.isfile(pointer):
+        with open(pointer, "rb") as file:
+            common = os.path.normpath(os.path.join(git_dir, os.fsdecode(file.read().rstrip(b"\r\n"))))
+    repository = Repository(folder, git_dir, common)
+    if repository.is_set("core", "bare", default=False):
+        # In a linked worktree of a bare repository core.bare is about the main one (git-worktree(1)).
+        if common == git_dir:
+            raise BareRepositoryError(folder)
+        return repository
+    moved = repository.setting("core", "worktree")
+    if moved is not None and common == git_dir:
+        worktree = os.path.realpath(os.path.join(git_dir, moved))
+        if worktree != folder:
+            return Repository(worktree, git_dir, common)
+    return repository
+
+
+def _gitfile(path: str) -> str:
+    with open(path, "rb") as file:
+        content = file.read(65536)
+    if not content.startswith(b"gitdir: "):
+        raise GitError(path, "not a file that names a git directory", fix=f"restore or remove {path}")
+    target = os.fsdecode(content[len(b"gitdir: ") :].rstrip(b"\r\n"))
+    git_dir = os.path.normpath(os.path.join(os.path.dirname(path), target))
+    if not _is_git_directory(git_dir):
+        raise GitError(path, f"names {git_dir}, which is not a git directory", fix="git worktree repair")
+    return git_dir
+
+
+def _is_git_directory(path: str) -> bool:
+    """What git's own test asks: HEAD, and objects and refs here or in the common directory."""
+    if not os.path.lexists(os.path.join(path, "HEAD")):
+        return False
+    return os.path.isfile(os.path.join(path, "commondir")) or (
+        os.path.isdir(os.path.join(path, "objects")) and os.path.isdir(os.path.join(path, "refs"))
+    )
+
+
+def _config_file(path: str) -> ConfigFile | None:
+    from dulwich.config import ConfigFile
+
+    try:
+        return ConfigFile.from_path(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise GitError(
+            path, f"cannot be read: {error}", fix=f"mend it: git config --file {path} --edit"
+        ) from None
