@@ -1,0 +1,158 @@
+"""Reads the record of HEAD's commit from the repository's objects, refs and configuration.
+
+The worktree's files are not looked at, so a record is the same whatever state they are in.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+from collections import deque
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from fnmatch import fnmatchcase
+from typing import Any
+
+from deriva_ml_hooks.errors import GitError, GitMissingError
+from deriva_ml_hooks.git import process, remotes
+from deriva_ml_hooks.git.content import GITLINK
+from deriva_ml_hooks.git.remotes import Remote
+from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.git.versions import version_of
+from deriva_ml_hooks.provenance.record import Provenance, Source
+from deriva_ml_hooks.provenance.version import scm_version
+
+LOCKFILES = ("environment.yml", "pixi.lock", "poetry.lock", "requirements*.txt", "uv.lock")
+"""Names, at the top of the repository, of the files that fix what was installed."""
+
+
+def collect(repository: Repository, remote: Remote | None) -> Provenance:
+    """The record of HEAD's commit, read anew. Raises GitError where there is none, or it cannot be read."""
+    head = repository.head()
+    if head is None:
+        raise GitError(repository.worktree, "no commit yet", fix="git add -A && git commit")
+    commit = repository.commit(head)
+    oid = head.decode("ascii")
+    tag, tag_object = version_tag(repository, head)
+    when = datetime.fromtimestamp(commit.commit_time, timezone(timedelta(seconds=commit.commit_timezone)))
+    try:
+        version = scm_version(repository, head)
+    except GitError:  # a repository that git does not read can still be named
+        version = None
+    return Provenance(
+        commit=oid,
+        tree=commit.tree.decode("ascii"),
+        committed_at=when.isoformat(),
+        branch=repository.branch(),
+        tag=tag,
+        tag_object=tag_object,
+        version=version,
+        repository_url=remote.url if remote else None,
+        commit_url=remote.commit_url(oid) if remote else None,
+        remote=remote.name if remote else None,
+        pushed=None,
+        submodules=_submodules(repository, commit.tree, remote),
+        lockfiles=_lockfiles(repository, commit.tree),
+        shallow=repository.shallow(),
+        source=Source(repository, remote),
+    )
+
+
+def version_tag(repository: Repository, head: bytes) -> tuple[str | None, str | None]:
+    """The version tag on `head` and its tag object: annotated before lightweight, then the highest."""
+    best: tuple[Any, str, str | None] | None = None
+    for ref, oid in repository.refs_under("refs/tags/"):
+        name = ref.removeprefix("refs/tags/")
+        version = version_of(name)
+        if version is None or repository.peel(oid) != head:
+            continue
+        annotated = oid != head
+        rank = (annotated, version, name)
+        if best is None or rank > best[0]:
+            best = (rank, name, oid.decode("ascii") if annotated else None)
+    return (best[1], best[2]) if best else (None, None)
+
+
+def pushed_ref(repository: Repository, remote: Remote | None) -> str | None:
+    """A remote-tracking ref of `remote` that contains HEAD, measured now; None where there is none."""
+    head = repository.head()
+    if head is None or remote is None:
+        return None
+    prefix = f"refs/remotes/{remote.name}/"
+    tips = {name: oid for name, oid in repository.refs_under(prefix) if not name.endswith("/HEAD")}
+    own = f"{prefix}{repository.branch()}"
+    for name in (own, *tips):
+        if tips.get(name) == head:
+            return name
+    # What lies behind HEAD does not contain it: most of the time that settles it without a process.
+    behind = _ancestors(repository, head, limit=256)
+    if all(oid in behind for oid in tips.values()):
+        return None
+    try:
+        found = process.run(
+            "for-each-ref",
+            "--contains",
+            head.decode(),
+            "--format=%(refname)",
+            prefix,
+            cwd=repository.worktree,
+        ).checked()
+    except GitMissingError:
+        names = [name for name, oid in tips.items() if head in _ancestors(repository, oid)]
+    else:
+        names = [os.fsdecode(name) for name in found.splitlines()]
+    return own if own in names else next((n for n in names if not n.endswith("/HEAD")), None)
+
+
+def _ancestors(repository: Repository, start: bytes, limit: int | None = None) -> set[bytes]:
+    """The commits behind `start`, nearest first, at most about `limit` of them."""
+    seen: set[bytes] = set()
+    waiting = deque([start])
+    while waiting and (limit is None or len(seen) < limit):
+        try:
+            parents = repository.commit(waiting.popleft()).parents
+        except GitError:  # the edge of a shallow clone
+            continue
+        waiting += [oid for oid in parents if oid not in seen]
+        seen.update(parents)
+    return seen
+
+
+def _submodules(repository: Repository, tree: bytes, remote: Remote | None) -> tuple[Mapping[str, Any], ...]:
+    from dulwich.config import ConfigFile
+
+    entry = repository.entry(tree, ".gitmodules")
+    if entry is None:
+        return ()
+    try:
+        modules = ConfigFile.from_file(io.BytesIO(repository.blob(entry[1]).data), expand_includes=False)
+    except ValueError as error:
+        raise GitError(".gitmodules", f"cannot be read: {error}", fix="mend it and commit") from None
+    found = []
+    for section in modules.sections():
+        values = dict(modules.items(section))
+        path = os.fsdecode(values.get(b"path", b""))
+        link = repository.entry(tree, path) if path else None
+        if link is not None and link[0] == GITLINK:
+            url = _submodule_url(os.fsdecode(values.get(b"url", b"")), repository, remote)
+            found.append({"path": path, "commit": link[1].decode("ascii"), "url": url})
+    return tuple(sorted(found, key=lambda module: str(module["path"])))
+
+
+def _submodule_url(url: str, repository: Repository, remote: Remote | None) -> str | None:
+    if url.startswith(("./", "../")):  # relative to the superproject's own URL (gitmodules(5))
+        if remote is None or remote.url is None:
+            return None
+        scheme, _, rest = remote.url.partition("://")
+        return f"{scheme}://{posixpath.normpath(posixpath.join(rest, url))}".removesuffix(".git")
+    return remotes.public_url(url, base=repository.worktree, hosts={})[0] if url else None
+
+
+def _lockfiles(repository: Repository, tree: bytes) -> tuple[Mapping[str, str], ...]:
+    return tuple(
+        {"path": os.fsdecode(entry.path), "blob": entry.sha.decode("ascii")}
+        for entry in repository.tree(tree).iteritems()
+        if entry.mode & 0o170000 == 0o100000
+        and any(fnmatchcase(os.fsdecode(entry.path), pattern) for pattern in LOCKFILES)
+    )

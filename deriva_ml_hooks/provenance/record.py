@@ -1,0 +1,158 @@
+"""The record: what is known of a commit, and of one file in it, as a value with a fixed JSON form."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.git import remotes
+from deriva_ml_hooks.git.content import GITLINK, object_id
+from deriva_ml_hooks.git.remotes import Remote
+from deriva_ml_hooks.git.repository import Repository, discover
+
+SCHEMA = 1
+
+
+class NotInCommitError(HooksError):
+    """`path` is not a file of the commit."""
+
+    def __init__(self, path: str, commit: str) -> None:
+        super().__init__(
+            f"{path}: not a file of commit {commit[:12]}",
+            fix=f"git add -- {path} && git commit (also when it is ignored: git add --force)",
+        )
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFile:
+    """One file of a commit: `blob` as stored, `checksum` as DerivaML computes it, `url` its permalink."""
+
+    path: str
+    blob: str
+    checksum: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What is known of a commit. Every field is documented in the README; None where there is none."""
+
+    commit: str
+    tree: str
+    committed_at: str
+    branch: str | None
+    tag: str | None
+    tag_object: str | None
+    version: str | None
+    repository_url: str | None
+    commit_url: str | None
+    remote: str | None
+    pushed: str | None
+    submodules: tuple[Mapping[str, Any], ...]
+    lockfiles: tuple[Mapping[str, str], ...]
+    shallow: bool
+    source: Source = field(compare=False, repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as JSON, schema 1."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "source"}
+        return {"schema": SCHEMA, **values, "submodules": [*self.submodules], "lockfiles": [*self.lockfiles]}
+
+    def file(self, path: str) -> RecordedFile:
+        """What is known of `path`, relative to the repository; raises NotInCommitError."""
+        return self.source.file(self.commit, self.tree, path)
+
+    def tree_url(self) -> str:
+        """The permalink of the commit's whole tree."""
+        return remotes.permalink(
+            self.source.remote, repository=self.source.repository.worktree, oid=self.commit, path=None
+        )
+
+    def workflow_fields(self, path: str | None = None) -> dict[str, str | None]:
+        """`name`, `url`, `checksum` and `version`, as deriva-ml's `create_workflow` and `Workflow` take them.
+
+        `path` is the entry point, relative to the repository; without one the tree stands for the
+        code. Raises NotInCommitError.
+        """
+        where = self.repository_url or self.source.repository.worktree
+        name = posixpath.basename(where.rstrip("/")).removesuffix(".git")
+        if path is None:
+            return {"name": name, "url": self.tree_url(), "checksum": self.tree, "version": self.version}
+        found = self.file(path)
+        return {
+            "name": f"{name}/{found.path}",
+            "url": found.url,
+            "checksum": found.checksum,
+            "version": self.version,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a record was read: the repository, and the remote that counts."""
+
+    repository: Repository
+    remote: Remote | None
+
+    def file(self, commit: str, tree: str, path: str) -> RecordedFile:
+        """What is known of `path` in the commit `commit` with the tree `tree`."""
+        repository, oid = _owner_of(self.repository, tree.encode(), path)
+        if oid is None:
+            raise NotInCommitError(path, commit)
+        url = remotes.permalink(self.remote, repository=self.repository.worktree, oid=commit, path=path)
+        blob = oid.decode("ascii")
+        return RecordedFile(path, blob, _checksum(repository, oid, path), url)
+
+
+def _owner_of(repository: Repository, tree: bytes, path: str) -> tuple[Repository, bytes | None]:
+    """The blob of `path`, and the repository that holds it: a submodule's files are in its own."""
+    names = path.split("/")
+    for depth in range(1, len(names)):
+        found = repository.entry(tree, "/".join(names[:depth]))
+        if found is not None and found[0] == GITLINK:
+            inside = discover(os.path.join(repository.worktree, *names[:depth]))
+            return _owner_of(inside, inside.commit(found[1]).tree, "/".join(names[depth:]))
+    found = repository.entry(tree, path)
+    is_file = found is not None and found[0] & 0o170000 == 0o100000
+    return repository, found[1] if found is not None and is_file else None
+
+
+def _checksum(repository: Repository, blob: bytes, path: str) -> str:
+    """`git hash-object` of the file; of what `nbstripout -t` prints of a notebook (deriva-ml, Workflow)."""
+    if not path.endswith(".ipynb"):
+        return blob.decode("ascii")
+    from deriva_ml_hooks.notebooks import NotebookError, StripOptions, textconv
+
+    options = StripOptions(
+        extra_keys=tuple((repository.setting("filter", "extrakeys", "nbstripout") or "").split()),
+        keep_metadata_keys=tuple(
+            (repository.setting("filter", "keepmetadatakeys", "nbstripout") or "").split()
+        ),
+    )
+    try:
+        stripped = textconv(repository.blob(blob).data, options, path=path)
+    except NotebookError:  # stripping says nothing of it, so its own bytes do
+        return blob.decode("ascii")
+    return object_id("blob", stripped, like=blob.decode("ascii"))
+
+
+def from_json(document: Mapping[str, Any], source: Source) -> Provenance:
+    """The record that `as_json` gave; raises ValueError where `document` is not one of schema 1."""
+    names = [f.name for f in fields(Provenance) if f.name != "source"]
+    if document.get("schema") != SCHEMA or any(name not in document for name in names):
+        raise ValueError("not a provenance record of schema 1")
+    values = {name: document[name] for name in names}
+    optional = (str, type(None))
+    for name, value in values.items():
+        kind = {"shallow": bool, "submodules": list, "lockfiles": list}.get(name, optional)
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} is of the wrong type")
+    return Provenance(
+        **values | {"submodules": tuple(values["submodules"]), "lockfiles": tuple(values["lockfiles"])},
+        source=source,
+    )
