@@ -1,0 +1,37 @@
+"""What other programs import: the gate and the record, for the repository of the working directory."""
+
+from __future__ import annotations
+
+# The subpackage of this name is imported before the function below takes the name over in the
+# package's namespace; `from deriva_ml_hooks.provenance.record import ...` goes on working.
+import deriva_ml_hooks.provenance
+from deriva_ml_hooks.provenance.record import Provenance
+
+del deriva_ml_hooks
+
+
+def provenance(start: str = ".", *, refresh: bool = False) -> Provenance:
+    """The record of the commit that is checked out where `start` is, whatever state the worktree is in.
+
+    `refresh` does not take it from the cache. Raises HooksError where there is no commit to name.
+    """
+    from deriva_ml_hooks.config import load
+    from deriva_ml_hooks.git.repository import discover
+    from deriva_ml_hooks.provenance.cache import provenance_of
+
+    repository = discover(start)
+    return provenance_of(repository, load(repository.worktree), refresh=refresh)
+
+
+def require_clean(start: str = ".", *, paranoid: bool = False) -> Provenance:
+    """The record of the commit, once the gate has found that the worktree where `start` is equals it.
+
+    `paranoid` rehashes every tracked file. Raises RefusedError, whose `reasons` say what is in the
+    way, and ConfigError.
+    """
+    from deriva_ml_hooks.gate import judge, require_accepted
+
+    verdict = require_accepted(judge(start, paranoid=paranoid))
+    if verdict.provenance is None:
+        raise AssertionError("an accepted verdict names its commit")
+    return verdict.provenance

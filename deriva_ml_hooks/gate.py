@@ -1,0 +1,194 @@
+"""May an execution be recorded here and now? A verdict with reasons, never a bare boolean.
+
+Fails closed: whatever cannot be measured is a reason to refuse. Nothing is remembered from one
+question to the next; only facts of the commit itself come from the cache.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deriva_ml_hooks.config import Config, Policy, load
+from deriva_ml_hooks.errors import (
+    BareRepositoryError,
+    GitError,
+    GitMissingError,
+    HooksError,
+    NotARepositoryError,
+)
+from deriva_ml_hooks.git import fallback
+from deriva_ml_hooks.git.repository import Repository, discover
+from deriva_ml_hooks.git.status import Change, ForeignOwnerError, Measurement, measure
+from deriva_ml_hooks.provenance.cache import provenance_of
+from deriva_ml_hooks.provenance.record import Provenance
+from deriva_ml_hooks.report import Finding
+
+SCHEMA = 1
+
+_FIXES = {
+    "operation-in-progress": "conclude it or give it up: git {operation} --continue, git {operation} --abort",
+    "unmerged": "settle the conflicts, then: git add -A && git commit",
+    "staged": "git commit",
+    "unstaged": "git commit -a, or set the changes aside: git stash",
+    "untracked": "git add -A && git commit, or have git ignore them: .gitignore",
+    "submodule": "commit inside it and record that here, or: git submodule update --init --recursive",
+    "hidden-change": "show it to git again: git update-index --no-assume-unchanged --no-skip-worktree PATH",
+    "git-error": "see what git says: git status",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an execution may be recorded: it may when there is no reason against it.
+
+    `repository` and `config` are what was measured, for those who go on from here; None where the
+    question did not get that far.
+    """
+
+    reasons: tuple[Finding, ...]
+    warnings: tuple[Finding, ...]
+    provenance: Provenance | None
+    repository: Repository | None
+    config: Config
+
+    @property
+    def accepted(self) -> bool:
+        """Whether there is no reason to refuse."""
+        return not self.reasons
+
+    def as_json(self) -> dict[str, Any]:
+        """The verdict as JSON, schema 1."""
+        return {
+            "schema": SCHEMA,
+            "accepted": self.accepted,
+            "reasons": [finding.as_json() for finding in self.reasons],
+            "warnings": [finding.as_json() for finding in self.warnings],
+            "provenance": self.provenance.as_json() if self.provenance else None,
+        }
+
+
+class RefusedError(HooksError):
+    """The gate refuses; `verdict` says why."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        first = verdict.reasons[0]
+        more = f" (and {len(verdict.reasons) - 1} more)" if len(verdict.reasons) > 1 else ""
+        where = f"{first.path}: " if first.path is not None else ""
+        super().__init__(f"{where}{first.message}{more}", fix=first.fix)
+        self.verdict = verdict
+        self.reasons = verdict.reasons
+
+
+def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False) -> Verdict:
+    """The gate's verdict on the repository whose worktree holds the folder `start`.
+
+    `paranoid` rehashes every tracked file; `require_tag` refuses a commit without a version tag
+    whatever the configuration says. Raises ConfigError; everything else is a reason.
+    """
+    try:
+        repository = discover(start)
+    except HooksError as error:
+        return Verdict((_reason(error),), (), None, None, Config())
+    config = load(repository.worktree)
+    reasons: list[Finding] = []
+    warnings: list[Finding] = []
+    measured: Measurement | None = None
+    try:
+        measured = measure_somehow(repository, paranoid=paranoid)
+    except HooksError as error:
+        reasons.append(_reason(error))
+    else:
+        tolerated, refused = _tolerated(measured.changes, config.untracked_ignore)
+        reasons += [as_finding(change) for change in refused]
+        warnings += [as_finding(change) for change in tolerated]
+        if measured.head is None:
+            reasons.insert(
+                0, Finding("no-commit", None, "there is no commit yet", "git add -A && git commit")
+            )
+    provenance = None
+    if measured is None or measured.head is not None:
+        try:
+            provenance = provenance_of(repository, config)
+        except GitError as error:
+            reasons.append(_reason(error))
+    if provenance is not None:
+        if measured is not None and provenance.commit != measured.head:
+            moved = "HEAD moved while the worktree was being measured"
+            reasons.append(Finding("git-error", None, moved, "wait until nothing else uses the repository"))
+        tag_policy: Policy = "refuse" if require_tag else config.untagged
+        for policy, finding in _policies(provenance, config, tag_policy):
+            if policy != "ignore":
+                (reasons if policy == "refuse" else warnings).append(finding)
+    return Verdict(tuple(reasons), tuple(warnings), provenance, repository, config)
+
+
+def measure_somehow(repository: Repository, *, paranoid: bool = False) -> Measurement:
+    """`measure` by git; without a git program, by what can be read in the process."""
+    try:
+        return measure(repository, paranoid=paranoid)
+    except GitMissingError:
+        return fallback.measure(repository)
+
+
+def require_accepted(verdict: Verdict) -> Verdict:
+    """`verdict` when it accepts; raises RefusedError with its reasons otherwise."""
+    if not verdict.accepted:
+        raise RefusedError(verdict)
+    return verdict
+
+
+def _reason(error: HooksError) -> Finding:
+    codes: Sequence[tuple[type[HooksError], str]] = (
+        (NotARepositoryError, "not-a-repository"),
+        (BareRepositoryError, "bare-repository"),
+        (ForeignOwnerError, "foreign-owner"),
+    )
+    code = next((code for kind, code in codes if isinstance(error, kind)), "git-error")
+    return Finding(code, None, str(error), error.fix)
+
+
+def as_finding(change: Change) -> Finding:
+    """A change of the worktree with the way out of it."""
+    if change.code == "operation-in-progress":
+        fix = _FIXES[change.code].format(operation=change.detail)
+        return Finding(change.code, None, f"a {change.detail} is in progress", fix)
+    return Finding(change.code, change.path, change.detail, _FIXES[change.code])
+
+
+def _tolerated(changes: Iterable[Change], patterns: Sequence[str]) -> tuple[list[Change], list[Change]]:
+    """Changes let pass because they are untracked and the configuration names them, and the others."""
+    everything = list(changes)
+    if not patterns or all(change.code != "untracked" for change in everything):
+        return [], everything
+    from dulwich.ignore import IgnoreFilter  # globs as in .gitignore, which users know
+
+    globs = IgnoreFilter([os.fsencode(pattern) for pattern in patterns])
+    tolerated = [c for c in everything if c.code == "untracked" and c.path and globs.is_ignored(c.path)]
+    return tolerated, [change for change in everything if change not in set(tolerated)]
+
+
+def _policies(provenance: Provenance, config: Config, untagged: Policy) -> Iterable[tuple[Policy, Finding]]:
+    short = provenance.commit[:12]
+    if provenance.remote is None:
+        yield (
+            config.no_remote,
+            Finding(
+                "no-remote", None, "no remote: nobody else can find this commit", "git remote add origin URL"
+            ),
+        )
+    elif provenance.pushed is None:
+        target = provenance.branch or "HEAD:refs/heads/NAME"
+        push = f"git push {shlex.quote(provenance.remote)} {shlex.quote(target)}"
+        message = f"commit {short} is on no branch of the remote {provenance.remote}"
+        yield config.unpushed, Finding("unpushed", None, message, push)
+    if provenance.tag is None:
+        message = f"commit {short} carries no version tag"
+        fix = "tag it: git tag --annotate vX.Y.Z && git push --follow-tags"
+        yield untagged, Finding("untagged", None, message, fix)
+    if provenance.shallow:
+        message = "a shallow clone: its version and its ancestors cannot be told for certain"
+        yield config.shallow, Finding("shallow", None, message, "git fetch --unshallow --tags")
