@@ -1,0 +1,1 @@
+"""The execution record and the ledger that keeps it."""

@@ -1,0 +1,62 @@
+"""One execution: what ran, at which commit, when and how it ended. A value with a fixed JSON form.
+
+A field is never renamed; new ones may come.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+Status = Literal["Running", "Completed", "Failed", "Aborted"]
+
+LOST = "lost"
+"""The detail of an execution whose process is gone without a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a command. `duration` is in seconds; times are ISO 8601 in UTC; `command` is redacted."""
+
+    id: str
+    status: Status
+    exit_code: int | None
+    signal: int | None
+    detail: str | None
+    started_at: str
+    ended_at: str | None
+    duration: float | None
+    description: str | None
+    command: Sequence[str]
+    cwd: str
+    host: str
+    pid: int
+    process: str | None
+    entry_point: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    warnings: Sequence[Mapping[str, Any]]
+    changed_during_run: Sequence[Mapping[str, Any]]
+
+    def as_json(self) -> dict[str, Any]:
+        """The execution as JSON; `commit` repeats the provenance's, since everybody asks for it."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "process"}
+        return values | {"commit": self.provenance["commit"], "command": [*self.command]}
+
+
+def new_id() -> str:
+    """A UUID of version 7 (RFC 9562, 5.7): it sorts by the millisecond it was made in."""
+    stamp = time.time_ns() // 1_000_000
+    value = (stamp << 80) | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | (0x7 << 76)
+    value = value & ~(0x3 << 62) | (0x2 << 62)
+    digits = f"{value:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def now() -> str:
+    """The time, ISO 8601 in UTC to the millisecond."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
