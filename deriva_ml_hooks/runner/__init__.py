@@ -1,0 +1,1 @@
+"""The entry point of a command, and running it under the gate."""

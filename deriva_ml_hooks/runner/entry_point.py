@@ -1,0 +1,178 @@
+"""Entry point: the file that a command line runs, found by reading the words alone.
+
+A record names the code that ran; this says which file that is. It looks whether files exist, starts
+nothing, asks git nothing, and never raises: what cannot be told is a PROGRAM, the tree as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deriva_ml_hooks.runner.launchers import MODULES, launcher_of
+from deriva_ml_hooks.runner.options import Kind, Launcher, Operand, operand
+
+__all__ = ["Invocation", "Kind", "invocation"]
+
+_ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
+_PYTHON_SUFFIXES = (".py", ".pyw", ".pyz", ".zip")
+_SYSTEM_FOLDERS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a command runs. `path`: for a FILE, absolute, its symbolic links not followed; else None."""
+
+    kind: Kind
+    path: str | None = None
+
+
+def invocation(argv: Sequence[str], *, cwd: str, roots: Sequence[str], executable: str | None) -> Invocation:
+    """The code that `argv` runs; a FILE is named whether it exists or not.
+
+    `cwd`: the absolute folder where the command will be started. `roots`: absolute folders whose programs
+    are the user's own, and where `python -m` looks after `cwd`, in each one and its `src`.
+    `executable`: the absolute path of `argv[0]` on PATH, None where it has none.
+    """
+    words = argv
+    found = _program(words[0], executable, cwd, roots)
+    while isinstance(found, Launcher):
+        launcher = found
+        runs, words, cwd = operand(launcher, words[1:], cwd)
+        if isinstance(runs, Kind):
+            return Invocation(runs)
+        if not words:
+            return Invocation(launcher.alone)
+        name = words[0]
+        if runs is Operand.TARGET:
+            runs = Operand.PYTHON if _is_python(name, cwd) else Operand.COMMAND
+        if runs is Operand.COMMAND:
+            found = _program(name, _on_path(name, cwd), cwd, roots)
+        elif runs is Operand.MODULE:
+            found = _module(name, cwd, roots)
+        else:
+            found = _script(name, cwd, python=runs is Operand.PYTHON)
+    return found
+
+
+def _program(name: str, executable: str | None, cwd: str, roots: Sequence[str]) -> Invocation | Launcher:
+    """What the first word of a command is: a file of the user's own, a launcher to read on, or a program.
+
+    A file in `roots` goes before a launcher of the same name: it is what starts.
+    """
+    beside = _absolute(name, cwd)
+    explicit = os.path.dirname(name) != ""
+    if explicit and os.path.isfile(beside) and _is_own(beside, roots):
+        return Invocation(Kind.FILE, beside)
+    if not explicit and executable is not None and _is_own(_absolute(executable, cwd), roots):
+        return Invocation(Kind.FILE, _absolute(executable, cwd))
+    launcher = launcher_of(name)
+    if launcher is not None:
+        return launcher
+    if explicit:
+        own = not _is_installed(beside, roots)
+    else:  # srun, mpirun and Windows start a file of the current folder by its bare name
+        own = executable is None and os.path.isfile(beside) and _is_own(beside, roots)
+    return Invocation(Kind.FILE, beside) if own else Invocation(Kind.PROGRAM)
+
+
+def _module(name: str, cwd: str, roots: Sequence[str]) -> Invocation | Launcher:
+    """What `python -m name` runs: like Python, `cwd` goes before everything that is installed."""
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return Invocation(Kind.PROGRAM)
+    here = _module_file(cwd, parts)
+    if here is not None:
+        return Invocation(Kind.FILE, here)
+    if name in MODULES:
+        return MODULES[name]
+    for folder in (
+        os.path.join(cwd, "src"),
+        *(f for root in roots for f in (root, os.path.join(root, "src"))),
+    ):
+        file = _module_file(folder, parts)
+        if file is not None:
+            return Invocation(Kind.FILE, file)
+    return Invocation(Kind.PROGRAM)
+
+
+def _module_file(folder: str, parts: Sequence[str]) -> str | None:
+    """The file of a module below `folder`: a package, then a module, then a namespace package."""
+    base = os.path.normpath(os.path.join(folder, *parts))
+    package = os.path.join(base, "__main__.py")
+    files = [f"{base}.py", package]
+    if os.path.isfile(os.path.join(base, "__init__.py")):
+        files.reverse()
+    return next(filter(os.path.isfile, files), None)
+
+
+def _script(name: str, cwd: str, *, python: bool) -> Invocation:
+    if name == "-":
+        return Invocation(Kind.STDIN)
+    file = _absolute(name, cwd)
+    if python and os.path.isdir(file):
+        file = os.path.join(file, "__main__.py")
+    return Invocation(Kind.FILE, file)
+
+
+def _is_python(name: str, cwd: str) -> bool:
+    """Whether `uv run` and its like hand `name` to Python instead of looking for a program."""
+    return (
+        name == "-"
+        or name.lower().endswith(_PYTHON_SUFFIXES)
+        or os.path.isfile(os.path.join(cwd, name, "__main__.py"))
+    )
+
+
+def _is_own(path: str, roots: Sequence[str]) -> bool:
+    """Whether `path` is in one of `roots` and not part of an environment that stands there."""
+    return any(_folders(path, root) for root in roots) and not _is_installed(path, roots)
+
+
+def _is_installed(path: str, roots: Sequence[str]) -> bool:
+    """Whether `path` is a program that was installed: in an environment, on PATH, or with the system."""
+    if "node_modules/.bin" in path.replace(os.sep, "/"):
+        return True
+    inside = [folders for root in roots if (folders := _folders(path, root))]
+    folder = os.path.dirname(path)
+    if inside:
+        environments = {f for folders in inside for f in folders}
+    else:
+        environments = {Path(folder), Path(folder).parent}
+        if folder in _SYSTEM_FOLDERS or folder in map(os.path.normpath, os.get_exec_path()):
+            return True
+    return any(os.path.exists(os.path.join(env, mark)) for env in environments for mark in _ENVIRONMENT_MARKS)
+
+
+def _folders(path: str, root: str) -> Sequence[Path]:
+    """The folders from that of `path` up to `root`; none where `path` is not in `root`.
+
+    One folder may have two spellings (/tmp and /private/tmp), so where both lead is compared as well.
+    """
+    folder = os.path.dirname(path)
+    for below, top in ((folder, root), (_resolved(folder), _resolved(root))):
+        chain = [Path(below), *Path(below).parents]
+        if Path(top) in chain:
+            return chain[: chain.index(Path(top)) + 1]
+    return ()
+
+
+def _resolved(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # a NUL, or what the file system's encoding cannot hold
+        return path
+
+
+def _on_path(name: str, cwd: str) -> str | None:
+    """Where PATH finds the bare `name`; its relative folders start at `cwd`."""
+    if os.path.dirname(name):
+        return None
+    return shutil.which(name, path=os.pathsep.join(_absolute(folder, cwd) for folder in os.get_exec_path()))
+
+
+def _absolute(name: str, cwd: str) -> str:
+    return os.path.normpath(os.path.join(cwd, name))
