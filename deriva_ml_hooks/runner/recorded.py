@@ -1,0 +1,269 @@
+"""Runs a command under the gate and keeps its record: judged, written down, run, measured again, closed.
+
+The order is the promise: the row is on the disk before the command starts, and there is no row unless
+the gate has accepted. Prints nothing; tells its caller what to say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
+from deriva_ml_hooks.executions import processes
+from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.executions.record import Execution, Status, new_id, now
+from deriva_ml_hooks.files import write_atomically
+from deriva_ml_hooks.gate import RefusedError, Verdict, judge, measure_somehow
+from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.repository import Repository, discover
+from deriva_ml_hooks.provenance.record import Provenance
+from deriva_ml_hooks.redact import redact, redact_command
+from deriva_ml_hooks.report import as_line, printable
+from deriva_ml_hooks.runner import child
+from deriva_ml_hooks.runner.child import Ending
+from deriva_ml_hooks.runner.workflow import EntryPoint, resolve
+
+EXECUTION_VARIABLE = "DERIVA_ML_HOOKS_EXECUTION"
+PROVENANCE_VARIABLE = "DERIVA_ML_HOOKS_PROVENANCE"
+DRY_RUN_VARIABLE = "DERIVA_ML_DRY_RUN"
+# With it set deriva-ml skips its own check of the tree and takes the run for a notebook.
+_NEVER_PASSED_ON = "DERIVA_ML_WORKFLOW_URL"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be run: the words, and what the user says about them."""
+
+    argv: Sequence[str]
+    description: str | None = None
+    entry_point: str | None = None
+    tag_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A request that the gate has let pass, with everything its record will name."""
+
+    request: Request
+    executable: str
+    verdict: Verdict
+    repository: Repository
+    provenance: Provenance
+    entry_point: EntryPoint
+
+
+def accept(request: Request) -> Accepted:
+    """Judge the request; nothing is written and nothing started.
+
+    Raises RefusedError with every reason at once, ConfigError, and CommandNotFoundError or
+    NotExecutableError where the gate accepts but there is nothing to run.
+    """
+    verdict = judge(require_tag=request.tag_required)
+    missing: HooksError | None = None
+    try:
+        executable = child.located(request.argv[0])
+    except HooksError as error:
+        executable, missing = None, error
+    entry_point = None
+    if verdict.provenance is not None:
+        found = resolve(
+            request.argv,
+            cwd=os.getcwd(),
+            executable=executable,
+            explicit=request.entry_point,
+            provenance=verdict.provenance,
+        )
+        entry_point = found.entry_point
+        # A word that names no file at all is a missing command, not a question of commits.
+        reasons = (found.reason,) if found.reason is not None and missing is None else ()
+        warnings = (found.warning,) if found.warning is not None else ()
+        verdict = replace(verdict, reasons=verdict.reasons + reasons, warnings=verdict.warnings + warnings)
+    if not verdict.accepted:
+        raise RefusedError(verdict)
+    if missing is not None:
+        raise missing
+    if verdict.repository is None or verdict.provenance is None or entry_point is None or executable is None:
+        raise AssertionError("an accepted verdict names its commit")
+    return Accepted(request, executable, verdict, verdict.repository, verdict.provenance, entry_point)
+
+
+def run_recorded(accepted: Accepted, *, say: Say) -> tuple[int, Execution]:
+    """Run what was accepted; the exit code for the caller, and the closed record.
+
+    `say` is given one line before the command and one after it. Raises LedgerError when the record
+    cannot be begun: nothing has been started then.
+    """
+    ledger = Ledger(_ledger_file(accepted))
+    execution = _begun(accepted)
+    env = process.command_environment()
+    env.pop(_NEVER_PASSED_ON, None)
+    env[EXECUTION_VARIABLE] = execution.id
+    env[PROVENANCE_VARIABLE] = _provenance_file(ledger, execution)
+    with child.held_signals() as mask:
+        ledger.add(execution)
+        say(_opening_line(accepted, execution))
+        started = time.monotonic()
+        with _closing(ledger, execution, say):
+            ending = child.run(accepted.executable, accepted.request.argv, env, mask)
+    duration = time.monotonic() - started
+    execution = _ended(execution, ending, duration)
+    try:
+        changes = changed_since(accepted)
+    except KeyboardInterrupt:
+        changes = [_unmeasured("interrupted before the worktree was measured again")]
+    execution = replace(execution, changed_during_run=changes)
+    with child.held_signals():
+        _close(ledger, execution, say)
+    say(_closing_line(execution))
+    return ending.exit_code, execution
+
+
+def run_unrecorded(argv: Sequence[str], *, say: Say) -> int:
+    """Run a command without a record, and tell it so (DERIVA_ML_DRY_RUN); its exit code."""
+    executable = child.located(argv[0])
+    env = process.command_environment()
+    env.pop(_NEVER_PASSED_ON, None)
+    env[DRY_RUN_VARIABLE] = "true"
+    say("dry run: nothing is recorded")
+    with child.held_signals() as mask:
+        return child.run(executable, argv, env, mask).exit_code
+
+
+def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
+    """What is no longer as it was accepted: HEAD, and the worktree, measured again."""
+    before = {(finding.code, finding.path) for finding in accepted.verdict.warnings}
+    try:
+        measured = measure_somehow(discover(accepted.repository.worktree))
+    except HooksError as error:
+        return [_unmeasured(redact(str(error)))]
+    changes = [
+        {"code": change.code, "path": change.path, "message": change.detail}
+        for change in measured.changes
+        if (change.code, change.path) not in before
+    ]
+    if measured.head != accepted.provenance.commit:
+        message = f"HEAD moved from {accepted.provenance.commit} to {measured.head}"
+        changes.insert(0, {"code": "head", "path": None, "message": message})
+    return changes
+
+
+def _unmeasured(message: str) -> dict[str, Any]:
+    return {"code": "git-error", "path": None, "message": message}
+
+
+def _ledger_file(accepted: Accepted) -> str:
+    path = ledger_path(accepted.repository, accepted.verdict.config)
+    inside = os.path.relpath(os.path.realpath(path), accepted.repository.worktree)
+    own = os.path.realpath(accepted.repository.common_dir)
+    if not inside.startswith(os.pardir) and not os.path.realpath(path).startswith(own + os.sep):
+        ignored = process.run("check-ignore", "--quiet", "--", inside, cwd=accepted.repository.worktree)
+        if ignored.returncode:
+            folder = os.path.dirname(inside)
+            raise ConfigError(
+                "the configuration",
+                "ledger",
+                f"{inside} is in the worktree and not ignored, so recording would make every later run dirty",
+                fix=f"echo '/{folder}/' >> .gitignore, or put the ledger outside the worktree",
+            )
+    return path
+
+
+def _begun(accepted: Accepted) -> Execution:
+    pid = os.getpid()
+    request = accepted.request
+    return Execution(
+        id=new_id(),
+        status="Running",
+        exit_code=None,
+        signal=None,
+        detail=None,
+        started_at=now(),
+        ended_at=None,
+        duration=None,
+        description=redact(request.description) if request.description is not None else None,
+        command=redact_command(request.argv),
+        cwd=os.path.relpath(os.path.realpath(os.getcwd()), accepted.repository.worktree),
+        host=processes.host(),
+        pid=pid,
+        process=processes.identity(pid),
+        entry_point=accepted.entry_point.as_json(),
+        provenance=accepted.provenance.as_json(),
+        warnings=[finding.as_json() for finding in accepted.verdict.warnings],
+        changed_during_run=[],
+    )
+
+
+def _provenance_file(ledger: Ledger, execution: Execution) -> str:
+    path = os.path.join(ledger.folder_of(execution.id), "provenance.json")
+    try:
+        write_atomically(path, json.dumps(execution.provenance, indent=1).encode("ascii") + b"\n")
+    except OSError as error:
+        raise LedgerError(
+            f"{path}: {error.strerror}", fix="see its owner, and the space on its disk"
+        ) from None
+    return path
+
+
+@contextmanager
+def _closing(ledger: Ledger, execution: Execution, say: Say) -> Iterator[None]:
+    """Close the record also when the command could not be started after all."""
+    try:
+        yield
+    except HooksError as error:
+        failed = replace(
+            execution, status="Failed", exit_code=error.exit_code, detail=str(error), ended_at=now()
+        )
+        _close(ledger, replace(failed, duration=0.0), say)
+        raise
+
+
+def _ended(execution: Execution, ending: Ending, duration: float) -> Execution:
+    status: Status = "Aborted" if ending.aborted else "Failed" if ending.exit_code else "Completed"
+    detail = f"signal {ending.asked or ending.killed_by}" if ending.asked or ending.killed_by else None
+    return replace(
+        execution,
+        status=status,
+        exit_code=ending.exit_code,
+        signal=ending.killed_by,
+        detail=detail,
+        ended_at=now(),
+        duration=round(duration, 3),
+    )
+
+
+def _close(ledger: Ledger, execution: Execution, say: Say) -> None:
+    """Close the record; where that fails the command's own result still counts, so only say so."""
+    try:
+        ledger.close(execution)
+    except LedgerError as error:
+        say(f"the record {execution.id} stays open: {error}")
+        say(f"fix: {error.fix}")
+
+
+def _opening_line(accepted: Accepted, execution: Execution) -> str:
+    provenance = accepted.provenance
+    name = provenance.tag or provenance.version or "no version"
+    words = [execution.id, provenance.commit[:12], provenance.branch or "detached HEAD", name]
+    line = "  ".join(printable(word) for word in words)
+    warnings = "; ".join(as_line(finding) for finding in accepted.verdict.warnings)
+    return f"{line}  (warning: {warnings})" if warnings else line
+
+
+def _closing_line(execution: Execution) -> str:
+    ended = execution.detail or f"exit {execution.exit_code}"
+    line = f"{execution.id}  {execution.status}  {ended}  {execution.duration:.1f} s"
+    changes = execution.changed_during_run
+    if not changes:
+        return line
+    first = changes[0]
+    what = printable(first["path"] or first["message"])
+    more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+    return f"{line}  (changed during the run: {what}{more})"
