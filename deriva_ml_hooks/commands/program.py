@@ -1,0 +1,55 @@
+"""The commands by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from deriva_ml_hooks.commands import check, demo, executions, hook, provenance, run
+
+_program = typer.Typer(
+    name="deriva-ml-hooks",
+    help="Run under a gate: an execution record never names a commit that did not run.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_program.command("run", context_settings={"allow_interspersed_args": False})(run.run)
+_program.command("check")(check.check)
+_program.command("provenance")(provenance.provenance)
+_program.add_typer(executions.program, name="executions")
+_program.command("hook", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})(
+    hook.hook
+)
+_program.command("demo")(demo.demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("deriva-ml-hooks"))
+        raise typer.Exit
+
+
+@_program.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version of this program.", is_eager=True, callback=_version
+    ),
+) -> None:
+    pass
+
+
+def app(words: Sequence[str]) -> int:
+    """Run the program with `words`; its exit code. Errors of ours pass through; usage errors are told."""
+    try:
+        result = _program(list(words), standalone_mode=True, prog_name=_program.info.name)
+    except SystemExit as ended:
+        if ended.code is None or isinstance(ended.code, int):
+            return ended.code or 0
+        sys.stderr.write(f"{ended.code}\n")
+        return 1
+    return int(result or 0)

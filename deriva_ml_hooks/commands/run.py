@@ -1,0 +1,74 @@
+"""`deriva-ml-hooks run`: a command under the gate, with its record."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Optional
+
+import typer
+
+from deriva_ml_hooks.commands import output
+from deriva_ml_hooks.errors import LedgerError, UsageError
+from deriva_ml_hooks.files import write_atomically
+from deriva_ml_hooks.gate import RefusedError
+from deriva_ml_hooks.report import as_error, as_text
+from deriva_ml_hooks.runner.recorded import Request, accept, run_recorded, run_unrecorded
+
+REFUSED = 125
+"""Exit code when nothing was started: one that a command itself hardly ever returns (env(1))."""
+
+
+def run(
+    command: list[str] = typer.Argument(
+        ..., metavar="COMMAND [ARG]...", help="The command, best after `--`."
+    ),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Start the command without a record."),
+    description: Optional[str] = typer.Option(None, "--description", help="What this run is for."),
+    entry_point: Optional[str] = typer.Option(
+        None, "--entry-point", metavar="PATH", help="The tracked file that is the workflow."
+    ),
+    tag_required: bool = typer.Option(
+        False, "--tag-required", help="Refuse a commit that carries no version tag."
+    ),
+    json_file: Optional[str] = typer.Option(
+        None, "--json", metavar="FILE", help="Write the record to FILE; the verdict when refused."
+    ),
+    quiet: bool = typer.Option(False, "--quiet", help="No line before and after the command."),
+) -> None:
+    """Run COMMAND if the working tree is exactly the commit, and keep its record.
+
+    Exit: the command's own code; 128+n when signal n killed it; 125 refused, nothing was started;
+    126 and 127 when it cannot be executed or found; 2 usage or configuration error.
+    """
+
+    def say(line: str) -> None:
+        if not quiet:
+            output.note(f"deriva-ml-hooks: {line}")
+
+    if dry_run:
+        raise typer.Exit(run_unrecorded(command, say=say))
+    request = Request(command, description, entry_point, tag_required)
+    try:
+        code, execution = run_recorded(accept(request), say=say)
+    except RefusedError as refused:
+        output.note(as_text(refused.reasons))
+        output.note("\nderiva-ml-hooks: refused; nothing was started, nothing is recorded")
+        _write(json_file, refused.verdict.as_json())
+        raise typer.Exit(REFUSED) from None
+    except LedgerError as error:
+        output.note(as_error(error))
+        raise typer.Exit(REFUSED) from None
+    _write(json_file, execution.as_json())
+    raise typer.Exit(code)
+
+
+def _write(path: str | None, document: Any) -> None:
+    if path is None:
+        return
+    try:
+        write_atomically(path, json.dumps(document, indent=2).encode("ascii") + b"\n")
+    except OSError as error:
+        problem = UsageError(
+            f"{path}: not written: {error.strerror}", fix="name a file in a folder that exists"
+        )
+        output.note(as_error(problem))

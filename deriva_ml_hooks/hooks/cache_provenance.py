@@ -1,0 +1,29 @@
+"""Caches what is known of the commit, so that nobody waits for it later.
+
+Runs after git has done its work, so it must never fail: it warns and answers 0. Silent when all is well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from deriva_ml_hooks.config import load
+from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.provenance.cache import provenance_of
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the cache for the repository of the working directory; always 0."""
+    parser = argparse.ArgumentParser(prog="deriva-ml-hooks hook cache-provenance", description=__doc__)
+    # git and pre-commit hand on what their hook was given; nothing of it is needed.
+    parser.add_argument("ignored", nargs="*", help=argparse.SUPPRESS)
+    parser.parse_known_args(argv)
+    try:
+        repository = discover()
+        if repository.head() is not None:
+            provenance_of(repository, load(repository.worktree))
+    except Exception as error:  # whatever it is, the git command has already done its work
+        print(f"deriva-ml-hooks: provenance not cached: {error}", file=sys.stderr)  # noqa: T201
+    return 0
