@@ -1,0 +1,163 @@
+"""Real repositories to test on: a home of their own, and a small handle on git."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+GITCONFIG = """\
+[user]
+    name = Ada
+    email = ada@example.org
+[init]
+    defaultBranch = main
+[commit]
+    gpgSign = false
+[tag]
+    gpgSign = false
+[protocol "file"]
+    allow = always
+[advice]
+    detachedHead = false
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with a plain git configuration; nothing of the machine's or the caller's gets through."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / ".gitconfig").write_text(GITCONFIG)
+    for name in os.environ:
+        if name.startswith(("GIT_", "DERIVA_ML_", "SETUPTOOLS_SCM", "GITHUB_", "PRE_COMMIT", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A repository's worktree, and git in it."""
+
+    path: Path
+
+    def git(self, *words: str | bytes, check: bool = True, env: Mapping[str, str] | None = None) -> str:
+        """Run git here; its output, stripped."""
+        done = subprocess.run(
+            ["git", *words],
+            cwd=self.path,
+            check=False,
+            capture_output=True,
+            env={**os.environ, **(env or {})},
+        )
+        assert not check or done.returncode == 0, (words, done.stderr.decode())
+        return os.fsdecode(done.stdout).strip()
+
+    def write(self, name: str, content: str | bytes = "content\n") -> Path:
+        """Write a file, its folders too."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def commit(self, message: str = "A change", **files: str) -> str:
+        """Commit everything (after writing `files`, by name without its dot: use write for others)."""
+        for name, content in files.items():
+            self.write(name, content)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+        return self.git("rev-parse", "HEAD")
+
+    def push(self, *words: str) -> None:
+        """Push the current branch to origin, or what `words` say."""
+        self.git("push", "--quiet", *(words or ("--set-upstream", "origin", "HEAD")))
+
+    @property
+    def git_dir(self) -> Path:
+        """This worktree's git directory."""
+        return Path(self.git("rev-parse", "--absolute-git-dir"))
+
+
+@pytest.fixture
+def make_repo(tmp_path: Path, home: Path) -> Callable[..., Repo]:
+    """Makes repositories: empty ones by name, with options for `git init`."""
+
+    def make(name: str = "repo", *options: str) -> Repo:
+        path = tmp_path / name
+        path.mkdir(parents=True)
+        repo = Repo(path)
+        repo.git("init", "--quiet", *options)
+        return repo
+
+    return make
+
+
+@pytest.fixture
+def repo(make_repo: Callable[..., Repo]) -> Repo:
+    """A repository with two commits: README.md, src/train.py, .gitignore (which ignores *.log)."""
+    made = make_repo()
+    made.write("README.md", "# Model\n")
+    made.write(".gitignore", "*.log\n")
+    made.commit("First")
+    made.write("src/train.py", "print('trained')\n")
+    made.commit("Second")
+    return made
+
+
+@pytest.fixture
+def remote(repo: Repo, tmp_path: Path) -> Repo:
+    """A bare remote named origin, with the branch of `repo` pushed to it."""
+    bare = Repo(tmp_path / "remote.git")
+    bare.path.mkdir()
+    bare.git("init", "--quiet", "--bare")
+    repo.git("remote", "add", "origin", str(bare.path))
+    repo.push()
+    return bare
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a program did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def program(repo_folder: Path) -> Callable[..., Ran]:
+    """Runs the real program (`deriva-ml-hooks WORDS`) in a process of its own, by default in `repo`."""
+
+    def run(
+        *words: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+    ) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "deriva_ml_hooks", *words],
+            cwd=cwd or repo_folder,
+            env={**os.environ, **(env or {})},
+            input=(stdin or "").encode(errors="surrogateescape"),
+            capture_output=True,
+            check=False,
+        )
+        return Ran(
+            done.returncode,
+            done.stdout.decode(errors="surrogateescape"),
+            done.stderr.decode(errors="surrogateescape"),
+        )
+
+    return run
+
+
+@pytest.fixture
+def repo_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Where programs run: the worktree of `repo` when the test has one."""
+    return request.getfixturevalue("repo").path if "repo" in request.fixturenames else tmp_path
