@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from deriva_ml_hooks.commands import output
-from deriva_ml_hooks.gate import Verdict, judge
 from deriva_ml_hooks.report import as_text, printable
+
+if TYPE_CHECKING:
+    from deriva_ml_hooks.gate import Verdict
 
 
 def check(
@@ -19,6 +23,8 @@ def check(
 
     Exit 0: accepted. 1: refused. 2: usage or configuration error.
     """
+    from deriva_ml_hooks.gate import judge
+
     verdict = judge(paranoid=paranoid)
     if as_json:
         output.data(verdict.as_json())
