@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 # The subpackage of this name is imported before the function below takes the name over in the
 # package's namespace; `from deriva_ml_hooks.provenance.record import ...` goes on working.
 import deriva_ml_hooks.provenance
-from deriva_ml_hooks.provenance.record import Provenance
+
+if TYPE_CHECKING:
+    from deriva_ml_hooks.provenance.record import Provenance
 
 del deriva_ml_hooks
 
