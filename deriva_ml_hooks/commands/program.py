@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from deriva_ml_hooks.commands import check, demo, executions, hook, provenance, run
+from deriva_ml_hooks.commands import check, demo, executions, hook, provenance, run, setup
 
 _program = typer.Typer(
     name="deriva-ml-hooks",
@@ -23,6 +23,9 @@ _program.add_typer(executions.program, name="executions")
 _program.command("hook", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})(
     hook.hook
 )
+_program.command("install")(setup.install)
+_program.command("uninstall")(setup.uninstall)
+_program.command("doctor")(setup.doctor)
 _program.command("demo")(demo.demo)
 
 
