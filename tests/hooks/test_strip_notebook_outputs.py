@@ -1,0 +1,430 @@
+"""The hook on real files against the real nbstripout program, under pre-commit and prek, and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deriva_ml_hooks.hooks.strip_notebook_outputs import main
+
+DATA = Path(__file__).parent.parent / "data" / "notebooks"
+ON_DISK = {path.name: path.read_bytes() for path in sorted(DATA.iterdir())}
+JUPYTER = {name: data for name, data in ON_DISK.items() if name.endswith(".ipynb")}
+JUPYTER["crlf.ipynb"] = JUPYTER["v4.ipynb"].replace(b"\n", b"\r\n")
+JUPYTER["crlf_clean.ipynb"] = JUPYTER["clean_v4_5.ipynb"].replace(b"\n", b"\r\n")
+JUPYTER["no_newline_at_the_end.ipynb"] = JUPYTER["v4.ipynb"].rstrip(b"\n")
+ZEPPELIN = {name: data for name, data in ON_DISK.items() if name.endswith(".zpln")}
+WITHOUT_PROPER_IDS = ("v4_5_double_ids.ipynb", "v4_5_missing_ids.ipynb")
+DIRTY, CLEAN = JUPYTER["v4.ipynb"], JUPYTER["clean_v4_5.ipynb"]
+
+HOOK = "strip-notebook-outputs"
+ENTRY = [sys.executable, "-m", "deriva_ml_hooks", "hook", HOOK]
+
+
+def lay_out(folder: Path, notebooks: Mapping[str, bytes]) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    for name, data in notebooks.items():
+        (folder / name).write_bytes(data)
+    return [str(folder / name) for name in notebooks]
+
+
+def read(folder: Path, notebooks: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in notebooks}
+
+
+def left_by_nbstripout(folder: Path, notebooks: Mapping[str, bytes], *words: str) -> dict[str, bytes]:
+    files = lay_out(folder, notebooks)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "nbstripout", *words, "--", *files],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return read(folder, notebooks)
+
+
+def left_by_hook(folder: Path, notebooks: Mapping[str, bytes], *words: str) -> dict[str, bytes]:
+    files = lay_out(folder, notebooks)
+    changed = main([*words, "--", *files])
+    left = read(folder, notebooks)
+    assert changed == (left != notebooks)
+    return left
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory outside of any repository."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+OPTIONS = {
+    "none": [],
+    "keep output": ["--keep-output"],
+    "keep count": ["--keep-count", "--max-size", "1k"],
+    "keep id": ["--keep-id"],
+    "extra keys": ["--extra-keys", "metadata.foo.bar cell.metadata.tags cell.metadata.foo"],
+    "keep metadata keys": ["--extra-keys=metadata.foo", "--keep-metadata-keys=metadata.foo metadata.widgets"],
+    "drop empty and tagged cells": ["--drop-empty-cells", "--drop-tagged-cells", "other to-drop"],
+    "strip init cells": ["--strip-init-cells"],
+    "max size": ["--max-size", "100"],
+    "drop output types": ["--keep-output", "--drop-output-type", "error", "stream:stderr"],
+    "drop one output type": ["--keep-output", "--drop-output-type=stream"],
+    "keep output types": ["--keep-output-type", "stream:stdout", "execute_result"],
+}
+
+
+@pytest.mark.parametrize("words", OPTIONS.values(), ids=OPTIONS)
+def test_every_option_leaves_the_bytes_that_nbstripout_leaves(folder: Path, words: list[str]) -> None:
+    notebooks = {
+        name: data
+        for name, data in JUPYTER.items()
+        if "--keep-id" not in words or name not in WITHOUT_PROPER_IDS  # nbformat makes their ids up
+    }
+    expected = left_by_nbstripout(folder / "theirs", notebooks, *words)
+    assert left_by_hook(folder / "ours", notebooks, *words) == expected
+    assert expected["v4.ipynb"] != DIRTY
+
+
+def test_zeppelin_notebooks_are_known_by_their_suffix(folder: Path) -> None:
+    expected = left_by_nbstripout(folder / "theirs", ZEPPELIN, "--mode", "zeppelin")
+    assert left_by_hook(folder / "ours", ZEPPELIN) == expected != ZEPPELIN
+
+
+def test_files_with_other_endings_are_left_alone_as_nbstripout_does(folder: Path) -> None:
+    others = {"a.json": DIRTY, "b.txt": b"text"}
+    assert left_by_nbstripout(folder / "theirs", others) == left_by_hook(folder / "ours", others) == others
+
+
+CELL = st.fixed_dictionaries(
+    {
+        "cell_type": st.just("code"),
+        "source": st.lists(st.text(max_size=8), max_size=2),
+        "execution_count": st.none() | st.integers(1, 3),
+        "outputs": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "output_type": st.just("stream"),
+                    "name": st.sampled_from(["stdout", "stderr"]),
+                    "text": st.lists(st.text(max_size=20), max_size=2),
+                }
+            ),
+            max_size=2,
+        ),
+        "metadata": st.fixed_dictionaries(
+            {},
+            optional={
+                "tags": st.lists(st.sampled_from(["keep_output", "a", "b"]), max_size=1),
+                "init_cell": st.booleans(),
+                "scrolled": st.booleans(),
+                "foo": st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=1),
+            },
+        ),
+    }
+)
+NOTEBOOK = st.builds(
+    lambda cells, minor, metadata, ascii_only, indent: json.dumps(
+        {
+            "cells": [
+                {**cell, "id": f"id-{number}"} if minor == 5 else cell for number, cell in enumerate(cells)
+            ],
+            "metadata": metadata,
+            "nbformat": 4,
+            "nbformat_minor": minor,
+        },
+        ensure_ascii=ascii_only,
+        indent=indent,
+    ).encode(),
+    st.lists(CELL, max_size=4),
+    st.integers(0, 5),
+    st.fixed_dictionaries({}, optional={"keep_output": st.booleans(), "widgets": st.integers()}),
+    st.booleans(),
+    st.none() | st.just(1),
+)
+WORDS = st.lists(st.sampled_from(list(OPTIONS.values())), max_size=2, unique_by=str).map(
+    lambda lists: [word for words in lists for word in words]
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(made=st.lists(NOTEBOOK, min_size=8, max_size=24), words=WORDS)
+def test_any_notebooks_come_out_as_from_nbstripout(
+    tmp_path_factory: pytest.TempPathFactory, made: list[bytes], words: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    notebooks = {f"{number}.ipynb": data for number, data in enumerate(made)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        expected = left_by_nbstripout(folder / "theirs", notebooks, *words)
+        assert left_by_hook(folder / "ours", notebooks, *words) == expected
+
+
+# Where options come from
+
+
+def test_keys_of_the_git_configuration_are_obeyed(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo.git("config", "filter.nbstripout.extrakeys", "metadata.kernelspec cell.metadata.tags")
+    repo.git(
+        "config", "--global", "filter.nbstripout.keepmetadatakeys", "cell.metadata.tags metadata.widgets"
+    )
+    monkeypatch.chdir(repo.path)
+    expected = left_by_nbstripout(repo.path / "theirs", JUPYTER, "--extra-keys", "metadata.foo")
+    assert left_by_hook(repo.path / "ours", JUPYTER, "--extra-keys", "metadata.foo") == expected
+    repo.git("config", "--unset", "filter.nbstripout.extrakeys")
+    assert left_by_nbstripout(repo.path / "theirs", JUPYTER, "--extra-keys", "metadata.foo") != expected
+
+
+TABLE = """\
+[tool.deriva-ml-hooks.strip-notebook-outputs]
+keep-output = true
+keep-count = true
+extra-keys = ["metadata.foo", "cell.metadata.tags"]
+drop-output-type = ["error", "stream:stderr"]
+"""
+SAID_BY_THE_TABLE = [
+    *("--keep-output", "--keep-count", "--extra-keys", "metadata.foo cell.metadata.tags"),
+    *("--drop-output-type", "error", "stream:stderr"),
+]
+
+
+def test_the_table_says_what_arguments_do_not(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repo.path)
+    expected = left_by_nbstripout(repo.path / "theirs", JUPYTER, *SAID_BY_THE_TABLE)
+    repo.write("pyproject.toml", TABLE)
+    assert left_by_hook(repo.path / "ours", JUPYTER) == expected
+
+
+def test_arguments_win_over_the_table(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repo.path)
+    words = ["--extra-keys", "metadata.kernelspec", "--keep-count"]
+    expected = left_by_nbstripout(repo.path / "theirs", JUPYTER, *words)
+    repo.write("pyproject.toml", TABLE)
+    ours = left_by_hook(
+        repo.path / "ours", JUPYTER, "--no-keep-output", "--extra-keys", "metadata.kernelspec"
+    )
+    assert ours == expected
+
+
+def test_files_behind_a_list_of_types_are_files(folder: Path) -> None:
+    expected = left_by_nbstripout(folder / "theirs", JUPYTER, "--keep-output", "--drop-output-type", "error")
+    files = lay_out(folder / "ours", JUPYTER)
+    assert main(["--keep-output", "--drop-output-type", "error", *files]) == 1
+    assert read(folder / "ours", JUPYTER) == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--max-size", "10T"], ["--drop-output-type", "a:b:c"], ["--keep-outputs"], ["--mode", "zeppelin"]],
+    ids=" ".join,
+)
+def test_options_that_do_not_fit_are_refused(
+    program: Callable[..., Any], folder: Path, words: list[str]
+) -> None:
+    [file] = lay_out(folder, {"a.ipynb": DIRTY})
+    assert program("hook", HOOK, *words, "--", file).code == 2
+    assert Path(file).read_bytes() == DIRTY
+
+
+def test_keys_that_cannot_be_are_told_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--extra-keys", "foo metadata.a", *lay_out(folder, {"a.ipynb": DIRTY, "b.ipynb": DIRTY})])
+    assert capsys.readouterr().err == (
+        "deriva-ml-hooks: extra key 'foo' ignored: not metadata.KEY or cell.KEY\n"
+    )
+
+
+# What is told, and what is left alone
+
+
+def test_stripped_files_are_named_with_the_command_that_stages_them(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lay_out(folder, {"a b.ipynb": DIRTY, "clean.ipynb": CLEAN, "c.ipynb": DIRTY})
+    assert main(["a b.ipynb", "clean.ipynb", "c.ipynb"]) == 1
+    assert capsys.readouterr().out == (
+        "a b.ipynb: stripped of outputs, counts and metadata\n"
+        "c.ipynb: stripped of outputs, counts and metadata\n"
+        "fix: git add -- 'a b.ipynb' c.ipynb\n"
+    )
+    assert main(["a b.ipynb", "clean.ipynb", "c.ipynb"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_findings_are_json_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lay_out(folder, {"a.ipynb": DIRTY, "b.ipynb": b"{"})
+    assert main(["--json", "a.ipynb", "b.ipynb", "c.ipynb"]) == 1
+    told = {finding["path"]: finding["code"] for finding in json.loads(capsys.readouterr().out)}
+    assert told == {"a.ipynb": "outputs", "b.ipynb": "invalid-notebook", "c.ipynb": "unreadable"}
+    assert main(["--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_without_files_there_is_nothing_to_do(program: Callable[..., Any]) -> None:
+    done = program("hook", HOOK)
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_check_changes_nothing_and_names_the_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lay_out(folder, {"a.ipynb": DIRTY, "clean.ipynb": CLEAN})
+    before = (folder / "a.ipynb").stat()
+    assert main(["--check", "--keep-count", "a.ipynb", "clean.ipynb"]) == 1
+    after = (folder / "a.ipynb").stat()
+    assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
+    out = capsys.readouterr().out
+    assert out == (
+        "a.ipynb: has outputs, counts or metadata to strip\n"
+        f"fix: deriva-ml-hooks hook {HOOK} --keep-count a.ipynb clean.ipynb\n"
+    )
+    fix = shlex.split(out.splitlines()[-1])[4:]
+    assert main(fix) == 1
+    assert main(["--check", "--keep-count", "a.ipynb", "clean.ipynb"]) == 0
+
+
+def test_what_cannot_be_stripped_is_named_and_the_others_are_done(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = {"half.ipynb": DIRTY[:300], "latin.ipynb": '{"cells": "ä"}'.encode("latin-1"), "v9.ipynb": b"[]"}
+    lay_out(folder, {**broken, "z.ipynb": DIRTY})
+    (folder / "folder.ipynb").mkdir()
+    (folder / "loop.ipynb").symlink_to("loop.ipynb")
+    os.mkfifo(folder / "pipe.ipynb")
+    names = [*broken, "folder.ipynb", "loop.ipynb", "pipe.ipynb", "gone.ipynb"]
+    assert main([*names, "z.ipynb"]) == 1
+    out = capsys.readouterr().out
+    for name in names:
+        assert any(line.startswith(f"{name}: ") and "left as it is" in line for line in out.splitlines()), (
+            name
+        )
+    assert "half.ipynb: not a notebook, no JSON: " in out
+    assert "latin.ipynb: not a notebook, no UTF-8: " in out
+    assert "folder.ipynb: a folder" in out
+    assert "gone.ipynb: No such file or directory" in out
+    assert read(folder, broken) == broken
+    assert (folder / "z.ipynb").read_bytes() == left_by_nbstripout(folder / "theirs", {"z.ipynb": DIRTY})[
+        "z.ipynb"
+    ]
+    assert main(names) == 1
+
+
+def test_a_file_that_cannot_be_written_stays_and_is_named(folder: Path) -> None:
+    [file] = lay_out(folder, {"a.ipynb": DIRTY})
+    done = subprocess.run(
+        [*ENTRY, file],
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),  # bytes
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"{file}: File too large; left as it is" in done.stdout
+    assert [path.name for path in folder.iterdir()] == ["a.ipynb"]
+    assert Path(file).read_bytes() == DIRTY
+
+
+def test_clean_files_are_not_written_and_cost_no_import_of_nbformat(folder: Path) -> None:
+    [file] = lay_out(folder, {"a.ipynb": CLEAN})
+    os.utime(file, ns=(1, 1))
+    before = os.stat(file)
+    script = (
+        "import sys; from deriva_ml_hooks.cli import main\n"
+        "code = main(['hook', *sys.argv[1:]])\n"
+        "heavy = {'nbformat', 'nbstripout', 'typer', 'rich', 'jsonschema', 'concurrent.futures'}\n"
+        "print(code, *sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, HOOK, file], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "0\n"
+    after = os.stat(file)
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+def test_mode_and_link_stay_and_the_target_is_to_be_staged(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lay_out(folder, {"a.ipynb": DIRTY})
+    (folder / "a.ipynb").chmod(0o754)
+    (folder / "link.ipynb").symlink_to("a.ipynb")
+    assert main(["link.ipynb", "a.ipynb"]) == 1
+    assert os.readlink(folder / "link.ipynb") == "a.ipynb"
+    assert (folder / "a.ipynb").stat().st_mode & 0o7777 == 0o754
+    assert (folder / "a.ipynb").read_bytes() != DIRTY
+    assert "git add -- a.ipynb" in capsys.readouterr().out
+    assert main(["link.ipynb", "a.ipynb"]) == 0
+
+
+# Killed
+
+
+@pytest.mark.parametrize("moment", [0, 20, 70, 150])
+def test_a_kill_leaves_each_notebook_whole_old_or_new(tmp_path: Path, moment: int) -> None:
+    notebooks = {f"{number:03}.ipynb": DIRTY for number in range(200)}
+    new = left_by_nbstripout(tmp_path / "theirs", {"a.ipynb": DIRTY})["a.ipynb"]
+    folder = tmp_path / "ours"
+    files = lay_out(folder, notebooks)
+    watched = folder / f"{moment:03}.ipynb"
+    old_file = watched.stat().st_ino
+    process = subprocess.Popen([*ENTRY, *files], stdout=subprocess.DEVNULL)
+    while watched.stat().st_ino == old_file:  # until this one has been replaced, and no longer
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    left = list(read(folder, notebooks).values())
+    assert set(left) == {DIRTY, new}
+    beside = {path.name for path in folder.iterdir()} - set(notebooks)
+    assert all(name.startswith(".") and not name.endswith(".ipynb") for name in beside)
+    assert subprocess.run([*ENTRY, *files], check=False, capture_output=True).returncode == 1
+    assert set(read(folder, notebooks).values()) == {new}
+
+
+# Under the runners
+
+CONFIG = f"""\
+repos:
+- repo: local
+  hooks:
+  - id: {HOOK}
+    name: strip outputs
+    language: system
+    entry: {" ".join(ENTRY)}
+    types: [jupyter]
+    stages: [pre-commit, manual]
+    args: [--keep-output, --drop-output-type, error, stream]
+"""
+
+
+@pytest.mark.parametrize("runner", ["pre-commit", "prek"])
+def test_a_commit_is_stopped_once_and_passes_after_git_add(repo: Any, runner: str) -> None:
+    binary = str(Path(sys.executable).parent / runner)
+    repo.write(".pre-commit-config.yaml", CONFIG)
+    repo.commit("Use the hook")
+    subprocess.run([binary, "install"], cwd=repo.path, check=True, capture_output=True)
+    repo.write("work/a.ipynb", DIRTY)
+    repo.git("add", "--all")
+    stopped = subprocess.run(
+        ["git", "commit", "-m", "Notebook"], cwd=repo.path, check=False, capture_output=True, text=True
+    )
+    assert stopped.returncode == 1
+    assert "fix: git add -- work/a.ipynb, and commit again" in stopped.stdout + stopped.stderr
+    stripped = (repo.path / "work/a.ipynb").read_bytes()
+    assert stripped != DIRTY
+    assert repo.git("status", "--porcelain") == "AM work/a.ipynb"
+    repo.git("add", "--", "work/a.ipynb")
+    repo.git("commit", "-m", "Notebook")
+    assert repo.git("status", "--porcelain") == ""
+    everything = subprocess.run(
+        [binary, "run", "--all-files"], cwd=repo.path, check=False, capture_output=True
+    )
+    assert everything.returncode == 0, everything.stdout
