@@ -1,0 +1,212 @@
+"""Checks that notebooks have the structure DerivaML runs them by: parameters, order, no installations.
+
+Reads the files as they are and changes nothing. The rules and their names are `RULES`; each can be
+switched off. Code is read with `ast`, never run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from deriva_ml_hooks.errors import ConfigError, UsageError
+from deriva_ml_hooks.hooks import _cells
+from deriva_ml_hooks.hooks._common import arguments, settings, tell
+from deriva_ml_hooks.hooks._installations import installations
+from deriva_ml_hooks.report import Finding
+
+HOOK = "check-notebooks"
+_DESCRIPTION = "Check that notebooks have the structure that DerivaML runs them by. Changes nothing."
+_EPILOG = """\
+rules:
+  parameters       at most one code cell is tagged 'parameters' (papermill), it assigns literals only,
+                   and no cell before it uses those names
+  execution-order  execution counts, where present, are 1, 2, 3 and so on
+  install-magics   no cell installs packages: %pip, !pip, conda, uv, apt and the like
+  format           the file is a valid notebook of nbformat 3 or 4
+
+skip = ["RULE", ...] in [tool.deriva-ml-hooks.check-notebooks] leaves out rules too; --skip replaces it.
+exit code: 0 nothing found, 1 something found, 2 the options do not fit.
+"""
+
+Problem = tuple[str, str]
+"""What is wrong, and the fix."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check the notebooks that `argv` names; 1 when one breaks a rule or cannot be read."""
+    parser = arguments(HOOK, _DESCRIPTION)
+    parser.epilog, parser.formatter_class = _EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--skip", action="append", metavar="RULE", help="leave out a rule: " + ", ".join(RULES)
+    )
+    parser.add_argument("files", nargs="*", metavar="FILE", help="notebooks; none: nothing to do")
+    given = parser.parse_args(argv)
+    rules = _rules(given)
+    findings = [finding for path in dict.fromkeys(given.files) for finding in _check(path, rules)]
+    return tell(findings, as_json=given.json)
+
+
+def _rules(given: argparse.Namespace) -> list[str]:
+    """The rules that are left. Raises UsageError and ConfigError for names that are none."""
+    configured = settings(HOOK).get("skip", ())
+    for name in given.skip or ():
+        if name not in RULES:
+            raise UsageError(f"--skip {name}: no such rule", fix=_near(name))
+    for name in configured:
+        if name not in RULES:
+            raise ConfigError(f"[tool.deriva-ml-hooks.{HOOK}]", "skip", f"no rule {name!r}", fix=_near(name))
+    skipped = configured if given.skip is None else given.skip
+    return [rule for rule in RULES if rule not in skipped]
+
+
+def _near(name: str) -> str:
+    near = difflib.get_close_matches(name.replace("_", "-"), RULES, n=1)
+    return f"did you mean {near[0]}?" if near else "the rules are: " + ", ".join(RULES)
+
+
+def _check(path: str, rules: Sequence[str]) -> Iterator[Finding]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        yield Finding("unreadable", path, reason, "give the name of a notebook that you may read")
+        return
+    try:
+        notebook = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        if "format" in rules:
+            kind = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
+            fix = _RESTORE.replace("FILE", shlex.quote(path))
+            yield Finding("format", path, f"not a notebook, no {kind}: {error}", fix)
+        return
+    for rule in rules:
+        for message, fix in RULES[rule](notebook):
+            yield Finding(rule, path, message, fix.replace("FILE", shlex.quote(path)))
+
+
+_RESTORE = "open it in Jupyter and save it, or restore it: git checkout -- FILE"
+
+
+def _parameters(notebook: Any) -> Iterator[Problem]:
+    """papermill puts its values right behind the tagged cell, and reads the defaults from it."""
+    if not _cells.is_python(notebook):
+        return
+    cells = _cells.code_cells(notebook)
+    tagged = [cell for cell in cells if "parameters" in cell.tags]
+    if not tagged:
+        return
+    first = tagged[0]
+    for cell in tagged[1:]:
+        message = f"cell {cell.number}: tagged parameters, as cell {first.number} is already"
+        yield message, "keep one cell tagged parameters, and put all of them there"
+    try:
+        unfit = _cells.unfit_parameters(first.source)
+    except SyntaxError as error:
+        message = f"cell {first.number}: the parameters are no Python: line {error.lineno}: {error.msg}"
+        yield message, "write one assignment of a literal per parameter: rate = 0.01"
+        return
+    for line, text in unfit:
+        message = f"cell {first.number}: line {line} is no assignment of a literal: {text}"
+        yield message, "move it to a cell below; a parameter is a name and a literal: rate = 0.01"
+    names = _cells.assigned(first.source)
+    for cell in cells:
+        if cell.number < first.number and (used := names & _cells.names(cell.source)):
+            message = f"cell {cell.number}: uses {', '.join(sorted(used))} before the parameters"
+            yield message, f"move the parameters, cell {first.number}, above it"
+            return
+
+
+def _execution_order(notebook: Any) -> Iterator[Problem]:
+    """Jupyter counts the cells of a kernel as they run: gaps and jumps are runs that no reader sees."""
+    expected = 1
+    for cell in _cells.code_cells(notebook):
+        if cell.count is None:
+            continue
+        if cell.count != expected:
+            message = f"cell {cell.number}: execution count {cell.count} where {expected} was expected"
+            yield message, "restart the kernel, run all cells and save"
+            return
+        expected += 1
+
+
+def _install_magics(notebook: Any) -> Iterator[Problem]:
+    """What a notebook installs is in no lock file, so no record of the run can name it."""
+    if not _cells.is_python(notebook):
+        return
+    fix = "add the package to the project's dependencies (pyproject.toml), and take the line out"
+    for cell in _cells.code_cells(notebook):
+        for line, text in installations(cell.source):
+            yield f"cell {cell.number}: line {line} installs packages: {text}", fix
+
+
+def _format(notebook: Any) -> Iterator[Problem]:
+    """nbformat's schema, and ids as 4.5 asks for them, which nbformat would silently repair."""
+    if not isinstance(notebook, dict) or type(notebook.get("nbformat")) is not int:
+        yield "not a notebook, it says no nbformat", _RESTORE
+        return
+    version = notebook["nbformat"]
+    if version not in (3, 4):
+        message = f"nbformat {version} cannot be checked, only 3 and 4"
+        yield message, "open it in Jupyter and save it as nbformat 4"
+        return
+    if repairs := list(_ids(notebook)):
+        yield from repairs
+        return
+    problem = _schema_problem(notebook)
+    if problem is not None:
+        yield problem, _RESTORE
+
+
+def _ids(notebook: Mapping[str, Any]) -> Iterator[Problem]:
+    minor, cells = notebook.get("nbformat_minor"), notebook.get("cells")
+    if notebook["nbformat"] != 4 or not isinstance(minor, int) or minor < 5 or not isinstance(cells, list):
+        return
+    fix = "open it in Jupyter and save it, or let strip-notebook-outputs number the cells"
+    seen: dict[str, int] = {}
+    for number, cell in enumerate(cells, start=1):
+        if not isinstance(cell, dict):
+            yield f"cell {number}: no cell at all", _RESTORE
+            continue
+        identifier = cell.get("id", "")
+        if not isinstance(identifier, str):
+            continue  # for the schema to say
+        if identifier == "" and "id" not in cell:
+            yield f"cell {number}: has no id, which nbformat 4.5 asks for", fix
+        elif (other := seen.setdefault(identifier, number)) != number:
+            yield f"cell {number}: has the id of cell {other}, {identifier!r}", fix
+
+
+def _schema_problem(notebook: dict[str, Any]) -> str | None:
+    """What nbformat's schema says, in one line; None where it is content."""
+    import nbformat
+
+    try:
+        nbformat.validate(notebook)
+    except nbformat.ValidationError as error:
+        lines = str(getattr(error, "message", "") or error).strip().splitlines()
+        text = lines[0] if lines else type(error).__name__
+        place = list(getattr(error, "absolute_path", ()))
+    except Exception as error:  # where cells and metadata are not even of the right type
+        text, place = f"{type(error).__name__}: {error}".splitlines()[0], []
+    else:
+        return None
+    text = text if len(text) <= 160 else text[:157] + "..."
+    if place[:1] == ["cells"] and len(place) > 1:
+        within = ".".join(map(str, place[2:]))
+        return f"cell {place[1] + 1}: {within + ': ' if within else ''}{text}"
+    return f"{'.'.join(map(str, place))}: {text}" if place else text
+
+
+RULES: Mapping[str, Callable[[Any], Iterator[Problem]]] = {
+    "parameters": _parameters,
+    "execution-order": _execution_order,
+    "install-magics": _install_magics,
+    "format": _format,
+}
+"""Every rule by its name, those that cost nothing before the one that has to import nbformat."""
