@@ -44,3 +44,84 @@ def version_of(tag: str) -> Version | None:
     numbers = tuple(int(n) for n in match["release"].split("."))
     release = numbers + (0,) * (3 - len(numbers))
     return Version(release, tuple(match["pre"].split(".")) if match["pre"] else ())
+
+
+_IDENTIFIER = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+_STRICT = re.compile(
+    r"(?P<release>(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*)){2})"
+    rf"(?:-(?P<pre>{_IDENTIFIER}(?:\.{_IDENTIFIER})*))?"
+    r"(?:\+(?P<build>[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
+)
+_LONGEST = 255
+"""Characters; semver.org's own advice, and what a file name holds."""
+
+
+def semver(text: str) -> Version | None:
+    """The version that `text` spells exactly as SemVer 2.0.0 has it; None for any other text."""
+    match = _STRICT.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None:
+        return None
+    release = tuple(int(number) for number in match["release"].split("."))
+    return Version(release, tuple(match["pre"].split(".")) if match["pre"] else ())
+
+
+def version_tag(tag: str, prefix: str) -> Version | None:
+    """The version of a tag that is `prefix` and a SemVer 2.0.0 version; None for any other name."""
+    return semver(tag[len(prefix) :]) if tag.startswith(prefix) else None
+
+
+_TAIL = r"(?P<tail>[-._+]?[A-Za-z][0-9A-Za-z.+_-]*|[-+][0-9A-Za-z.+_-]*)?"
+_PEP440 = re.compile(
+    r"[-._]?(?P<kind>alpha|a|beta|b|preview|pre|rc|c|dev)[-._]?(?P<number>[0-9]*)(?P<rest>.*)",
+    re.IGNORECASE,
+)
+_KINDS = {"a": "alpha", "b": "beta", "c": "rc", "pre": "rc", "preview": "rc"}
+
+
+def right_spelling(tag: str, prefix: str) -> str | None:
+    """What a tag that only looks like a version should be called, `prefix` and all.
+
+    Read as one: two to four numbers with dots, leading zeros or not, after nothing, `v`, `release`,
+    `version` or the words of `prefix` in any case; also `v` or `prefix` before a single number. None for
+    names that are versions already, and for all others (`exp-1`, `data-2026`, `2026-11-23`).
+    """
+    if len(tag) > _LONGEST or version_tag(tag, prefix) is not None:
+        return None
+    stem = re.escape(prefix.rstrip("vV").rstrip("-_/."))
+    word = rf"(?:(?:{stem}|release|rel|version|ver)[-_/.]?)?v?[-_/.]?"
+    match = re.fullmatch(rf"(?i:{word})(?P<numbers>[0-9]+(?:\.[0-9]+){{1,3}}){_TAIL}", tag)
+    if match is None:
+        single = re.fullmatch(rf"(?i:{re.escape(prefix)}|v)([0-9]{{1,3}})", tag) if tag else None
+        return f"{prefix}{int(single[1])}.0.0" if single and not tag.isdigit() else None
+    numbers = [str(int(number)) for number in match["numbers"].split(".")][:3]
+    release = ".".join(numbers + ["0"] * (3 - len(numbers)))
+    return f"{prefix}{release}{_right_tail(match['tail'] or '')}"
+
+
+def same_release(first: str, second: str) -> bool:
+    """Whether two spellings of a version mean one: `1.2.0rc1` (PEP 440) and `1.2.0-rc.1` (SemVer)."""
+    return _plain(first) == _plain(second)
+
+
+def _plain(text: str) -> str:
+    public = text.strip().removeprefix("v").partition("+")[0]
+    spelled = (public if semver(public) else right_spelling(public, "")) or public
+    release, dash, pre = spelled.partition("-")
+    parts = re.findall(r"[a-z]+|[0-9]+", pre.lower())
+    return f"{release}{dash}" + ".".join(_KINDS.get(p, p) if p.isalpha() else str(int(p)) for p in parts)
+
+
+def _right_tail(tail: str) -> str:
+    """What follows the numbers, as SemVer spells it; words that it has no place for are left out."""
+    before, _, after = tail.partition("+")
+    build = ".".join(part for part in re.split(r"[._]", after) if part)
+    python = _PEP440.fullmatch(before)
+    if before.startswith("-") and not (python and "_" in before):
+        parts = [part for part in re.split(r"[._]", before[1:]) if part]
+    elif python:
+        kind = python["kind"].lower()
+        parts = [_KINDS.get(kind, kind), *([python["number"]] if python["number"] else [])]
+    else:
+        parts = []
+    pre = ".".join(str(int(part)) if part.isdigit() else part for part in parts)
+    return (f"-{pre}" if pre else "") + (f"+{build}" if build else "")

@@ -1,0 +1,182 @@
+"""Tags: what each of them is, how the commits they are on relate, and which of them a remote has.
+
+Asked of the git program, so that a hook's own GIT_DIR counts, and each question is one process however
+many tags there are. The parsers are pure functions of bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.blobs import Place
+from deriva_ml_hooks.git.outgoing import Outgoing
+
+PATIENCE = 30.0
+"""Seconds that a remote may take to name its refs."""
+
+_FORMAT = "%(refname)%00%(objectname)%00%(objecttype)%00%(object)%00%(type)%00%(tag)"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag: its name without `refs/tags/`, and the object that the ref names.
+
+    `kind` is that object's type: `tag` makes it annotated. `target` and `target_kind` are what a tag
+    object names (the object itself where it is not one), `own_name` the name that is written in it.
+    """
+
+    name: str
+    oid: str
+    kind: str
+    target: str
+    target_kind: str
+    own_name: str | None
+
+    @property
+    def commit(self) -> str | None:
+        """The commit it is on; None for a tag of anything else, also of another tag."""
+        return self.target if self.target_kind == "commit" else None
+
+
+def all_tags(place: Place) -> list[Tag]:
+    """Every tag, by name."""
+    return parse_refs(place.git("for-each-ref", f"--format={_FORMAT}", "refs/tags/").checked())
+
+
+def tags_between(place: Place, old: str | None, new: str) -> list[Tag]:
+    """The tags on commits that `new` has and `old` (None: nothing) has not."""
+    words = [f"--merged={new}", *([f"--no-merged={old}"] if old else [])]
+    return parse_refs(place.git("for-each-ref", *words, f"--format={_FORMAT}", "refs/tags/").checked())
+
+
+def parse_refs(data: bytes) -> list[Tag]:
+    """`git for-each-ref` in the format of this module: one line for each tag, NUL between fields."""
+    tags = []
+    for line in os.fsdecode(data).split("\n")[:-1]:
+        ref, oid, kind, target, target_kind, own = line.split("\0")
+        tags.append(_tag(ref.removeprefix("refs/tags/"), oid, kind, target, target_kind, own))
+    return tags
+
+
+def _tag(name: str, oid: str, kind: str, target: str, target_kind: str, own: str) -> Tag:
+    if kind != "tag":
+        return Tag(name, oid, kind, oid, kind, None)
+    return Tag(name, oid, kind, target, target_kind, own)
+
+
+def read_tag(place: Place, name: str, oid: str) -> Tag | None:
+    """The tag that `name` is where it names the object `oid`; None where that is not here."""
+    done = place.git("cat-file", "-t", oid)
+    if done.returncode:
+        return None
+    kind = done.stdout.decode("ascii").strip()
+    target, target_kind, own = (
+        parse_tag_object(place.git("cat-file", "tag", oid).checked()) if kind == "tag" else ("", "", "")
+    )
+    return _tag(name, oid, kind, target, target_kind, own)
+
+
+def parse_tag_object(data: bytes) -> tuple[str, str, str]:
+    """Oid and type of what a tag object names, and its own name (git-mktag(1))."""
+    lines = os.fsdecode(data.partition(b"\n\n")[0]).split("\n")
+    fields = dict(line.partition(" ")[::2] for line in reversed(lines))
+    return fields["object"], fields["type"], fields.get("tag", "")
+
+
+def highest_below(place: Place, tips: Collection[str], ranks: Mapping[str, _T]) -> dict[str, _T]:
+    """For each commit of `tips` the highest of the `ranks` that its ancestors have, itself left out.
+
+    Tips without such an ancestor are absent. Walks the history once.
+    """
+    stdin = "".join(f"{tip}\n" for tip in tips).encode("ascii")
+    done = place.git("rev-list", "--topo-order", "--parents", "--stdin", stdin=stdin).checked()
+    best: dict[str, _T] = {}
+    for line in reversed(done.decode("ascii").splitlines()):
+        commit, *parents = line.split(" ")
+        found = [rank for p in parents for rank in (best.get(p), ranks.get(p)) if rank is not None]
+        if found:
+            best[commit] = max(found)  # type: ignore[type-var]  # ranks are told to be comparable
+    return {tip: best[tip] for tip in tips if tip in best}
+
+
+def beyond(place: Place, commits: Iterable[str], out: Outgoing) -> set[str]:
+    """Those of `commits` that are not behind what `out` says is known."""
+    wanted = set(commits) - set(out.known)
+    if not wanted:
+        return set()
+    asked = replace(out, tips=tuple(sorted(wanted)))
+    listed = place.git("rev-list", *asked.arguments(), stdin=asked.stdin()).checked()
+    return wanted & set(listed.decode("ascii").split())
+
+
+def on_no_branch(place: Place, commits: Iterable[str]) -> set[str]:
+    """Those of `commits` that no branch contains, local or of a remote, and HEAD neither."""
+    wanted = set(commits)
+    stdin = "".join(f"{commit}\n" for commit in sorted(wanted)).encode("ascii")
+    head = [] if place.git("rev-parse", "--verify", "--quiet", "HEAD").returncode else ["HEAD"]
+    words = ("rev-list", "--stdin", "--not", "--branches", "--remotes", *head)
+    return wanted & set(place.git(*words, stdin=stdin).checked().decode("ascii").split()) if wanted else set()
+
+
+def branch_with(place: Place, commit: str) -> str | None:
+    """A local branch that contains `commit`, the one that is checked out before others."""
+    form = "--format=%(HEAD)%(refname:short)"
+    listed = place.git("for-each-ref", f"--contains={commit}", form, "refs/heads/")
+    lines = os.fsdecode(listed.stdout).splitlines()
+    current = [line[1:] for line in lines if line.startswith("*")]
+    return next((name for name in (*current, *(line[1:] for line in lines))), None)
+
+
+def remote_refs(place: Place, url: str) -> dict[str, str] | None:
+    """The branches and tags of the remote at `url`, with their oids; None where it does not answer.
+
+    A name with `^{}` behind it is what that tag leads to (git-ls-remote(1)).
+    """
+    try:
+        done = process.run(
+            *("ls-remote", "--quiet", "--heads", "--tags", "--", url),
+            cwd=place.folder,
+            env=place.env,
+            timeout=PATIENCE,
+        )
+    except GitError:
+        return None
+    return None if done.returncode else parse_remote_refs(done.stdout)
+
+
+def parse_remote_refs(data: bytes) -> dict[str, str]:
+    """`git ls-remote`: `<oid> TAB <ref> LF`."""
+    rows = (line.partition("\t") for line in os.fsdecode(data).split("\n") if line)
+    return {ref: oid for oid, _, ref in rows}
+
+
+def commits_here(place: Place, oids: Sequence[str]) -> list[str]:
+    """Those of `oids` that are commits of this repository."""
+    stdin = "".join(f"{oid}\n" for oid in oids).encode("ascii")
+    lines = place.git("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=stdin).checked()
+    rows = (line.split(" ") for line in lines.decode("ascii", "replace").splitlines())
+    return [row[0] for row in rows if row[1:] == ["commit"]]
+
+
+def files_at(place: Place, commits: Sequence[str], path: str) -> dict[str, bytes]:
+    """The content of `path` in each of `commits`; absent where there is no such blob."""
+    stdin = "".join(f"{commit}:{path}\n" for commit in commits).encode("ascii")
+    data = place.git("cat-file", "--batch", stdin=stdin).checked()
+    found = {}
+    for commit in commits:
+        header, _, data = data.partition(b"\n")
+        words = header.split(b" ")
+        if not words[-1].isdigit():
+            continue  # `<name> missing`
+        size = int(words[-1])
+        if words[-2] == b"blob":
+            found[commit] = data[:size]
+        data = data[size + 1 :]
+    return found

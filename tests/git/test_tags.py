@@ -1,0 +1,221 @@
+"""What tags are and how their commits relate, against git's own answers, and how versions are spelled."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deriva_ml_hooks.git import tags
+from deriva_ml_hooks.git.blobs import Place
+from deriva_ml_hooks.git.outgoing import Outgoing
+from deriva_ml_hooks.git.process import environment
+from deriva_ml_hooks.git.versions import right_spelling, same_release, semver, version_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import Repo
+
+
+def place_of(repo: Repo) -> Place:
+    return Place(str(repo.path), environment())
+
+
+def test_every_kind_of_tag_is_read_the_same_from_the_list_and_from_its_object(repo: Repo) -> None:
+    repo.git("tag", "light")
+    repo.git("tag", "-a", "-m", "x", "annotated")
+    repo.git("tag", "-a", "-m", "x", "on-tree", "HEAD^{tree}")
+    repo.git("tag", "-a", "-m", "x", "on-blob", "HEAD:README.md")
+    repo.git("tag", "-a", "-m", "object fake\ntype blob\ntag other", "nested", "annotated")
+    repo.git("tag", "borrowed", "annotated")
+    repo.git("tag", "blob", "HEAD:README.md")
+    place = place_of(repo)
+    found = {tag.name: tag for tag in tags.all_tags(place)}
+    head = repo.git("rev-parse", "HEAD")
+    assert {name: (tag.kind, tag.target_kind, tag.commit) for name, tag in found.items()} == {
+        "light": ("commit", "commit", head),
+        "annotated": ("tag", "commit", head),
+        "on-tree": ("tag", "tree", None),
+        "on-blob": ("tag", "blob", None),
+        "nested": ("tag", "tag", None),
+        "borrowed": ("tag", "commit", head),
+        "blob": ("blob", "blob", None),
+    }
+    assert found["borrowed"].own_name == "annotated"
+    for name, tag in found.items():
+        assert tags.read_tag(place, name, tag.oid) == tag
+    assert tags.read_tag(place, "gone", "1" * 40) is None
+
+
+def test_tags_between_two_commits_are_those_that_the_second_adds(repo: Repo) -> None:
+    repo.git("tag", "-a", "-m", "x", "old", "HEAD~1")
+    repo.git("tag", "-a", "-m", "x", "new")
+    repo.git("tag", "-a", "-m", "x", "blob", "HEAD:README.md")
+    repo.git("branch", "before", "HEAD~1")
+    place = place_of(repo)
+    assert [tag.name for tag in tags.tags_between(place, "before", "main")] == ["new"]
+    assert [tag.name for tag in tags.tags_between(place, None, "main")] == ["new", "old"]
+    assert [tag.name for tag in tags.tags_between(place, "before", repo.git("rev-parse", "new"))] == ["new"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_commit_contains_is_what_git_says_in_random_histories(
+    make_repo: Callable[..., Repo], seed: int
+) -> None:
+    chance = random.Random(seed)
+    repo = make_repo()
+    tree = repo.git("write-tree")
+    commits: list[str] = []
+    for number in range(25):
+        parents = chance.sample(commits[-6:], k=min(len(commits), chance.choice((1, 1, 2))))
+        words = [word for parent in parents for word in ("-p", parent)]
+        commits.append(repo.git("commit-tree", "-m", f"Commit {number}", *words, tree))
+    ranks = {commit: chance.randrange(1000) for commit in chance.sample(commits, 10)}
+    tips = chance.sample(commits, 8)
+    place = place_of(repo)
+    expected = {}
+    for tip in tips:
+        below = set(repo.git("rev-list", tip).split()) - {tip}
+        if below & ranks.keys():
+            expected[tip] = max(ranks[commit] for commit in below & ranks.keys())
+    assert tags.highest_below(place, tips, ranks) == expected
+    known = tuple(chance.sample(commits, 3))
+    reached = {commit for tip in known for commit in repo.git("rev-list", tip).split()}
+    assert tags.beyond(place, tips, Outgoing((), (), known, ())) == set(tips) - reached
+    repo.git("update-ref", "refs/heads/main", known[0])
+    repo.git("update-ref", "refs/remotes/other/x", known[1])
+    reached = {commit for tip in known[:2] for commit in repo.git("rev-list", tip).split()}
+    assert tags.on_no_branch(place, tips) == set(tips) - reached
+
+
+def test_no_commits_need_no_walk(repo: Repo) -> None:
+    nowhere = Place(str(repo.path), {"PATH": ""})
+    assert tags.beyond(nowhere, ["a" * 40], Outgoing((), (), ("a" * 40,), ())) == set()
+
+
+def test_the_branch_that_is_checked_out_is_named_before_others(repo: Repo) -> None:
+    place = place_of(repo)
+    head = repo.git("rev-parse", "HEAD")
+    repo.git("branch", "another")
+    assert tags.branch_with(place, head) == "main"
+    repo.git("switch", "--quiet", "--detach", "HEAD~1")
+    assert tags.branch_with(place, head) == "another"
+    assert tags.branch_with(place, repo.commit("Nowhere")) is None
+
+
+def test_a_remote_names_its_refs_or_there_is_no_answer(repo: Repo, remote: Repo, tmp_path: Path) -> None:
+    repo.git("tag", "-a", "-m", "x", "v1.0.0")
+    repo.push("origin", "v1.0.0")
+    place = place_of(repo)
+    there = tags.remote_refs(place, "origin")
+    assert there == {
+        "refs/heads/main": repo.git("rev-parse", "main"),
+        "refs/tags/v1.0.0": repo.git("rev-parse", "v1.0.0"),
+        "refs/tags/v1.0.0^{}": repo.git("rev-parse", "main"),
+    }
+    known = tags.commits_here(place, [*there.values(), "1" * 40])
+    assert known == [repo.git("rev-parse", "main")] * 2
+    assert tags.remote_refs(place, str(tmp_path / "nowhere")) is None
+
+
+def test_a_file_is_read_from_many_commits_at_once(repo: Repo) -> None:
+    first = repo.git("rev-parse", "HEAD")
+    second = repo.commit("With file", config="a\n\nb 1\n")
+    repo.git("rm", "--quiet", "config")
+    repo.write("config/inside")
+    third = repo.commit("With folder")
+    fourth = repo.commit("Empty file", other="")
+    place = place_of(repo)
+    assert tags.files_at(place, [first, second, third], "config") == {second: b"a\n\nb 1\n"}
+    assert tags.files_at(place, [third, fourth], "other") == {fourth: b""}
+
+
+IDENTIFIERS = st.from_regex(r"(0|[1-9][0-9]{0,3}|[0-9]{0,2}[A-Za-z-][0-9A-Za-z-]{0,4})", fullmatch=True)
+NUMBERS = st.integers(0, 10**6)
+
+
+@given(NUMBERS, NUMBERS, NUMBERS, st.lists(IDENTIFIERS, max_size=3), st.sampled_from(["", "v", "model-v"]))
+def test_what_semver_spells_is_a_version_under_every_prefix(
+    major: int, minor: int, patch: int, pre: list[str], prefix: str
+) -> None:
+    text = f"{major}.{minor}.{patch}" + ("-" + ".".join(pre) if pre else "")
+    version = version_tag(prefix + text, prefix)
+    assert version is not None
+    assert (version.release, version.pre) == ((major, minor, patch), tuple(pre))
+    assert right_spelling(prefix + text, prefix) is None
+
+
+@given(
+    st.text(alphabet="vV0123456789.-_+/releasmodRELx ", max_size=14), st.sampled_from(["", "v", "model-v"])
+)
+def test_the_right_spelling_is_always_a_version(tag: str, prefix: str) -> None:
+    right = right_spelling(tag, prefix)
+    if right is not None:
+        assert version_tag(right, prefix) is not None
+        assert version_tag(tag, prefix) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("1.2", "01.2.3", "1.02.3", "1.2.3-", "1.2.3-01", "1.2.3-a..b", "1.2.3+", "1.2.3-é", "1.2.3\n"),
+        *("1.2.\N{ARABIC-INDIC DIGIT THREE}", "1.2.3.4", "-1.2.3", "1.2.3+a+b", "9" * 300 + ".0.0", ""),
+    ],
+)
+def test_what_semver_does_not_spell_is_no_version(text: str) -> None:
+    assert semver(text) is None
+
+
+def test_versions_are_ordered_as_semver_has_it() -> None:
+    ordered = (
+        "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0"
+    )
+    versions = [version for text in ordered.split() if (version := semver(text)) is not None]
+    assert len(versions) == 8
+    assert all(low < high for low, high in itertools.pairwise(versions))
+
+
+@pytest.mark.parametrize(
+    ("tag", "right"),
+    [
+        ("v1.2.3rc1", "v1.2.3-rc.1"),
+        ("v1.2rc1", "v1.2.0-rc.1"),
+        ("v1.2-rc1", "v1.2.0-rc1"),
+        ("1.2.3.dev4", "v1.2.3-dev.4"),
+        ("v1.2.3a1", "v1.2.3-alpha.1"),
+        ("v1.2.3-rc.01", "v1.2.3-rc.1"),
+        ("v1.2.3.post1", "v1.2.3"),
+        ("V1.2+cu118", "v1.2.0+cu118"),
+        *((tag, None) for tag in ("exp-1", "exp-1.2", "data-2026", "2026-11-23", "2026", "nightly", "vgg16")),
+        *(
+            (tag, None)
+            for tag in ("v", "", "v1.x", "v1..2", "model-v1.2.3", "v1.2.3.4.5", "v" + "1" * 300 + ".0")
+        ),
+    ],
+)
+def test_a_look_alike_is_read_as_what_was_meant_and_no_other_name_is(tag: str, right: str | None) -> None:
+    assert right_spelling(tag, "v") == right
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("1.2.0", "1.2.0", True),
+        ("1.2", "1.2.0", True),
+        ("1.2.0rc1", "1.2.0-rc.1", True),
+        ("1.2.0a1", "1.2.0-alpha.1", True),
+        ("1.2.0.dev1", "1.2.0-dev.1", True),
+        ("1.2.0", "1.2.0+cu118", True),
+        ("1.2.0", "1.2.1", False),
+        ("1.2.0rc1", "1.2.0", False),
+        ("nonsense", "1.2.0", False),
+    ],
+)
+def test_python_and_semver_spellings_of_one_release_are_the_same(first: str, second: str, same: bool) -> None:
+    assert same_release(first, second) is same
