@@ -1,0 +1,93 @@
+"""Keeps direct commits off protected branches, and branch names to a pattern where one is configured.
+
+Asks which branch the next commit goes to. Passed: a detached HEAD (a rebase has one), the first commit of
+a repository, since it has to start somewhere, and the merge commit that brings a branch in.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+
+from deriva_ml_hooks.config import hook_settings
+from deriva_ml_hooks.errors import GitError, UsageError
+from deriva_ml_hooks.git import blobs
+from deriva_ml_hooks.git.blobs import Place
+from deriva_ml_hooks.hooks import _common
+from deriva_ml_hooks.report import Finding
+
+HOOK = "check-branch-name"
+PROTECTED = ("main", "master")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Judge the branch that HEAD is on; 1 when no commit should go there."""
+    parser = _common.arguments(HOOK, __doc__)
+    parser.add_argument(
+        "--protect",
+        action="append",
+        metavar="GLOB",
+        help=f"a branch without direct commits, repeatable (default: {', '.join(PROTECTED)})",
+    )
+    parser.add_argument(
+        "--pattern", metavar="REGEX", help="what the whole name of every other branch must fit"
+    )
+    args = parser.parse_args(argv)
+    place = blobs.here()
+    found = hook_settings(place.folder, HOOK)
+    protected = args.protect if args.protect is not None else found.get("protected", PROTECTED)
+    pattern = args.pattern if args.pattern is not None else found.get("pattern")
+    return _common.tell(list(_findings(place, protected, _compiled(pattern))), as_json=args.json)
+
+
+def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+    try:
+        return re.compile(pattern) if pattern else None
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(
+            f"pattern: {pattern!r} is not a regular expression: {error}",
+            fix='a pattern such as "(feature|experiment)/[a-z0-9-]+"',
+        ) from None
+
+
+def _findings(place: Place, protected: Sequence[str], pattern: re.Pattern[str] | None) -> Iterator[Finding]:
+    branch = _branch(place)
+    if branch is None:
+        return
+    if any(fnmatchcase(branch, glob) for glob in protected):
+        if _has_commits(place) and not _merging(place):
+            message = f"{branch} is protected: no direct commits"
+            fix = f"git switch -c {_suggested('NAME', pattern)}"
+            yield Finding("protected-branch", None, message, fix)
+    elif pattern is not None and not pattern.fullmatch(branch):
+        message = f"the branch name {branch} does not match {pattern.pattern}"
+        fix = f"git branch -m {shlex.quote(_suggested(branch.rpartition('/')[2], pattern))}"
+        yield Finding("branch-name", None, message, fix)
+
+
+def _branch(place: Place) -> str | None:
+    """The branch that HEAD is on, also before its first commit; None when detached."""
+    done = place.git("symbolic-ref", "--quiet", "HEAD")
+    if done.returncode not in (0, 1):
+        raise GitError("HEAD", done.said)
+    ref = os.fsdecode(done.stdout.removesuffix(b"\n"))
+    return ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else None
+
+
+def _has_commits(place: Place) -> bool:
+    return place.git("rev-parse", "--verify", "--quiet", "HEAD").returncode == 0
+
+
+def _merging(place: Place) -> bool:
+    return place.git("rev-parse", "--verify", "--quiet", "MERGE_HEAD").returncode == 0
+
+
+def _suggested(name: str, pattern: re.Pattern[str] | None) -> str:
+    """The branch `name` under a kind that fits the pattern; `NAME` alone where none that we know does."""
+    names = [f"{kind}/{name}" for kind in ("feature", "experiment", "fix")]
+    if pattern is None:
+        return names[0]
+    return next((name for name in names if pattern.fullmatch(name.lower())), "NAME")
