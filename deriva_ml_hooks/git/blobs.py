@@ -1,0 +1,212 @@
+"""Blobs by what they weigh: those that are staged, those in the index, and what git-lfs has to do with them.
+
+Sizes are those of the stored blobs; working files are never looked at. git is asked in the environment
+that a hook was given, because inside `git commit -a` GIT_INDEX_FILE names the index in question.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from deriva_ml_hooks.errors import BareRepositoryError, GitError, NotARepositoryError
+from deriva_ml_hooks.git import process
+
+ABSENT = b"000000"
+GITLINK = b"160000"
+"""Modes as git writes them: no entry, and a submodule."""
+POINTER_SIZE = 1024
+"""Bytes that a git-lfs pointer stays below (git-lfs specification, "The Pointer")."""
+
+_POINTER = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
+_RAW = re.compile(rb":(\d+) (\d+) (\w+) (\w+) ([A-Z])\d*\0([^\0]*)\0")
+_PARALLEL = 1000
+"""Blobs from which on several processes weigh them: loose objects are opened one by one."""
+
+
+class Place(NamedTuple):
+    """Where git commands are run, and in which environment."""
+
+    folder: str
+    env: Mapping[str, str]
+
+    def git(self, *args: str, stdin: bytes | None = None) -> process.Completed:
+        """Run `git ARGS` here."""
+        return process.run(*args, cwd=self.folder, env=self.env, stdin=stdin)
+
+
+class Staged(NamedTuple):
+    """A path whose index entry differs from HEAD's; `old_*` is what HEAD has (ABSENT: nothing)."""
+
+    old_mode: bytes
+    mode: bytes
+    old_oid: bytes
+    oid: bytes
+    status: bytes
+    path: bytes
+
+
+class Indexed(NamedTuple):
+    """A blob in the index."""
+
+    path: bytes
+    oid: bytes
+
+
+def here() -> Place:
+    """The worktree that git sees from the working directory, inherited variables of a hook included.
+
+    In a repository without worktree, which can be pushed from too, the working directory itself.
+    Raises NotARepositoryError.
+    """
+    env = process.hook_environment()
+    folder = os.getcwd()
+    done = process.run("rev-parse", "--show-toplevel", cwd=folder, env=env)
+    if not done.returncode:
+        return Place(os.fsdecode(done.stdout.removesuffix(b"\n")), env)
+    if "not a git repository" in done.said:
+        raise NotARepositoryError(folder)
+    if "must be run in a work tree" in done.said:
+        return Place(folder, env)
+    raise GitError(folder, done.said)
+
+
+def require_worktree(place: Place) -> None:
+    """Raises BareRepositoryError where there is no index to look at."""
+    inside = place.git("rev-parse", "--is-inside-work-tree").stdout
+    if inside.strip() != b"true":
+        raise BareRepositoryError(place.folder)
+
+
+def staged(place: Place) -> list[Staged] | None:
+    """What the index would add to HEAD or change, submodules left out; None before the first commit."""
+    done = place.git(
+        *("diff-index", "--cached", "-z", "--raw", "--no-abbrev", "--no-renames"),
+        *("--ignore-submodules=all", "HEAD", "--"),
+    )
+    if done.returncode:
+        if place.git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
+            return None
+        done.checked()
+    return [entry for entry in parse_raw(done.stdout) if entry.mode not in (ABSENT, GITLINK)]
+
+
+def parse_raw(data: bytes) -> list[Staged]:
+    """`git diff-index -z --raw --no-abbrev` (git-diff-index(1), Raw output format), without unmerged."""
+    entries = map(Staged._make, _RAW.findall(data))
+    return [entry for entry in entries if entry.status != b"U"]
+
+
+def indexed(place: Place) -> list[Indexed]:
+    """Every blob in the index (not in conflict, not a submodule)."""
+    entries = []
+    for record in place.git("ls-files", "-z", "--stage", "--full-name").checked().split(b"\0"):
+        facts, _, path = record.partition(b"\t")
+        mode, _, rest = facts.partition(b" ")
+        if rest.endswith(b" 0") and mode != GITLINK:
+            entries.append(Indexed(path, rest[:-2]))
+    return entries
+
+
+def sizes(place: Place, oids: Sequence[bytes]) -> list[int]:
+    """The size of each blob in bytes; raises GitError for one that is missing."""
+    if not oids:
+        return []
+    share = len(oids)
+    if share >= _PARALLEL:
+        share = -(-share // min(os.cpu_count() or 1, 4))
+    parts = [oids[start : start + share] for start in range(0, len(oids), share)]
+    answers: list[list[int] | BaseException] = [[] for _ in parts]
+
+    def weigh(number: int) -> None:
+        try:
+            answers[number] = _sizes(place, parts[number])
+        except BaseException as error:  # re-raised below, in the thread that asked
+            answers[number] = error
+
+    threads = [threading.Thread(target=weigh, args=(number,)) for number in range(1, len(parts))]
+    for thread in threads:
+        thread.start()
+    weigh(0)
+    for thread in threads:
+        thread.join()
+    weighed: list[int] = []
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        weighed += answer
+    return weighed
+
+
+def _sizes(place: Place, oids: Sequence[bytes]) -> list[int]:
+    stdin = b"\n".join(oids) + b"\n"
+    lines = (
+        place.git("cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=stdin).checked().split(b"\n")
+    )
+    try:
+        return [int(line) for line in lines[:-1]]
+    except ValueError:
+        raise missing(next(line for line in lines if not line.isdigit())) from None
+
+
+def missing(line: bytes) -> GitError:
+    """The error for what `git cat-file --batch-check` says of an object that is not there."""
+    name = line.split(b" ")[0].decode("ascii", "replace")
+    return GitError(f"object {name}", "missing", fix="git fsck, then fetch it again: git fetch --all")
+
+
+def in_trees(place: Place, revisions: Sequence[str], oids: Collection[bytes]) -> set[bytes]:
+    """Those of `oids` that the tree of one of `revisions` holds, at whatever path."""
+    held: set[bytes] = set()
+    for revision in revisions:
+        listed = place.git("ls-tree", "-r", "-z", "--full-tree", revision).checked()
+        for record in listed.split(b"\0"):
+            held.add(record.partition(b"\t")[0].rpartition(b" ")[2])
+    return held.intersection(oids)
+
+
+def merging(place: Place) -> list[str]:
+    """The commits that are being merged into HEAD, in a merge that waits to be concluded."""
+    path = place.git("rev-parse", "--git-path", "MERGE_HEAD").checked().removesuffix(b"\n")
+    try:
+        with open(os.path.join(os.fsencode(place.folder), path), encoding="ascii") as file:
+            return file.read().split()
+    except FileNotFoundError:
+        return []
+
+
+def pointers(place: Place, oids: Collection[bytes]) -> set[bytes]:
+    """Those of `oids`, all below POINTER_SIZE, that are git-lfs pointers."""
+    stdin = b"".join(oid + b"\n" for oid in oids)
+    data = place.git("cat-file", "--batch", stdin=stdin).checked() if oids else b""
+    found = set()
+    for oid, content in _contents(data):
+        if content.startswith(_POINTER):
+            found.add(oid)
+    return found
+
+
+def _contents(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """`git cat-file --batch`: `<oid> SP <type> SP <size> LF <contents> LF` for each."""
+    start = 0
+    while start < len(data):
+        end = data.index(b"\n", start)
+        header = data[start:end]
+        if header.endswith(b" missing"):
+            raise missing(header)
+        oid, _, size = header.split(b" ")
+        start = end + 1 + int(size) + 1
+        yield oid, data[end + 1 : start - 1]
+
+
+def lfs_tracked(place: Place, paths: Collection[bytes]) -> set[bytes]:
+    """Those of `paths` that .gitattributes (the staged ones, and those of the worktree) give to git-lfs."""
+    if not paths:
+        return set()
+    stdin = b"".join(path + b"\0" for path in paths)
+    done = place.git("check-attr", "--stdin", "-z", "filter", stdin=stdin)
+    words = done.stdout.split(b"\0") if not done.returncode else []
+    return {path for path, value in zip(words[::3], words[2::3], strict=False) if value == b"lfs"}

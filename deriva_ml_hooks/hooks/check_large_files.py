@@ -1,0 +1,266 @@
+"""Refuses large files: results and data belong in the catalog, and what is pushed once stays for good.
+
+Weighs blobs, never working files: those that a commit would add, those that a push would send, or those
+of the files that are named. kB are 1024 bytes. `--allow` wins over all else. A git-lfs pointer is never
+refused; a file that git-lfs should hold and that was staged in full is weighed like any other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from deriva_ml_hooks.config import Settings, hook_settings
+from deriva_ml_hooks.errors import NotARepositoryError, UsageError
+from deriva_ml_hooks.git import blobs
+from deriva_ml_hooks.hooks import _advice, _common
+from deriva_ml_hooks.hooks._advice import Heavy
+from deriva_ml_hooks.report import Finding
+
+if TYPE_CHECKING:
+    from deriva_ml_hooks.git.pushes import RefUpdate
+
+HOOK = "check-large-files"
+MAX_KB = 500
+
+
+class Rules(NamedTuple):
+    """Refused are blobs over `limit` bytes, and paths that `denied` takes; not those that `allowed` takes."""
+
+    limit: int
+    allowed: Callable[[bytes], bool] | None
+    denied: Callable[[bytes], bool] | None
+
+    def code(self, path: bytes | None, size: int) -> str | None:
+        """Why a blob of `size` bytes at `path` is refused (a finding's code); None where it is not."""
+        code = "large-file" if size > self.limit else None
+        if path is None:
+            return code
+        if self.denied is not None and self.denied(path):
+            code = "denied-file"
+        return None if code is None or (self.allowed is not None and self.allowed(path)) else code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Weigh what the stage is about; 1 when something is refused."""
+    parser = _common.arguments(HOOK, __doc__)
+    parser.add_argument("files", nargs="*", metavar="FILE", help="weigh these (default: what is staged)")
+    parser.add_argument("--all-files", action="store_true", help="weigh every file in the index")
+    parser.add_argument("--pre-push", nargs=2, metavar=("REMOTE", "URL"), help="weigh the push told on stdin")
+    parser.add_argument("--max-kb", type=_count, metavar="N", help=f"limit in kB (default: {MAX_KB})")
+    parser.add_argument(
+        "--allow", action="append", metavar="GLOB", help="never refuse these (as in .gitignore)"
+    )
+    parser.add_argument("--deny", action="append", metavar="GLOB", help="refuse these at any size")
+    words = list(sys.argv[1:] if argv is None else argv)
+    # No option takes more than two words, so the rest are files: thousands of them take argparse a while.
+    last = max((number for number, word in enumerate(words) if word.startswith("-")), default=-3)
+    args = parser.parse_args(words[: last + 3])
+    args.files += words[last + 3 :]
+    try:
+        place = blobs.here()
+    except NotARepositoryError:
+        if args.pre_push or args.all_files or not args.files:
+            raise
+        findings = _untracked(None, [(os.fsencode(name), name) for name in args.files], _rules(args, {}))
+    else:
+        rules = _rules(args, hook_settings(place.folder, HOOK))
+        pushed = _pushed(place, args, rules)
+        findings = _in_index(place, args, rules) if pushed is None else pushed
+    return _common.tell(findings, as_json=args.json)
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"a whole number, zero or more, not {word!r}")
+    return int(word)
+
+
+def _rules(args: argparse.Namespace, settings: Settings) -> Rules:
+    """Arguments win over [tool.deriva-ml-hooks.check-large-files]."""
+    kilobytes = settings.get("max-kb", MAX_KB) if args.max_kb is None else args.max_kb
+    allow, deny = (getattr(args, key) or settings.get(key, ()) for key in ("allow", "deny"))
+    return Rules(kilobytes * 1024, _matcher(allow), _matcher(deny))
+
+
+def _matcher(globs: Sequence[str]) -> Callable[[bytes], bool] | None:
+    """Whether a path fits `globs`, in the form of gitignore(5); None without any."""
+    if not globs:
+        return None
+    from dulwich.ignore import IgnoreFilter
+
+    chosen = IgnoreFilter([os.fsencode(glob) for glob in globs])
+    if len(chosen.patterns) != len(globs):
+        raise UsageError(f"not all of these are patterns: {' '.join(globs)}", fix="see: git help gitignore")
+    return functools.cache(lambda path: bool(chosen.is_ignored(os.fsdecode(path))))
+
+
+def _pushed(place: blobs.Place, args: argparse.Namespace, rules: Rules) -> list[Finding] | None:
+    """The findings in what is pushed, or in the range that CI gives; None where it is about neither."""
+    environ = os.environ
+    by_pre_commit = any(environ.get(f"PRE_COMMIT_{name}") for name in ("TO_REF", "REMOTE_NAME"))
+    if not args.pre_push and (args.all_files or not by_pre_commit):
+        return None
+    from deriva_ml_hooks.git import pushes
+
+    if args.pre_push:
+        remote, url = args.pre_push
+        updates = pushes.parse_ref_updates(sys.stdin.buffer.read())
+    else:
+        remote, url = environ.get("PRE_COMMIT_REMOTE_NAME"), environ.get("PRE_COMMIT_REMOTE_URL", "")
+        updates = pushes.updates_from_pre_commit(place, environ)
+    return _in_history(place, updates, remote, url, rules)
+
+
+def _in_history(
+    place: blobs.Place, updates: Sequence[RefUpdate], remote: str | None, url: str, rules: Rules
+) -> list[Finding]:
+    from deriva_ml_hooks.git import outgoing
+    from deriva_ml_hooks.hooks._progress import CommitBar
+
+    out = outgoing.outgoing(place, updates, remote, url)
+    with CommitBar("Weighing the push", lambda: outgoing.commit_count(place, out)) as bar:
+        sent = list(
+            outgoing.new_blobs(place, out, lambda path, size: rules.code(path, size) is not None, bar.tick)
+        )
+    heavy = {
+        (one.path, one.oid): Heavy(
+            rules.code(one.path, one.size) or "", one.path, one.oid, one.size, None, one.commit
+        )
+        for one in sent
+    }
+    known = outgoing.already_there(place, out, {oid for _, oid in heavy})
+    tags = [update.name for update in updates if update.is_tag and not update.is_deletion]
+
+    def undo(group: Sequence[Heavy]) -> str:
+        oids = {one.oid for one in group}
+        commits = {one.commit for one in sent if one.oid in oids and one.commit is not None}
+        if not commits:
+            return f"git tag --delete {tags[0] if len(tags) == 1 else 'TAG'}"
+        oldest = outgoing.oldest(place, out, commits)
+        has_parent = not place.git("rev-parse", "--verify", "--quiet", f"{oldest}^").returncode
+        return (
+            f"git rebase --interactive {f'{oldest[:12]}^' if has_parent else '--root'}"
+            f" (edit the commit that adds it: git rm --cached -- {_advice.names(group)}"
+            " && git commit --amend --no-edit && git rebase --continue)"
+        )
+
+    return _told(place, [one for one in heavy.values() if one.oid not in known], rules, undo)
+
+
+def _in_index(place: blobs.Place, args: argparse.Namespace, rules: Rules) -> list[Finding]:
+    blobs.require_worktree(place)
+    if args.all_files:
+        return _weighed(place, blobs.indexed(place), rules)
+    staged = blobs.staged(place)
+    if args.files:
+        return _named(place, args.files, staged, rules)
+    if os.environ.get("PRE_COMMIT"):
+        return []  # pre-commit calls without names when there is nothing that the hook is to look at
+    return _weighed(place, blobs.indexed(place), rules) if staged is None else _grown(place, staged, rules)
+
+
+def _named(
+    place: blobs.Place, names: Sequence[str], staged: list[blobs.Staged] | None, rules: Rules
+) -> list[Finding]:
+    """What is staged of `names` is compared with HEAD; of the others the index says what they weigh.
+
+    In a merge pre-commit also names files that were settled as HEAD has them: those are left alone.
+    """
+    changed = {entry.path: entry for entry in staged or ()}
+    paths = dict(zip(_in_worktree(place, names), names, strict=True))
+    findings = _grown(place, [changed[path] for path in paths if path in changed], rules)
+    others = [path for path in paths if path not in changed]
+    if not others or (staged is not None and blobs.merging(place)):
+        return findings
+    index = {entry.path: entry for entry in blobs.indexed(place)}
+    strangers = [path for path in others if path not in index]
+    folders = tuple(b"" if path == b"." else path + b"/" for path in strangers if os.path.isdir(paths[path]))
+    inside = [entry for path, entry in index.items() if path.startswith(folders)] if folders else []
+    findings += _weighed(place, [*(index[path] for path in others if path in index), *inside], rules)
+    return findings + _untracked(place, [(path, paths[path]) for path in strangers], rules)
+
+
+def _in_worktree(place: blobs.Place, names: Iterable[str]) -> list[bytes]:
+    """`names`, relative to the working directory, as paths relative to the worktree."""
+    top = os.path.realpath(place.folder)
+    here = os.path.relpath(os.path.realpath("."), top)
+    paths = []
+    for name in names:
+        path = name
+        if os.path.isabs(name):
+            folder, last = os.path.split(name)
+            path = os.path.relpath(os.path.join(os.path.realpath(folder), last), top)
+        elif here != "." or name[:1] in ("", ".") or "//" in name or "/." in name:
+            path = os.path.normpath(os.path.join(here, name))
+        paths.append(os.fsencode(path.replace(os.sep, "/").rstrip("/")))
+    return paths
+
+
+def _grown(place: blobs.Place, staged: Sequence[blobs.Staged], rules: Rules) -> list[Finding]:
+    """Of what is staged: new blobs, and those that are larger than what HEAD has at the path.
+
+    Not refused: a blob that HEAD (or a commit that is being merged) has anywhere, so moving and copying
+    is free; and what stays as large as it was, or shrinks. A kind that is denied is, whatever it was.
+    """
+    staged = [entry for entry in staged if entry.oid != entry.old_oid]
+    sizes = blobs.sizes(place, [entry.oid for entry in staged])
+    refused = [
+        (entry, code, size)
+        for entry, size in zip(staged, sizes, strict=True)
+        if (code := rules.code(entry.path, size)) is not None
+    ]
+    if not refused:
+        return []
+    before = [entry for entry, _, _ in refused if entry.old_mode not in (blobs.ABSENT, blobs.GITLINK)]
+    old = dict(zip(before, blobs.sizes(place, [entry.old_oid for entry in before]), strict=True))
+    known = blobs.in_trees(place, ["HEAD", *blobs.merging(place)], {entry.oid for entry, _, _ in refused})
+    heavy = [
+        Heavy(code, entry.path, entry.oid, size, old.get(entry))
+        for entry, code, size in refused
+        if entry.oid not in known and (code == "denied-file" or size > old.get(entry, -1))
+    ]
+    return _told(place, heavy, rules, lambda group: f"git restore --staged -- {_advice.names(group)}")
+
+
+def _weighed(place: blobs.Place, entries: Sequence[blobs.Indexed], rules: Rules) -> list[Finding]:
+    """What is in the index, whether or not HEAD has it too."""
+    sizes = blobs.sizes(place, [entry.oid for entry in entries])
+    heavy = [
+        Heavy(code, entry.path, entry.oid, size)
+        for entry, size in zip(entries, sizes, strict=True)
+        if (code := rules.code(entry.path, size)) is not None
+    ]
+    return _told(place, heavy, rules, lambda group: f"git rm --cached -- {_advice.names(group)}")
+
+
+def _untracked(place: blobs.Place | None, files: Sequence[tuple[bytes, str]], rules: Rules) -> list[Finding]:
+    """Files (path to show, path to open) that git does not know: weighed as they are, but not for git-lfs."""
+    heavy = []
+    for path, name in files:
+        if os.path.isdir(name) and not os.path.islink(name):
+            continue
+        try:
+            size = os.lstat(name).st_size
+        except OSError as error:
+            raise UsageError(f"{name}: {error.strerror}", fix="name files that exist") from None
+        if (code := rules.code(path, size)) is not None:
+            heavy.append(Heavy(code, path, b"", size))
+    inside = [one.path for one in heavy if one.path is not None and not one.path.startswith(b"../")]
+    lfs = blobs.lfs_tracked(place, inside) if place is not None else set()
+    heavy = [one for one in heavy if one.path not in lfs]
+    return _advice.findings(heavy, limit=rules.limit, lfs=(), undo=lambda group: "")
+
+
+def _told(place: blobs.Place, heavy: Sequence[Heavy], rules: Rules, undo: _advice.Undo) -> list[Finding]:
+    if not heavy:
+        return []
+    small = {one.oid for one in heavy if one.size < blobs.POINTER_SIZE}
+    pointers = blobs.pointers(place, small)
+    refused = [one for one in heavy if one.oid not in pointers]
+    lfs = blobs.lfs_tracked(place, [one.path for one in refused if one.path is not None])
+    return _advice.findings(refused, limit=rules.limit, lfs=lfs, undo=undo)
