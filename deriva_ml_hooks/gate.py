@@ -167,8 +167,12 @@ def _tolerated(changes: Iterable[Change], patterns: Sequence[str]) -> tuple[list
     from dulwich.ignore import IgnoreFilter  # globs as in .gitignore, which users know
 
     globs = IgnoreFilter([os.fsencode(pattern) for pattern in patterns])
-    tolerated = [c for c in everything if c.code == "untracked" and c.path and globs.is_ignored(c.path)]
-    return tolerated, [change for change in everything if change not in set(tolerated)]
+    tolerated: list[Change] = []
+    refused: list[Change] = []
+    for change in everything:
+        named = change.code == "untracked" and change.path is not None and globs.is_ignored(change.path)
+        (tolerated if named else refused).append(change)
+    return tolerated, refused
 
 
 def _policies(provenance: Provenance, config: Config, untagged: Policy) -> Iterable[tuple[Policy, Finding]]:

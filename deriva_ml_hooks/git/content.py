@@ -81,10 +81,13 @@ def _hashed(
 
 
 def _quoted(path: bytes) -> bytes:
-    """A path as one line of stdin: git unquotes a line that begins with `"` as a C string."""
-    if b"\n" not in path and not path.startswith(b'"'):
+    """A path as one line of stdin: git drops a last CR, and unquotes what begins with `"` as a C string."""
+    if not (path.startswith(b'"') or b"\n" in path or b"\r" in path):
         return path
-    return b'"%s"' % path.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+    escapes = {b"\\": b"\\\\", b'"': b'\\"', b"\n": b"\\n", b"\r": b"\\r"}
+    for character, escape in escapes.items():  # the backslash first: the others bring some in
+        path = path.replace(character, escape)
+    return b'"%s"' % path
 
 
 def modes_are_kept(repository: Repository) -> bool:
@@ -105,14 +108,14 @@ def candid_settings(repository: Repository) -> list[str]:
     """`-c` words that undo settings by which git would overlook a change that this file system can show.
 
     core.fileMode, core.symlinks and core.ignoreCase are for file systems that lack something
-    (git-config(1)); where the file system does have it, they only hide changes.
+    (git-config(1)); where the file system does have it, they only hide changes. They are set whatever
+    the configuration is seen to say: includes and system files may say more.
     """
     words: list[str] = []
-    if not repository.is_set("core", "fileMode", default=True) and modes_are_kept(repository):
+    if modes_are_kept(repository):
         words += ["-c", "core.fileMode=true"]
-    if not repository.is_set("core", "symlinks", default=True) and os.name != "nt":
+    if os.name != "nt":
         words += ["-c", "core.symlinks=true"]
-    other_case = os.path.join(repository.git_dir, "hEaD")
-    if repository.is_set("core", "ignoreCase", default=False) and not os.path.exists(other_case):
+    if not os.path.exists(os.path.join(repository.git_dir, "hEaD")):
         words += ["-c", "core.ignoreCase=false"]
     return words

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.git import sparse
 from deriva_ml_hooks.git.content import EXECUTABLE, GITLINK, SYMLINK, modes_are_kept, object_id
-from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.git.repository import Repository, reading
 from deriva_ml_hooks.git.status import Change, Measurement
 
+if TYPE_CHECKING:
+    from dulwich.index import ConflictedIndexEntry, IndexEntry
+
 _NO_GIT = "there is no git program to ask"
+
+_Files = Mapping[str, tuple[int, str]]
+_Entries = Mapping[str, "IndexEntry | ConflictedIndexEntry"]
 
 
 def measure(repository: Repository) -> Measurement:
@@ -28,10 +36,10 @@ def measure(repository: Repository) -> Measurement:
     if head is None:
         return Measurement(None, ())
     files = dict(_files(repository, repository.commit(head).tree, ""))
-    changes = [*_index(repository, files), *_worktree(repository, files)]
-    changes += [
-        Change("untracked", path, "not tracked by git, not ignored") for path in _untracked(repository, files)
-    ]
+    entries = _entries(repository)
+    changes = [*_index(files, entries), *_worktree(repository, files, entries)]
+    with reading("the files that say what is ignored", fix="see their owner and mode"):
+        changes += _untracked(repository, files)
     operation = repository.operation()
     if operation is not None:
         changes.append(Change("operation-in-progress", None, operation))
@@ -48,15 +56,18 @@ def _files(repository: Repository, tree: bytes, folder: str) -> Iterator[tuple[s
             yield path, (entry.mode, entry.sha.decode("ascii"))
 
 
-def _index(repository: Repository, files: dict[str, tuple[int, str]]) -> Iterator[Change]:
-    """Where the index differs from the commit: staged content, and conflicts."""
-    from dulwich.index import ConflictedIndexEntry, Index
+def _entries(repository: Repository) -> _Entries:
+    from dulwich.index import Index
 
-    try:
+    with reading(f"the index, and {_NO_GIT}", fix="install git"):
         index = Index(os.path.join(repository.git_dir, "index"))
-        entries = {os.fsdecode(path): entry for path, entry in index.items()}
-    except (OSError, ValueError, AssertionError, KeyError) as error:
-        raise GitError("the index", f"cannot be read, and {_NO_GIT}: {error}", fix="install git") from None
+        return {os.fsdecode(path): entry for path, entry in index.items()}
+
+
+def _index(files: _Files, entries: _Entries) -> Iterator[Change]:
+    """Where the index differs from the commit: staged content, and conflicts."""
+    from dulwich.index import ConflictedIndexEntry
+
     for path, entry in entries.items():
         if isinstance(entry, ConflictedIndexEntry):
             yield Change("unmerged", path, "in conflict")
@@ -66,15 +77,20 @@ def _index(repository: Repository, files: dict[str, tuple[int, str]]) -> Iterato
         yield Change("staged", path, "deleted and staged, not committed")
 
 
-def _worktree(repository: Repository, files: dict[str, tuple[int, str]]) -> Iterator[Change]:
-    """Where the checked-out files differ from the commit. Flags of the index are not looked at."""
+def _worktree(repository: Repository, files: _Files, entries: _Entries) -> Iterator[Change]:
+    """Where the checked-out files differ from the commit; flags of the index only excuse what is absent."""
+    wanted = sparse.wanted(repository)
     keeps_modes = modes_are_kept(repository)
     filtered = _has_filters(repository, files)
     for path, (mode, oid) in files.items():
         file = os.path.join(repository.worktree, path)
         if mode == GITLINK:
-            if os.path.isdir(file) and os.listdir(file):
+            if os.path.lexists(file) and not _is_empty_folder(file):
                 yield Change("git-error", path, f"a submodule, and {_NO_GIT}")
+            continue
+        if not os.path.lexists(file) and getattr(entries.get(path), "skip_worktree", False):
+            if wanted(path):
+                yield Change("hidden-change", path, "gone, and hidden by the index flag skip-worktree")
             continue
         try:
             found = os.lstat(file).st_mode
@@ -97,7 +113,11 @@ def _worktree(repository: Repository, files: dict[str, tuple[int, str]]) -> Iter
                 yield Change("unstaged", path, "changed since the commit, not staged")
 
 
-def _has_filters(repository: Repository, files: dict[str, tuple[int, str]]) -> bool:
+def _is_empty_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path) and not os.listdir(path)
+
+
+def _has_filters(repository: Repository, files: _Files) -> bool:
     """Whether git might convert content here: attributes anywhere, or line endings by configuration."""
     return (
         any(path.rpartition("/")[2] == ".gitattributes" for path in files)
@@ -107,24 +127,39 @@ def _has_filters(repository: Repository, files: dict[str, tuple[int, str]]) -> b
     )
 
 
-def _untracked(repository: Repository, files: dict[str, tuple[int, str]]) -> Iterator[str]:
+def _untracked(repository: Repository, files: _Files) -> Iterator[Change]:
     from dulwich.ignore import IgnoreFilter, IgnoreFilterManager, default_user_ignore_filter_path
 
+    users = os.path.expanduser(default_user_ignore_filter_path(repository.config))
     own = os.path.join(repository.common_dir, "info", "exclude")
-    shared = [p for p in (own, default_user_ignore_filter_path(repository.config)) if os.path.exists(p)]
-    ignored = IgnoreFilterManager(
-        repository.worktree, [IgnoreFilter.from_path(path) for path in shared], ignorecase=False
-    )
-    for folder, folders, names in os.walk(repository.worktree):
+    # The later file overrides the earlier one (gitignore(5)).
+    shared = [IgnoreFilter.from_path(path) for path in (users, own) if os.path.exists(path)]
+    ignored = IgnoreFilterManager(repository.worktree, shared, ignorecase=False)
+    # A folder that is ignored may hold what a later pattern takes back; only newer dulwich can tell.
+    may_skip = getattr(ignored, "may_prune_directory", lambda _folder: False)
+    for folder, folders, names in os.walk(repository.worktree, onerror=_unreadable):
         inside = os.path.relpath(folder, repository.worktree)
         prefix = "" if inside == "." else inside.replace(os.sep, "/") + "/"
+        if prefix and (".git" in folders or ".git" in names):
+            folders.clear()
+            if not ignored.is_ignored(prefix):
+                yield Change("untracked", prefix, "a repository of its own")
+            continue
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         folders[:] = [
             name
             for name in folders
-            if (prefix + name not in files) and name != ".git" and not ignored.is_ignored(f"{prefix}{name}/")
+            if prefix + name not in files and name != ".git" and not may_skip(f"{prefix}{name}/")
         ]
-        links = [name for name in os.listdir(folder) if os.path.islink(os.path.join(folder, name))]
-        for name in sorted({*names, *links}):
+        for name in sorted([*names, *links]):
             path = prefix + name
-            if path not in files and path != ".git" and not ignored.is_ignored(path):
-                yield path
+            if path in files or path == ".git":
+                continue
+            if not ignored.is_ignored(path):
+                yield Change("untracked", path, "not tracked by git, not ignored")
+            elif name in links:  # dulwich takes a link to a folder for a folder, git does not
+                yield Change("git-error", path, f"a link to a folder that may be ignored, and {_NO_GIT}")
+
+
+def _unreadable(error: OSError) -> None:
+    raise GitError(str(error.filename), f"cannot be read: {error.strerror}", fix="see its owner and mode")

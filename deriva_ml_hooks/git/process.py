@@ -11,6 +11,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from deriva_ml_hooks.errors import GitError, GitMissingError
@@ -25,6 +26,7 @@ _ALWAYS = {
     "LC_MESSAGES": "C",  # messages are matched, and shown next to ours
     "GIT_OPTIONAL_LOCKS": "0",  # measuring must not refresh the index: the user may be committing
     "GIT_NO_REPLACE_OBJECTS": "1",  # a replaced commit is not the one that its name promises
+    "GIT_GRAFT_FILE": os.path.join(os.devnull, "none"),  # nor is a grafted history the one that was pushed
     "GIT_TERMINAL_PROMPT": "0",  # a prompt would hang a run that nobody watches
 }
 
@@ -128,21 +130,36 @@ class Running:
         except OSError as error:
             raise GitError("git: cannot be started", str(error), fix="see: git --version") from error
 
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it when nobody has waited for its answer."""
+        if self._process.returncode is None:
+            self._kill()
+
+    def _kill(self) -> None:
+        """End it without waiting for what it started: a filter that hangs would hold the pipes open."""
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        self._process.wait()
+
     def finish(self, timeout: float = TIMEOUT) -> Completed:
         """Wait for it, at most `timeout` seconds; raises GitError when that is over."""
         try:
             out, err = self._process.communicate(self._stdin, timeout)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
+            self._kill()
             raise GitError(
                 shlex.join(self.args[:2]),
                 f"no answer in {timeout:.0f} s",
                 fix="see whether the file system answers: git status",
             ) from None
         except BaseException:
-            self._process.kill()
-            self._process.communicate()
+            self._kill()
             raise
         return Completed(self.args, self._process.returncode, out, err)
 

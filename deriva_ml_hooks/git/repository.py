@@ -7,12 +7,16 @@ is not used: it refuses partial clones and reads configuration named by inherite
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from deriva_ml_hooks.errors import BareRepositoryError, GitError, NotARepositoryError
+from deriva_ml_hooks.errors import BareRepositoryError, GitError, HooksError, NotARepositoryError
 
 if TYPE_CHECKING:
     from dulwich.config import ConfigFile, StackedConfig
@@ -28,6 +32,21 @@ _OPERATIONS = (
     ("CHERRY_PICK_HEAD", "cherry-pick"),
     ("REVERT_HEAD", "revert"),
 )
+_OID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+
+@contextmanager
+def reading(what: str, *, fix: str = "git fsck") -> Iterator[None]:
+    """Turns whatever dulwich raises on broken bytes into GitError about `what`.
+
+    Its parsers let out what they run into: zlib.error, struct.error, ChecksumMismatch, StopIteration...
+    """
+    try:
+        yield
+    except HooksError:
+        raise
+    except Exception as error:
+        raise GitError(what, f"missing or broken ({type(error).__name__})", fix=fix) from error
 
 
 @dataclass(frozen=True)
@@ -96,19 +115,16 @@ class Repository:
         """The object store, alternates included."""
         from dulwich.object_store import DiskObjectStore
 
-        return DiskObjectStore.from_config(os.path.join(self.common_dir, "objects"), self.config)
+        store = DiskObjectStore.from_config(os.path.join(self.common_dir, "objects"), self.config)
+        weakref.finalize(self, store.close)  # else its packs stay open, and complain of it
+        return store
 
     def object(self, oid: bytes) -> ShaFile:
         """The object `oid` (hexadecimal); raises GitError where it is missing or broken."""
-        from dulwich.errors import FileFormatException
-
-        try:
+        with reading(
+            f"object {oid.decode('ascii', 'replace')}", fix="git fsck, then fetch it again: git fetch --all"
+        ):
             return self.objects[oid]  # type: ignore[index]  # dulwich's ObjectID is a NewType of bytes
-        except (KeyError, OSError, ValueError, AssertionError, FileFormatException) as error:
-            name = oid.decode("ascii", "replace")
-            raise GitError(
-                f"object {name}", "missing or broken", fix="git fsck, then fetch it again: git fetch --all"
-            ) from error
 
     def peel(self, oid: bytes) -> bytes:
         """The commit (or tree, or blob) that `oid` leads to through any chain of tag objects."""
@@ -165,28 +181,37 @@ class Repository:
         """The commit that HEAD names, or None before the first commit."""
         from dulwich.refs import HEADREF
 
-        try:
-            return self.refs[HEADREF]
-        except KeyError:
-            return None
+        with reading("HEAD"):
+            try:
+                oid = self.refs[HEADREF]
+            except KeyError:
+                return None
+        if not _OID.fullmatch(oid):
+            raise GitError("HEAD", "names no commit", fix="git fsck")
+        return oid
 
     def branch(self) -> str | None:
         """The branch that HEAD is on, without `refs/heads/`; None when detached."""
         from dulwich.refs import HEADREF
 
-        contents = self.refs.read_ref(HEADREF) or b""
+        with reading("HEAD"):
+            contents = self.refs.read_ref(HEADREF) or b""
         prefix = b"ref: refs/heads/"
         return os.fsdecode(contents[len(prefix) :].strip()) if contents.startswith(prefix) else None
 
     def refs_under(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Every ref whose full name begins with `prefix` (such as `refs/tags/`), by name, with its oid."""
         start = prefix.encode()
-        names = sorted(name for name in self.refs.allkeys() if name.startswith(start))
+        with reading(f"refs under {prefix}"):
+            names = sorted(name for name in self.refs.allkeys() if name.startswith(start))
         for name in names:
-            try:
-                yield os.fsdecode(name), self.refs[name]
-            except KeyError:  # a symbolic ref to nowhere, such as origin/HEAD after a prune
-                continue
+            with reading(os.fsdecode(name)):
+                try:
+                    oid = self.refs[name]
+                except KeyError:  # a symbolic ref to nowhere, such as origin/HEAD after a prune
+                    continue
+            if _OID.fullmatch(oid):  # a crash leaves empty files and zeros, which git passes over
+                yield os.fsdecode(name), oid
 
     def shallow(self) -> bool:
         """Whether history ends early here (git-clone(1), --depth)."""
@@ -197,7 +222,11 @@ class Repository:
         for name, operation in _OPERATIONS:
             if os.path.exists(os.path.join(self.git_dir, name)):
                 return operation
-        return None
+        try:  # the rest of a series, after its conflict was settled by a plain commit
+            with open(os.path.join(self.git_dir, "sequencer", "todo"), "rb") as file:
+                return "revert" if file.read(6) == b"revert" else "cherry-pick"
+        except OSError:
+            return None
 
 
 def discover(start: str = ".") -> Repository:
@@ -206,7 +235,10 @@ def discover(start: str = ".") -> Repository:
     Inherited variables such as GIT_DIR are not asked. Raises NotARepositoryError, BareRepositoryError,
     and GitError where a `.git` file leads nowhere.
     """
-    folder = here = os.path.realpath(start)
+    try:
+        folder = here = os.path.realpath(start)
+    except FileNotFoundError:  # the working directory was removed
+        raise NotARepositoryError(start) from None
     while True:
         dot_git = os.path.join(folder, ".git")
         if os.path.isfile(dot_git):
@@ -225,24 +257,26 @@ def _opened(folder: str, git_dir: str) -> Repository:
     common = git_dir
     pointer = os.path.join(git_dir, "commondir")
     if os.path.isfile(pointer):
-        with open(pointer, "rb") as file:
+        with reading(pointer), open(pointer, "rb") as file:
             common = os.path.normpath(os.path.join(git_dir, os.fsdecode(file.read().rstrip(b"\r\n"))))
     repository = Repository(folder, git_dir, common)
-    if repository.is_set("core", "bare", default=False):
-        # In a linked worktree of a bare repository core.bare is about the main one (git-worktree(1)).
-        if common == git_dir:
-            raise BareRepositoryError(folder)
-        return repository
-    moved = repository.setting("core", "worktree")
-    if moved is not None and common == git_dir:
-        worktree = os.path.realpath(os.path.join(git_dir, moved))
-        if worktree != folder:
-            return Repository(worktree, git_dir, common)
+    # core.bare and core.worktree are about the main worktree (git-worktree(1))
+    is_main = common == git_dir
+    if is_main and repository.is_set("core", "bare", default=False):
+        raise BareRepositoryError(folder)
+    of_each = is_main or repository.is_set("extensions", "worktreeConfig", default=False)
+    moved = repository.setting("core", "worktree") if of_each else None
+    if moved is not None and os.path.realpath(os.path.join(git_dir, moved)) != folder:
+        raise GitError(
+            folder,
+            f"not checked out here: core.worktree is {moved}",
+            fix=f"git config --file {shlex.quote(os.path.join(git_dir, 'config'))} --unset core.worktree",
+        )
     return repository
 
 
 def _gitfile(path: str) -> str:
-    with open(path, "rb") as file:
+    with reading(path), open(path, "rb") as file:
         content = file.read(65536)
     if not content.startswith(b"gitdir: "):
         raise GitError(path, "not a file that names a git directory", fix=f"restore or remove {path}")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from deriva_ml_hooks.errors import GitError, HooksError
-from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git import process, sparse
 from deriva_ml_hooks.git.content import GITLINK, SYMLINK, Entry, candid_settings, differing
 from deriva_ml_hooks.git.repository import Repository, discover
 
@@ -43,7 +44,7 @@ class ForeignOwnerError(GitError):
     def __init__(self, folder: str) -> None:
         super().__init__(
             f"{folder}: owned by another user, so git does not read it",
-            fix=f"if you trust it: git config --global --add safe.directory '{folder}'",
+            fix=f"if you trust it: git config --global --add safe.directory {shlex.quote(folder)}",
         )
 
 
@@ -91,10 +92,12 @@ def measure(repository: Repository, *, paranoid: bool = False) -> Measurement:
     """
     settings = candid_settings(repository)
     where = repository.worktree
-    listing_process = process.start(*settings, *_LS_FILES, cwd=where, strict=True)
-    status_process = process.start(*settings, *_STATUS, cwd=where, strict=True)
-    status = parse_status(_answer(status_process, where))
-    listing = parse_listing(_answer(listing_process, where))
+    with (
+        process.start(*settings, *_LS_FILES, cwd=where, strict=True) as listing_process,
+        process.start(*settings, *_STATUS, cwd=where, strict=True) as status_process,
+    ):
+        status = parse_status(_answer(status_process, where))
+        listing = parse_listing(_answer(listing_process, where))
 
     changes = list(status.changes)
     changed, complaint = differing(repository, status.suspects, settings)
@@ -195,9 +198,9 @@ def parse_listing(data: bytes) -> Listing:
             continue
         if entry.mode == GITLINK:
             submodules.append(entry)
-        elif tag == b"S":
+        elif tag in b"Ss":
             skipped.append(entry)
-        elif tag in b"hs":
+        elif tag == b"h":
             assumed.append(entry)
     return Listing(tuple(untracked), tuple(assumed), tuple(skipped), tuple(submodules))
 
@@ -207,28 +210,19 @@ def _hidden(repository: Repository, listing: Listing, settings: Sequence[str]) -
 
     A skip-worktree file outside the sparse patterns is just absent (git-sparse-checkout(1)).
     """
-    present = [e for e in listing.skipped if os.path.lexists(os.path.join(repository.worktree, e.path))]
-    absent = [e for e in listing.skipped if e not in set(present)]
-    wanted = _in_sparse_patterns(repository) if absent else None
-    missing = [e for e in absent if wanted is None or e.path in wanted]
-    changed, complaint = differing(repository, [*listing.assumed, *present], settings)
-    flags = {e.path: "skip-worktree" for e in listing.skipped}
-    for entry in [*changed, *missing]:
-        flag = flags.get(entry.path, "assume-unchanged")
+    wanted = sparse.wanted(repository) if listing.skipped else None
+    expected = [
+        entry
+        for entry in listing.skipped
+        if os.path.lexists(os.path.join(repository.worktree, entry.path)) or (wanted and wanted(entry.path))
+    ]
+    changed, complaint = differing(repository, [*listing.assumed, *expected], settings)
+    skipped = set(expected)
+    for entry in changed:
+        flag = "skip-worktree" if entry in skipped else "assume-unchanged"
         yield Change("hidden-change", entry.path, f"changed or gone, and hidden by the index flag {flag}")
     if complaint:
         yield Change("git-error", None, complaint)
-
-
-def _in_sparse_patterns(repository: Repository) -> frozenset[str] | None:
-    """The tracked paths that a sparse checkout should have here; None where none is in use."""
-    patterns = os.path.join(repository.git_dir, "info", "sparse-checkout")
-    if not repository.is_set("core", "sparseCheckout", default=False) or not os.path.exists(patterns):
-        return None
-    listed = process.run(
-        "ls-files", "-z", "--cached", "--ignored", f"--exclude-from={patterns}", cwd=repository.worktree
-    ).checked()
-    return frozenset(os.fsdecode(path) for path in listed.split(b"\0") if path)
 
 
 def _rehashed(repository: Repository, settings: Sequence[str], absent: set[str]) -> Iterator[Change]:
@@ -250,6 +244,9 @@ def _rehashed(repository: Repository, settings: Sequence[str], absent: set[str])
 def _submodule(repository: Repository, entry: Entry, paranoid: bool) -> Iterator[Change]:
     """What a submodule hides: its own settings and flags are its own, so it is measured by itself."""
     folder = os.path.join(repository.worktree, entry.path)
+    if os.path.islink(folder) or os.path.isfile(folder):
+        yield Change("submodule", entry.path, "something else stands in the place of the submodule")
+        return
     if not os.path.lexists(os.path.join(folder, ".git")):
         if os.path.isdir(folder) and os.listdir(folder):
             yield Change(
@@ -257,7 +254,12 @@ def _submodule(repository: Repository, entry: Entry, paranoid: bool) -> Iterator
             )
         return
     try:
-        inside = measure(discover(folder), paranoid=paranoid)
+        found = discover(folder)
+        if found.worktree != os.path.realpath(folder):
+            raise GitError(folder, "its .git is not a git directory", fix="git submodule update --init")
+        inside = measure(found, paranoid=paranoid)
+    except ForeignOwnerError:
+        raise
     except HooksError as error:
         yield Change("git-error", entry.path, f"the submodule cannot be measured: {error}")
         return

@@ -1,0 +1,279 @@
+"""What a worktree differs in when there is no git program: never less than git itself would find."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.git import fallback
+from deriva_ml_hooks.git.repository import discover
+
+if TYPE_CHECKING:
+    from tests.conftest import Repo
+
+TRAIN = "src/train.py"
+
+
+def differences(repo: Repo) -> set[tuple[str, str | None]]:
+    measured = fallback.measure(discover(str(repo.path)))
+    assert measured.head == repo.git("rev-parse", "HEAD")
+    return {(change.code, change.path) for change in measured.changes}
+
+
+def edit(repo: Repo) -> None:
+    repo.write(TRAIN, "print('trainer')\n")
+
+
+def delete(repo: Repo) -> None:
+    (repo.path / TRAIN).unlink()
+
+
+def delete_folder(repo: Repo) -> None:
+    shutil.rmtree(repo.path / "src")
+
+
+def make_executable(repo: Repo) -> None:
+    (repo.path / TRAIN).chmod(0o755)
+
+
+def hide_mode(repo: Repo) -> None:
+    repo.git("config", "core.fileMode", "false")
+    make_executable(repo)
+
+
+def become_a_symlink(repo: Repo) -> None:
+    (repo.path / "copy.log").write_bytes((repo.path / TRAIN).read_bytes())
+    delete(repo)
+    (repo.path / TRAIN).symlink_to("../copy.log")
+
+
+def become_a_folder(repo: Repo) -> None:
+    delete(repo)
+    repo.write(f"{TRAIN}/run.log")
+
+
+def stage(repo: Repo) -> None:
+    before = (repo.path / TRAIN).read_bytes()
+    edit(repo)
+    repo.git("add", TRAIN)
+    repo.write(TRAIN, before)
+
+
+def stage_mode(repo: Repo) -> None:
+    repo.git("update-index", "--chmod=+x", TRAIN)
+
+
+def stage_removal(repo: Repo) -> None:
+    repo.git("rm", "--quiet", "--cached", TRAIN)
+
+
+def stage_new(repo: Repo) -> None:
+    repo.write("new.py")
+    repo.git("add", "new.py")
+
+
+def intend_to_add(repo: Repo) -> None:
+    repo.write("new.py", "")
+    repo.git("add", "--intent-to-add", "new.py")
+
+
+def assume_unchanged(repo: Repo) -> None:
+    repo.git("update-index", "--assume-unchanged", TRAIN)
+    edit(repo)
+
+
+def skip_worktree(repo: Repo) -> None:
+    repo.git("update-index", "--skip-worktree", TRAIN)
+    edit(repo)
+
+
+def skip_worktree_and_delete(repo: Repo) -> None:
+    repo.git("update-index", "--skip-worktree", TRAIN)
+    delete(repo)
+
+
+def leave_in_a_folder_taken_back(repo: Repo) -> None:
+    """`data/*` ignores what is in the folder, not the folder: a later pattern takes one file back."""
+    repo.write(".gitignore", "data/*\n!data/keep.txt\n")
+    repo.commit()
+    repo.write("data/keep.txt")
+    repo.write("data/other.txt")
+
+
+def leave_a_link_to_a_folder(repo: Repo) -> None:
+    """`data/` ignores folders only, and for git a link to a folder is none."""
+    repo.write(".gitignore", "data/\n")
+    repo.commit()
+    (repo.path / "data").symlink_to(repo.path.parent)
+
+
+def leave_what_one_ignore_file_takes_back(repo: Repo) -> None:
+    (Path.home() / "ignore").write_text("*.txt\n")
+    repo.git("config", "--global", "core.excludesFile", "~/ignore")
+    (repo.git_dir / "info/exclude").write_text("!keep.txt\n")
+    repo.write("keep.txt")
+    repo.write("other.txt")
+
+
+def leave_a_nested_repository(repo: Repo) -> None:
+    replace(repo, path=repo.path).git("init", "--quiet", "nested")
+
+
+def leave_a_deep_link(repo: Repo) -> None:
+    (repo.path / "src/link").symlink_to("nowhere")
+
+
+def leave_in_another_case(repo: Repo) -> None:
+    repo.git("config", "core.ignoreCase", "true")
+    repo.write("run.LOG")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (edit, {("unstaged", TRAIN)}),
+        (delete, {("unstaged", TRAIN)}),
+        (delete_folder, {("unstaged", TRAIN)}),
+        (make_executable, {("unstaged", TRAIN)}),
+        (hide_mode, {("unstaged", TRAIN)}),
+        (become_a_symlink, {("unstaged", TRAIN)}),
+        (become_a_folder, {("unstaged", TRAIN)}),
+        (stage, {("staged", TRAIN)}),
+        (stage_mode, {("staged", TRAIN)}),
+        (stage_removal, {("staged", TRAIN)}),
+        (stage_new, {("staged", "new.py"), ("untracked", "new.py")}),
+        (intend_to_add, {("staged", "new.py"), ("untracked", "new.py")}),
+        (assume_unchanged, {("unstaged", TRAIN)}),
+        (skip_worktree, {("unstaged", TRAIN)}),
+        (skip_worktree_and_delete, {("hidden-change", TRAIN)}),
+        (leave_in_a_folder_taken_back, {("untracked", "data/keep.txt")}),
+        (leave_a_link_to_a_folder, {("git-error", "data")}),
+        (leave_what_one_ignore_file_takes_back, {("untracked", "keep.txt")}),
+        (leave_a_nested_repository, {("untracked", "nested/")}),
+        (leave_a_deep_link, {("untracked", "src/link")}),
+        (leave_in_another_case, {("untracked", "run.LOG")}),
+    ],
+)
+def test_every_kind_of_change_is_found_without_git(
+    repo: Repo, change: Callable[[Repo], None], expected: set[tuple[str, str | None]]
+) -> None:
+    change(repo)
+    assert differences(repo) == expected
+
+
+def test_a_clean_worktree_is_clean_without_git(repo: Repo, tmp_path: Path) -> None:
+    (repo.path / "link").symlink_to("src")
+    repo.write("run.sh").chmod(0o755)
+    for name in (b"a b", b"new\nline", b"caf\xe9", b"-dash"):
+        repo.write(os.fsdecode(name))
+    repo.commit()
+    repo.write("run.log")
+    (repo.path / "empty").mkdir()
+    os.utime(repo.path / TRAIN, (1e9, 1e9))
+    repo.git("worktree", "add", "--quiet", str(tmp_path / "second"))
+    assert differences(repo) == set()
+    assert differences(replace(repo, path=tmp_path / "second")) == set()
+    repo.git("gc", "--quiet")
+    assert differences(repo) == set()
+
+
+def test_what_a_sparse_checkout_leaves_out_is_just_absent_without_git(repo: Repo) -> None:
+    repo.write("docs/page.md")
+    repo.commit()
+    repo.git("sparse-checkout", "set", "--cone", "src")
+    assert not (repo.path / "docs").exists()
+    assert differences(repo) == set()
+
+
+def test_what_only_a_filter_could_tell_is_refused_as_such(repo: Repo) -> None:
+    repo.write(".gitattributes", "*.bat eol=crlf\n")
+    repo.write("run.bat", "echo\n")
+    repo.commit()
+    assert differences(repo) == set()
+    repo.write("run.bat", "echo\r\n")
+    assert differences(repo) == {("git-error", "run.bat")}
+
+
+@pytest.mark.parametrize("place", ["a folder", "a file", "a link"])
+def test_a_submodule_cannot_be_told_to_be_clean_without_git(
+    repo: Repo, make_repo: Callable[..., Repo], place: str
+) -> None:
+    library = make_repo("library")
+    library.commit()
+    repo.git("submodule", "--quiet", "add", str(library.path), "lib")
+    repo.commit()
+    if place != "a folder":
+        shutil.rmtree(repo.path / "lib")
+        if place == "a file":
+            repo.write("lib")
+        else:
+            (repo.path / "lib").symlink_to(library.path)
+    assert differences(repo) == {("git-error", "lib")}
+
+
+def test_a_submodule_that_is_not_checked_out_is_no_obstacle(
+    repo: Repo, make_repo: Callable[..., Repo], tmp_path: Path
+) -> None:
+    library = make_repo("library")
+    library.commit()
+    repo.git("submodule", "--quiet", "add", str(library.path), "lib")
+    repo.commit()
+    repo.git("clone", "--quiet", str(repo.path), str(tmp_path / "clone"))
+    assert differences(replace(repo, path=tmp_path / "clone")) == set()
+
+
+def test_an_index_with_compressed_names_is_read(repo: Repo) -> None:
+    repo.git("update-index", "--index-version", "4")
+    assert differences(repo) == set()
+    stage_new(repo)
+    assert ("staged", "new.py") in differences(repo)
+
+
+def test_a_split_index_is_an_error_and_never_read_as_less_than_it_holds(repo: Repo) -> None:
+    repo.git("update-index", "--split-index")
+    with pytest.raises(GitError, match="no git program"):
+        differences(repo)
+
+
+@pytest.mark.parametrize("data", [b"", b"DIRC", b"nonsense", b"DIRC\0\0\0\2\0\0\0\1" + b"\0" * 20])
+def test_an_index_that_cannot_be_read_is_an_error(repo: Repo, data: bytes) -> None:
+    (repo.git_dir / "index").write_bytes(data)
+    with pytest.raises(GitError, match="no git program"):
+        differences(repo)
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_without_git(repo: Repo) -> None:
+    folder = repo.write("closed/file.py").parent
+    fallback.measure(discover(str(repo.path)))
+    is_root = os.geteuid() == 0
+    private = [p for p in (Path.home(), repo.path, *repo.path.parents, *Path.home().parents) if is_private(p)]
+    for path in private if is_root else ():
+        path.chmod(0o755)
+    folder.chmod(0)
+    if is_root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(GitError, match=r"cannot be read|PermissionError"):
+            fallback.measure(discover(str(repo.path)))
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+        for path in private if is_root else ():
+            path.chmod(0o700)
+
+
+def is_private(path: Path) -> bool:
+    found = path.stat()
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o001
+
+
+def test_before_the_first_commit_there_is_nothing_to_compare(make_repo: Callable[..., Repo]) -> None:
+    assert fallback.measure(discover(str(make_repo().path))).head is None
