@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from deriva_ml_hooks.config import Settings, hook_settings
 from deriva_ml_hooks.errors import NotARepositoryError, UsageError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HOOK = "check-large-files"
 MAX_KB = 500
+
+Entry = TypeVar("Entry", blobs.Staged, blobs.Indexed)
 
 
 class Rules(NamedTuple):
@@ -208,12 +210,7 @@ def _grown(place: blobs.Place, staged: Sequence[blobs.Staged], rules: Rules) -> 
     is free; and what stays as large as it was, or shrinks. A kind that is denied is, whatever it was.
     """
     staged = [entry for entry in staged if entry.oid != entry.old_oid]
-    sizes = blobs.sizes(place, [entry.oid for entry in staged])
-    refused = [
-        (entry, code, size)
-        for entry, size in zip(staged, sizes, strict=True)
-        if (code := rules.code(entry.path, size)) is not None
-    ]
+    refused = _refused(place, staged, rules)
     if not refused:
         return []
     before = [entry for entry, _, _ in refused if entry.old_mode not in (blobs.ABSENT, blobs.GITLINK)]
@@ -229,13 +226,22 @@ def _grown(place: blobs.Place, staged: Sequence[blobs.Staged], rules: Rules) -> 
 
 def _weighed(place: blobs.Place, entries: Sequence[blobs.Indexed], rules: Rules) -> list[Finding]:
     """What is in the index, whether or not HEAD has it too."""
-    sizes = blobs.sizes(place, [entry.oid for entry in entries])
     heavy = [
-        Heavy(code, entry.path, entry.oid, size)
-        for entry, size in zip(entries, sizes, strict=True)
-        if (code := rules.code(entry.path, size)) is not None
+        Heavy(code, entry.path, entry.oid, size) for entry, code, size in _refused(place, entries, rules)
     ]
     return _told(place, heavy, rules, lambda group: f"git rm --cached -- {_advice.names(group)}")
+
+
+def _refused(place: blobs.Place, entries: Sequence[Entry], rules: Rules) -> list[tuple[Entry, str, int]]:
+    """Those of `entries` that the rules refuse, with why and their size in bytes."""
+    over = blobs.over(place, [entry.oid for entry in entries], rules.limit)
+    refused = [
+        (entry, code)
+        for entry in entries
+        if (code := rules.code(entry.path, rules.limit + 1 if entry.oid in over else 0)) is not None
+    ]
+    sizes = blobs.sizes(place, [entry.oid for entry, _ in refused])
+    return [(entry, code, size) for (entry, code), size in zip(refused, sizes, strict=True)]
 
 
 def _untracked(place: blobs.Place | None, files: Sequence[tuple[bytes, str]], rules: Rules) -> list[Finding]:

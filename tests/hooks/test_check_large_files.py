@@ -163,12 +163,30 @@ def test_names_of_any_bytes(repo: Repo, weigh: Weigh, name: bytes) -> None:
     assert weigh("--allow", "*.pt") == [("large-file", path)]
 
 
-def test_thousands_of_staged_files(repo: Repo, weigh: Weigh) -> None:
+def test_many_staged_files_of_every_kind_of_storage(repo: Repo, weigh: Weigh) -> None:
+    """Loose or packed, hard or easy to compress: none that is large is missed."""
     for number in range(1100):
         repo.write(f"many/{number}", f"{number}")
-    repo.write("many/0500", BIG)
+    repo.write("many/packed", "p" * 1025)
     repo.git("add", "--all")
-    assert weigh() == weigh(*repo.git("ls-files", "many").split()) == [("large-file", "many/0500")]
+    listed = repo.git("ls-files", "--stage", "many/packed", "many/7").split()
+    subprocess.run(
+        ["git", "pack-objects", "-q", str(repo.git_dir / "objects/pack/pack")],
+        input="\n".join(word for word in listed if len(word) == 40).encode() + b"\n",
+        cwd=repo.path,
+        check=True,
+        capture_output=True,
+    )
+    repo.git("prune-packed", "-q")
+    repo.write("many/dense", os.urandom(1025))
+    repo.write("many/just", os.urandom(1024))
+    repo.write("many/easy", "e" * 1025)
+    repo.write("many/zeros", bytes(2_000_000))
+    repo.git("add", "--all")
+    expected = [("large-file", f"many/{name}") for name in ("dense", "easy", "packed", "zeros")]
+    assert weigh() == weigh(*repo.git("ls-files", "many").split()) == expected
+    assert weigh("--max-kb=1900") == [("large-file", "many/zeros")]
+    assert weigh("--max-kb=1954", "--deny=7") == [("denied-file", "many/7")]
 
 
 def test_submodules_are_left_out(repo: Repo, make_repo: Callable[..., Repo], weigh: Weigh) -> None:
