@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
@@ -50,7 +50,6 @@ CREATE TABLE IF NOT EXISTS executions (
     changed_during_run TEXT NOT NULL
 ) WITHOUT ROWID
 """
-T = TypeVar("T")
 
 
 def ledger_path(repository: Repository, config: Config) -> str:
@@ -84,17 +83,25 @@ class Ledger:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
         except OSError as error:
             raise self._unusable(error) from error
-        names, marks = ", ".join(_COLUMNS), ", ".join("?" * len(_COLUMNS))
-        with self._transaction(create=True) as connection:
-            connection.execute(f"INSERT INTO executions ({names}) VALUES ({marks})", _row(execution))  # noqa: S608
+        row = _row(execution)
+        names, marks = ", ".join(row), ", ".join(map(_mark, row.values()))
+        with self._transaction("BEGIN IMMEDIATE") as (connection, schema):
+            if schema == 0:
+                connection.execute(_TABLE)
+                connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            connection.execute(
+                f"INSERT INTO executions ({names}) VALUES ({marks})",  # noqa: S608
+                (*row.values(),),
+            )
 
     def close(self, execution: Execution) -> None:
         """Replace the row with the id of `execution` by it."""
-        assignments = ", ".join(f"{name} = ?" for name in _COLUMNS)
-        with self._transaction() as connection:
+        row = _row(execution)
+        assignments = ", ".join(f"{name} = {_mark(value)}" for name, value in row.items())
+        with self._transaction("BEGIN IMMEDIATE") as (connection, _):
             connection.execute(
                 f"UPDATE executions SET {assignments} WHERE id = ?",  # noqa: S608
-                (*_row(execution), execution.id),
+                (*row.values(), execution.id),
             )
 
     def newest(self, limit: int | None = None) -> list[Execution]:
@@ -104,7 +111,8 @@ class Ledger:
     def find(self, prefix: str) -> Execution:
         """The one execution whose id is or begins with `prefix`; raises NoSuchExecutionError."""
         low = prefix.lower()
-        found = self._select("WHERE id >= ? AND id < ? ORDER BY id LIMIT 3", low, low + "g") if low else []
+        usable = low.isascii() and low != ""
+        found = self._select("WHERE id >= ? AND id < ? ORDER BY id LIMIT 3", low, low + "g") if usable else []
         if len(found) == 1 or (found and found[0].id == low):
             return found[0]
         if not found:
@@ -119,13 +127,11 @@ class Ledger:
     def _select(self, rest: str, *values: Any) -> list[Execution]:
         if not os.path.exists(self.path):
             return []
-        with self._connected() as connection:
-            rows = self._guarded(
-                lambda: connection.execute(
-                    f"SELECT {', '.join(_COLUMNS)} FROM executions {rest}",  # noqa: S608
-                    values,
-                ).fetchall()
-            )
+        rows = []
+        with self._transaction("BEGIN") as (connection, schema):
+            if schema:  # a kill before the first commit leaves an empty file
+                query = f"SELECT {', '.join(_COLUMNS)} FROM executions {rest}"  # noqa: S608
+                rows = connection.execute(query, values).fetchall()
         return [_shown(self._read(row)) for row in rows]
 
     def _read(self, row: tuple[Any, ...]) -> Execution:
@@ -137,52 +143,49 @@ class Ledger:
         return Execution(**values)
 
     @contextmanager
-    def _transaction(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        with self._connected() as connection:
-            # IMMEDIATE: the wait for other writers is at the start, where SQLite can wait at all.
-            self._guarded(lambda: connection.execute("BEGIN IMMEDIATE"))
-            try:
-                if create:
-                    self._migrate(connection)
-                yield connection
-                self._guarded(lambda: connection.execute("COMMIT"))
-            except sqlite3.Error as error:
-                raise self._unusable(error) from error
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+    def _transaction(self, begin: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """A connection within a transaction, and the schema of the file; writers begin IMMEDIATE.
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        connection = self._guarded(
-            lambda: sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
-        )
+        Their wait for other writers is at the start then, where SQLite can wait at all.
+        """
+        try:
+            connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
         try:
             # EXTRA also syncs the folder after a commit: a row survives a power cut the moment it is told.
-            self._guarded(lambda: connection.execute("PRAGMA synchronous = EXTRA"))
-            self._checked_schema(connection)
-            yield connection
+            connection.execute("PRAGMA synchronous = EXTRA")
+            connection.text_factory = _text
+            connection.execute(begin)
+            yield connection, self._schema(connection)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
         finally:
-            connection.close()
+            connection.close()  # what is not committed is rolled back
 
-    def _checked_schema(self, connection: sqlite3.Connection) -> None:
-        version = self._guarded(lambda: connection.execute("PRAGMA user_version").fetchone())[0]
+    def _schema(self, connection: sqlite3.Connection) -> int:
+        """The schema of the file, 0 for an empty one; raises LedgerError for what is no ledger of ours."""
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if version > SCHEMA:
             raise LedgerError(
                 f"{self.path}: of schema {version}, written by a newer deriva-ml-hooks than this one",
                 fix="pip install --upgrade deriva-ml-hooks",
             )
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        if connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA:
-            connection.execute(_TABLE)
-            connection.execute(f"PRAGMA user_version = {SCHEMA}")
-
-    def _guarded(self, action: Callable[[], T]) -> T:
-        try:
-            return action()
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        if tables and (version == 0 or ("executions",) not in tables):
+            raise LedgerError(
+                f"{self.path}: a database, but not a ledger",
+                fix="set ledger (configuration) to a file of its own",
+            )
+        if not tables:
+            return 0
+        # SQLite takes what is missing of the last page for zeros.
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        if os.path.getsize(self.path) < pages * size:
+            raise self._unusable(ValueError("a part of it is missing"))
+        return version
 
     def _unusable(self, error: Exception) -> LedgerError:
         return LedgerError(
@@ -191,12 +194,22 @@ class Ledger:
         )
 
 
-def _row(execution: Execution) -> tuple[Any, ...]:
-    return tuple(
-        json.dumps(value) if name in _JSON else value
-        for name in _COLUMNS
-        for value in (getattr(execution, name),)
-    )
+def _row(execution: Execution) -> dict[str, Any]:
+    """The columns of a row; text as bytes, since a file name need not be UTF-8 (see `_text`)."""
+    values = {name: getattr(execution, name) for name in _COLUMNS}
+    values |= {name: json.dumps(values[name]) for name in _JSON}
+    return {
+        name: value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+
+
+def _mark(value: Any) -> str:
+    return "CAST(? AS TEXT)" if isinstance(value, bytes) else "?"
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")
 
 
 def _shown(execution: Execution) -> Execution:

@@ -1,0 +1,363 @@
+"""The ledger: real files, real interpreters beside each other, and real kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
+from deriva_ml_hooks.executions import processes
+from deriva_ml_hooks.executions.ledger import SCHEMA, Ledger
+from deriva_ml_hooks.executions.record import Execution, new_id, now
+
+
+def made(**values: Any) -> Execution:
+    """An execution that this process could have begun."""
+    whole = Execution(
+        id=new_id(),
+        status="Running",
+        exit_code=None,
+        signal=None,
+        detail=None,
+        started_at=now(),
+        ended_at=None,
+        duration=None,
+        description=None,
+        command=["true"],
+        cwd=".",
+        host=processes.host(),
+        pid=os.getpid(),
+        process=processes.identity(os.getpid()),
+        entry_point={"path": None, "blob": None, "checksum": "0" * 40, "url": "file:///x"},
+        provenance={"commit": "0" * 40},
+        warnings=[],
+        changed_during_run=[],
+    )
+    return replace(whole, **values)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(str(tmp_path / "ledger" / "executions.sqlite3"))
+
+
+def integrity(path: str | Path) -> str:
+    connection = sqlite3.connect(path)
+    try:
+        return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def test_what_was_added_is_read_again(ledger: Ledger) -> None:
+    execution = made(
+        description="first\ntry",
+        command=["python", "x y.py", "--n=1"],
+        warnings=[{"code": "unpushed", "path": None, "message": "m", "fix": "f"}],
+    )
+    ledger.add(execution)
+    assert ledger.newest() == [execution]
+    assert ledger.find(execution.id) == execution
+
+
+def test_closing_replaces_the_row(ledger: Ledger) -> None:
+    execution = made()
+    ledger.add(execution)
+    closed = replace(execution, status="Failed", exit_code=3, duration=0.25, ended_at=now())
+    ledger.close(closed)
+    assert ledger.newest() == [closed]
+
+
+@pytest.mark.parametrize("text", ["caf\udce9", "line\nbreak", "'; DROP TABLE executions; --", "日本", ""])
+def test_any_text_that_a_file_name_can_be_survives(ledger: Ledger, text: str) -> None:
+    execution = made(cwd=text, description=text, detail=text, command=[text])
+    ledger.add(execution)
+    assert ledger.newest() == [execution]
+    assert json.loads(json.dumps(ledger.newest()[0].as_json()))["cwd"] == text
+
+
+def test_a_row_is_durable_and_the_journal_is_no_write_ahead_log(ledger: Ledger) -> None:
+    ledger.add(made())
+    connection = sqlite3.connect(ledger.path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
+    connection.close()
+    assert os.listdir(os.path.dirname(ledger.path)) == ["executions.sqlite3"]
+    with ledger._transaction("BEGIN") as (own, _):
+        assert own.execute("PRAGMA synchronous").fetchone() == (3,)
+
+
+def test_reading_makes_no_ledger(ledger: Ledger) -> None:
+    assert ledger.newest() == []
+    with pytest.raises(NoSuchExecutionError):
+        ledger.find("01")
+    assert not os.path.exists(os.path.dirname(ledger.path))
+
+
+def test_the_newest_come_first_and_only_as_many_as_asked_for(ledger: Ledger) -> None:
+    ids = [f"0189000{n}-0000-7000-8000-000000000000" for n in range(5)]
+    for execution_id in (ids[2], ids[0], ids[4], ids[1], ids[3]):
+        ledger.add(made(id=execution_id))
+    assert [e.id for e in ledger.newest()] == ids[::-1]
+    assert [e.id for e in ledger.newest(2)] == ids[:2:-1]
+
+
+class TestFinding:
+    IDS = (
+        "01890000-0000-7000-8000-000000000000",
+        "01890000-0000-7000-8000-0000000000ff",
+        "01890001-0000-7000-8000-000000000000",
+    )
+
+    @pytest.fixture(autouse=True)
+    def rows(self, ledger: Ledger) -> None:
+        for execution_id in self.IDS:
+            ledger.add(made(id=execution_id))
+
+    @pytest.mark.parametrize(
+        ("prefix", "expected"),
+        [
+            ("01890001", 2),
+            ("01890001-", 2),
+            ("01890000-0000-7000-8000-0000000000f", 1),
+            ("01890000-0000-7000-8000-0000000000FF", 1),
+            (IDS[0], 0),
+        ],
+    )
+    def test_enough_of_an_id_finds_it(self, ledger: Ledger, prefix: str, expected: int) -> None:
+        assert ledger.find(prefix).id == self.IDS[expected]
+
+    @pytest.mark.parametrize("prefix", ["0", "0189", "01890000-0000-7"])
+    def test_too_little_names_the_candidates(self, ledger: Ledger, prefix: str) -> None:
+        with pytest.raises(NoSuchExecutionError, match=self.IDS[0]) as caught:
+            ledger.find(prefix)
+        assert "give more" in caught.value.fix
+
+    @pytest.mark.parametrize("prefix", ["", "02", "zz", "%", "_", "01890000_", "\udce9"])
+    def test_what_begins_no_id_finds_nothing(self, ledger: Ledger, prefix: str) -> None:
+        with pytest.raises(NoSuchExecutionError, match="no execution") as caught:
+            ledger.find(prefix)
+        assert "executions list" in caught.value.fix
+
+
+class TestLost:
+    def test_a_running_row_of_a_process_that_is_gone_is_shown_as_aborted(self, ledger: Ledger) -> None:
+        with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+            execution = made(pid=child.pid, process=processes.identity(child.pid))
+            ledger.add(execution)
+            assert ledger.newest()[0].status == "Running"
+        shown = ledger.newest()[0]
+        assert (shown.status, shown.detail) == ("Aborted", "lost")
+
+    def test_a_reused_pid_is_not_taken_for_the_runner(self, ledger: Ledger) -> None:
+        ledger.add(made(process="another boot/1"))
+        assert ledger.newest()[0].detail == "lost"
+
+    def test_of_another_host_nothing_can_be_said(self, ledger: Ledger) -> None:
+        ledger.add(made(host="elsewhere.example.org", process="another boot/1"))
+        assert ledger.newest()[0].status == "Running"
+
+    def test_a_closed_row_stays_as_it_was_closed(self, ledger: Ledger) -> None:
+        execution = made(process="another boot/1", status="Completed", exit_code=0)
+        ledger.add(execution)
+        assert ledger.newest() == [execution]
+
+
+class TestUnusable:
+    """Whatever cannot be a ledger is an error with a way out, and stays as it is."""
+
+    def refused(self, ledger: Ledger) -> LedgerError:
+        path = Path(ledger.path)
+        before = path.read_bytes() if path.is_file() else None
+        for action in (
+            lambda: ledger.add(made()),
+            lambda: ledger.close(made()),
+            lambda: ledger.newest(),
+            lambda: ledger.find("01"),
+        ):
+            with pytest.raises(LedgerError) as caught:
+                action()
+            assert ledger.path in str(caught.value)
+            assert caught.value.fix
+        assert (path.read_bytes() if path.is_file() else None) == before
+        return caught.value
+
+    @pytest.fixture(autouse=True)
+    def folder(self, ledger: Ledger) -> None:
+        os.mkdir(os.path.dirname(ledger.path))
+
+    def test_a_folder_in_its_place(self, ledger: Ledger) -> None:
+        os.mkdir(ledger.path)
+        self.refused(ledger)
+
+    def test_a_text_file(self, ledger: Ledger) -> None:
+        Path(ledger.path).write_text("not a database, and long enough to have a header\n" * 40)
+        self.refused(ledger)
+
+    def test_a_ledger_of_a_newer_schema(self, ledger: Ledger) -> None:
+        ledger.add(made())
+        connection = sqlite3.connect(ledger.path)
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+        connection.close()
+        error = self.refused(ledger)
+        assert "newer" in str(error)
+        assert "upgrade" in error.fix
+
+    def test_somebody_elses_database(self, ledger: Ledger) -> None:
+        connection = sqlite3.connect(ledger.path)
+        connection.execute("CREATE TABLE runs (id)")
+        connection.close()
+        self.refused(ledger)
+
+    @pytest.mark.parametrize("kept", [0.25, 0.5, 0.95])
+    def test_a_ledger_that_was_cut_off(self, ledger: Ledger, kept: float) -> None:
+        for _ in range(40):
+            ledger.add(made(description="x" * 300))
+        os.truncate(ledger.path, int(os.path.getsize(ledger.path) * kept))
+        self.refused(ledger)
+
+    def test_a_ledger_whose_pages_are_garbage(self, ledger: Ledger) -> None:
+        for _ in range(40):
+            ledger.add(made(description="x" * 300))
+        with open(ledger.path, "r+b") as file:
+            file.seek(100)
+            file.write(os.urandom(os.path.getsize(ledger.path) - 100))
+        self.refused(ledger)
+
+
+def test_a_ledger_that_a_kill_left_empty_is_a_ledger_without_rows(ledger: Ledger) -> None:
+    os.mkdir(os.path.dirname(ledger.path))
+    Path(ledger.path).touch()
+    assert ledger.newest() == []
+    with pytest.raises(NoSuchExecutionError):
+        ledger.find("01")
+    execution = made()
+    ledger.add(execution)
+    assert ledger.newest() == [execution]
+
+
+def test_a_folder_that_cannot_be_made_is_a_ledger_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ledger = Ledger(str(tmp_path / "file" / "ledger.sqlite3"))
+    with pytest.raises(LedgerError):
+        ledger.add(made())
+    with pytest.raises(LedgerError):
+        ledger.folder_of("01")
+
+
+WRITER = """
+import os, sys
+from dataclasses import replace
+from deriva_ml_hooks.executions import processes
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.record import Execution, new_id, now
+
+ledger, pid = Ledger(sys.argv[1]), os.getpid()
+process = processes.identity(pid)
+sys.stdin.readline()
+for number in range(int(sys.argv[2])):
+    execution = Execution(
+        new_id(), "Running", None, None, None, now(), None, None, None, ["run", str(number)], ".",
+        processes.host(), pid, process, {}, {"commit": "0" * 40, "filler": "x" * 900}, [], [],
+    )
+    ledger.add(execution)
+    ledger.close(replace(execution, status="Completed", exit_code=0))
+"""
+
+
+def test_sixteen_writers_at_once_lose_no_row_and_wait_for_each_other(ledger: Ledger) -> None:
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, ledger.path, "50"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(16)
+    ]
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write(b"go\n")
+        writer.stdin.close()
+    for writer in writers:
+        assert writer.stderr is not None
+        said = writer.stderr.read().decode()
+        writer.stderr.close()
+        assert writer.wait() == 0, said
+    rows = ledger.newest()
+    assert len(rows) == 16 * 50
+    assert {row.status for row in rows} == {"Completed"}
+    assert {(row.pid, row.command[1]) for row in rows} == {
+        (writer.pid, str(number)) for writer in writers for number in range(50)
+    }
+    assert integrity(ledger.path) == "ok"
+
+
+KILLED = """
+import os, signal, sys
+from deriva_ml_hooks.cli import main
+
+at, lines = int(sys.argv[1]), 0
+
+def count(frame, event, argument):
+    global lines
+    if not frame.f_code.co_filename.endswith(("ledger.py", "recorded.py", "child.py")):
+        return None
+    lines += 1
+    if lines == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return count
+
+sys.settrace(count)
+code = main(["run", "--", *sys.argv[3:]])
+sys.settrace(None)
+os.write(int(sys.argv[2]), str(lines).encode())
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_kill_of_the_runner_at_any_moment_leaves_a_readable_ledger_and_the_row(
+    repo: Any, tmp_path: Path
+) -> None:
+    """Killed at 24 lines of the runner, evenly spread from the first to the last, in one repository."""
+    path = repo.git_dir / "deriva-ml-hooks" / "executions.sqlite3"
+    marker = tmp_path / "marker"
+
+    def killed(at: int) -> tuple[int, str]:
+        marker.unlink(missing_ok=True)
+        reading, writing = os.pipe()
+        command = ["sh", "-c", f"echo $DERIVA_ML_HOOKS_EXECUTION > {marker}"]
+        runner = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(at), str(writing), *command],
+            cwd=repo.path,
+            pass_fds=[writing],
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(writing)
+        with os.fdopen(reading) as progress:
+            said = progress.read()  # until runner and command have both ended: both hold the other end
+        return runner.wait(), said
+
+    code, lines = killed(0)
+    assert code == 0
+    moments = [1 + round(i * (int(lines) - 1) / 23) for i in range(24)]
+    started = 0
+    for at in moments:
+        code, _ = killed(at)
+        assert code == -signal.SIGKILL, at
+        assert integrity(path) == "ok"
+        listed = {execution.id: execution for execution in Ledger(str(path)).newest()}
+        assert all(execution.status != "Running" for execution in listed.values())
+        if marker.exists():
+            started += 1
+            row = listed[marker.read_text().strip()]
+            assert (row.status, row.detail) in [("Aborted", "lost"), ("Completed", None)], at
+    assert 3 <= started < 24
+    assert not list(path.parent.glob("*-journal"))
