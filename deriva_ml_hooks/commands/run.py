@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import Any, Optional
 
 import typer
 
 from deriva_ml_hooks.commands import output
-from deriva_ml_hooks.errors import LedgerError, UsageError
+from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.report import as_error, as_text
@@ -41,22 +43,27 @@ def run(
     126 and 127 when it cannot be executed or found; 2 usage or configuration error.
     """
 
+    def complain(line: str) -> None:
+        _note(f"deriva-ml-hooks: {line}")
+
     def say(line: str) -> None:
         if not quiet:
-            output.note(f"deriva-ml-hooks: {line}")
+            complain(line)
 
     if dry_run:
         raise typer.Exit(run_unrecorded(command, say=say))
     request = Request(command, description, entry_point, tag_required)
     try:
-        code, execution = run_recorded(accept(request), say=say)
+        code, execution = run_recorded(accept(request), say=say, complain=complain)
     except RefusedError as refused:
-        output.note(as_text(refused.reasons))
-        output.note("\nderiva-ml-hooks: refused; nothing was started, nothing is recorded")
+        _note(as_text(refused.reasons))
+        _note("\nderiva-ml-hooks: refused; nothing was started, nothing is recorded")
         _write(json_file, refused.verdict.as_json())
         raise typer.Exit(REFUSED) from None
-    except LedgerError as error:
-        output.note(as_error(error))
+    except HooksError as error:
+        if error.exit_code != 1:  # which means something else here: that the command failed
+            raise
+        _note(as_error(error))
         raise typer.Exit(REFUSED) from None
     _write(json_file, execution.as_json())
     raise typer.Exit(code)
@@ -65,10 +72,25 @@ def run(
 def _write(path: str | None, document: Any) -> None:
     if path is None:
         return
+    data = json.dumps(document, indent=2).encode("ascii") + b"\n"
     try:
-        write_atomically(path, json.dumps(document, indent=2).encode("ascii") + b"\n")
+        if os.path.exists(path) and not os.path.isfile(path):  # /dev/null must not become a file
+            with open(path, "wb") as stream:
+                stream.write(data)
+        else:
+            write_atomically(path, data)
     except OSError as error:
         problem = UsageError(
             f"{path}: not written: {error.strerror}", fix="name a file in a folder that exists"
         )
-        output.note(as_error(problem))
+        _note(as_error(problem))
+
+
+def _note(words: str) -> None:
+    """Tell it; that nobody listens any more (`2>&1 | head`, `2>&-`) must not change what becomes of a run."""
+    if sys.stderr is None:
+        return
+    try:
+        output.note(words)
+    except OSError:
+        sys.stderr = None  # else Python tries once more at the end, and exits with 120

@@ -12,16 +12,21 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.redact import redact
 
 ABORTING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals by which somebody ends a run."""
 
+_PASSED_ON = tuple(
+    getattr(signal, name) for name in ("SIGQUIT", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+)
 _POSIX = hasattr(os, "posix_spawn") and hasattr(signal, "pthread_sigmask")
+T = TypeVar("T")
 
 
 class CommandNotFoundError(HooksError):
@@ -30,7 +35,9 @@ class CommandNotFoundError(HooksError):
     exit_code = 127
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name}: command not found", fix="see how it is spelled, and whether it is on PATH")
+        super().__init__(
+            f"{redact(name)}: command not found", fix="see how it is spelled, and whether it is on PATH"
+        )
 
 
 class NotExecutableError(HooksError):
@@ -39,7 +46,8 @@ class NotExecutableError(HooksError):
     exit_code = 126
 
     def __init__(self, name: str, why: str = "not executable") -> None:
-        super().__init__(f"{name}: {why}", fix=f"chmod +x {name}, or name its interpreter before it")
+        fix = f"chmod +x {redact(name)}, or name its interpreter before it"
+        super().__init__(f"{redact(name)}: {why}", fix=fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ def located(name: str, *, path: str | None = None) -> str:
     if found is not None:
         return os.path.abspath(found)
     places = [""] if os.path.dirname(name) else (path or os.environ.get("PATH", os.defpath)).split(os.pathsep)
-    if any(os.path.exists(os.path.join(folder, name)) for folder in places):
+    if name and any(os.path.exists(os.path.join(folder, name)) for folder in places):
         raise NotExecutableError(name, "is a folder" if os.path.isdir(name) else "not executable")
     raise CommandNotFoundError(name)
 
@@ -77,7 +85,7 @@ def held_signals() -> Iterator[frozenset[int]]:
     """Hold back the signals that end a run while a record is written; yields the mask from before.
 
     Ignored signals stay ignored (nohup(1), jobs in the background). What arrives meanwhile is handled
-    by `run` or, where that is over, when this ends.
+    by `run`, `interruptible` or, where those are over, when this ends.
     """
     if not _POSIX:
         yield frozenset()
@@ -91,9 +99,45 @@ def held_signals() -> Iterator[frozenset[int]]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def interruptible(action: Callable[[], T], mask: frozenset[int]) -> T | None:
+    """`action()` with signals let through (under `mask`) again, None when one has ended it early.
+
+    Has to be called within `held_signals`, which goes on afterwards.
+    """
+    ending = _ending_signals()
+
+    def interrupt(*_: Any) -> None:
+        for number in ending:  # once is enough, and a second would end what comes after this
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in ending}
+    try:
+        try:
+            if _POSIX:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            return action()
+        finally:
+            _hold()
+    except KeyboardInterrupt:
+        _hold()  # it may have come just before
+        return None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _hold() -> None:
+    if _POSIX:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _heeded())
+
+
 def _heeded() -> set[signal.Signals]:
-    wanted = {*ABORTING, signal.SIGQUIT}
-    return {s for s in wanted if signal.getsignal(s) != signal.SIG_IGN} | {signal.SIGCHLD}
+    return {*_ending_signals(), signal.SIGCHLD}
+
+
+def _ending_signals() -> set[signal.Signals]:
+    return {s for s in (*ABORTING, *_PASSED_ON) if signal.getsignal(s) != signal.SIG_IGN}
 
 
 def run(executable: str, argv: Sequence[str], env: Mapping[str, str], mask: frozenset[int]) -> Ending:
@@ -107,6 +151,7 @@ def run(executable: str, argv: Sequence[str], env: Mapping[str, str], mask: froz
         child = _spawn(executable, argv, env, mask)
     except OSError as error:
         raise NotExecutableError(executable, error.strerror or str(error)) from error
+    early = signal.sigpending()  # what the terminal sent before there was a command to get it
     asked: int | None = None
     while True:
         number, from_terminal = _next_signal()
@@ -118,15 +163,15 @@ def run(executable: str, argv: Sequence[str], env: Mapping[str, str], mask: froz
             continue
         if number in ABORTING:
             asked = number
-        if not from_terminal:
-            with contextlib.suppress(ProcessLookupError):
+        if not from_terminal or number in early:
+            # Not permitted where the command has another user's rights (sudo); it passes on its own.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(child, number)
 
 
 def _spawn(executable: str, argv: Sequence[str], env: Mapping[str, str], mask: frozenset[int]) -> int:
     # Python ignores these two; the command should find them as it would from a shell.
     restored = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
-    sys.stdout.flush()
     try:
         return os.posix_spawn(executable, [*argv], env, setsigmask=mask, setsigdef=restored)
     except OSError as error:
@@ -138,13 +183,17 @@ def _spawn(executable: str, argv: Sequence[str], env: Mapping[str, str], mask: f
 
 
 def _next_signal() -> tuple[int, bool]:
-    """The next signal, and whether the terminal sent it, so that the command has it already."""
-    heeded = _heeded()
+    """The next signal, and whether the terminal sent it, so that the command has it already.
+
+    Keys reach the whole process group, but the end of a terminal only the leader of its session.
+    """
+    heeded, keys = _heeded(), (signal.SIGINT, signal.SIGQUIT)
     if hasattr(signal, "sigwaitinfo"):
         info = signal.sigwaitinfo(heeded)
-        return info.si_signo, info.si_code > 0  # sigaction(2): positive codes are the kernel's
+        # sigaction(2): positive codes are the kernel's
+        return info.si_signo, info.si_signo in keys and info.si_code > 0
     number = signal.sigwait(heeded)
-    return number, number in (signal.SIGINT, signal.SIGQUIT) and _in_foreground()
+    return number, number in keys and _in_foreground()
 
 
 def _in_foreground() -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -95,11 +96,11 @@ def accept(request: Request) -> Accepted:
     return Accepted(request, executable, verdict, verdict.repository, verdict.provenance, entry_point)
 
 
-def run_recorded(accepted: Accepted, *, say: Say) -> tuple[int, Execution]:
+def run_recorded(accepted: Accepted, *, say: Say, complain: Say) -> tuple[int, Execution]:
     """Run what was accepted; the exit code for the caller, and the closed record.
 
-    `say` is given one line before the command and one after it. Raises LedgerError when the record
-    cannot be begun: nothing has been started then.
+    `say` is given one line before the command and one after it, `complain` what went wrong with the
+    record afterwards. Raises LedgerError when the record cannot be begun: nothing has been started then.
     """
     ledger = Ledger(_ledger_file(accepted))
     execution = _begun(accepted)
@@ -108,20 +109,21 @@ def run_recorded(accepted: Accepted, *, say: Say) -> tuple[int, Execution]:
     env[EXECUTION_VARIABLE] = execution.id
     env[PROVENANCE_VARIABLE] = _provenance_file(ledger, execution)
     with child.held_signals() as mask:
-        ledger.add(execution)
+        try:
+            ledger.add(execution)
+        except LedgerError:
+            shutil.rmtree(os.path.dirname(env[PROVENANCE_VARIABLE]), ignore_errors=True)
+            raise
         say(_opening_line(accepted, execution))
         started = time.monotonic()
-        with _closing(ledger, execution, say):
+        with _closing(ledger, execution, complain):
             ending = child.run(accepted.executable, accepted.request.argv, env, mask)
-    duration = time.monotonic() - started
-    execution = _ended(execution, ending, duration)
-    try:
-        changes = changed_since(accepted)
-    except KeyboardInterrupt:
-        changes = [_unmeasured("interrupted before the worktree was measured again")]
-    execution = replace(execution, changed_during_run=changes)
-    with child.held_signals():
-        _close(ledger, execution, say)
+        execution = _ended(execution, ending, time.monotonic() - started)
+        changes = child.interruptible(lambda: changed_since(accepted), mask)
+        if changes is None:
+            changes = [_unmeasured("interrupted before the worktree was measured again")]
+        execution = replace(execution, changed_during_run=changes)
+        _close(ledger, execution, complain)
     say(_closing_line(execution))
     return ending.exit_code, execution
 
@@ -141,9 +143,13 @@ def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
     """What is no longer as it was accepted: HEAD, and the worktree, measured again."""
     before = {(finding.code, finding.path) for finding in accepted.verdict.warnings}
     try:
-        measured = measure_somehow(discover(accepted.repository.worktree))
-    except HooksError as error:
-        return [_unmeasured(redact(str(error)))]
+        repository = discover(accepted.repository.worktree)
+        if repository != accepted.repository:
+            return [_unmeasured("the repository is no longer there")]
+        measured = measure_somehow(repository)
+    except Exception as error:  # whatever became of the repository, the record has to be closed
+        reason = str(error) if isinstance(error, HooksError) else f"{type(error).__name__}: {error}"
+        return [_unmeasured(redact(reason))]
     changes = [
         {"code": change.code, "path": change.path, "message": change.detail}
         for change in measured.changes
@@ -161,19 +167,27 @@ def _unmeasured(message: str) -> dict[str, Any]:
 
 def _ledger_file(accepted: Accepted) -> str:
     path = ledger_path(accepted.repository, accepted.verdict.config)
-    inside = os.path.relpath(os.path.realpath(path), accepted.repository.worktree)
-    own = os.path.realpath(accepted.repository.common_dir)
-    if not inside.startswith(os.pardir) and not os.path.realpath(path).startswith(own + os.sep):
-        ignored = process.run("check-ignore", "--quiet", "--", inside, cwd=accepted.repository.worktree)
-        if ignored.returncode:
-            folder = os.path.dirname(inside)
+    real, worktree = os.path.realpath(path), accepted.repository.worktree
+    if _is_in(real, os.path.realpath(accepted.repository.common_dir)) or not _is_in(real, worktree):
+        return path
+    inside = os.path.relpath(real, worktree)
+    folder = os.path.dirname(inside)
+    # All that recording makes: the ledger, its journal, and the folders of the executions.
+    made = (inside, f"{inside}-journal", os.path.join(folder, "executions", new_id()))
+    for name in made:
+        if process.run("check-ignore", "--quiet", "--", name, cwd=worktree).returncode:
+            ignore = f"echo '/{folder}/' >> .gitignore" if folder else f'ledger = "runs/{inside}"'
             raise ConfigError(
                 "the configuration",
                 "ledger",
-                f"{inside} is in the worktree and not ignored, so recording would make every later run dirty",
-                fix=f"echo '/{folder}/' >> .gitignore, or put the ledger outside the worktree",
+                f"{name} would be in the worktree and not ignored, so recording would make later runs dirty",
+                fix=f"{ignore}, or put the ledger outside the worktree",
             )
     return path
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _begun(accepted: Accepted) -> Execution:
@@ -213,7 +227,7 @@ def _provenance_file(ledger: Ledger, execution: Execution) -> str:
 
 
 @contextmanager
-def _closing(ledger: Ledger, execution: Execution, say: Say) -> Iterator[None]:
+def _closing(ledger: Ledger, execution: Execution, complain: Say) -> Iterator[None]:
     """Close the record also when the command could not be started after all."""
     try:
         yield
@@ -221,7 +235,7 @@ def _closing(ledger: Ledger, execution: Execution, say: Say) -> Iterator[None]:
         failed = replace(
             execution, status="Failed", exit_code=error.exit_code, detail=str(error), ended_at=now()
         )
-        _close(ledger, replace(failed, duration=0.0), say)
+        _close(ledger, replace(failed, duration=0.0), complain)
         raise
 
 
@@ -239,13 +253,13 @@ def _ended(execution: Execution, ending: Ending, duration: float) -> Execution:
     )
 
 
-def _close(ledger: Ledger, execution: Execution, say: Say) -> None:
+def _close(ledger: Ledger, execution: Execution, complain: Say) -> None:
     """Close the record; where that fails the command's own result still counts, so only say so."""
     try:
         ledger.close(execution)
     except LedgerError as error:
-        say(f"the record {execution.id} stays open: {error}")
-        say(f"fix: {error.fix}")
+        complain(f"the record {execution.id} stays open: {error}")
+        complain(f"fix: {error.fix}")
 
 
 def _opening_line(accepted: Accepted, execution: Execution) -> str:

@@ -1,0 +1,108 @@
+"""The `run` command: its options, the file it writes, and what it never writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Program = Callable[..., Any]
+
+
+def test_json_holds_the_record_or_the_verdict(repo: Any, program: Program, tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    assert program("run", "--json", str(file), "--", "sh", "-c", "exit 3").code == 3
+    record = json.loads(file.read_text())
+    assert record == json.loads(program("executions", "show", "--json", record["id"]).out)
+    assert record["exit_code"] == 3
+    repo.write("new.py")
+    assert program("run", "--json", str(file), "--", "true").code == 125
+    verdict = json.loads(file.read_text())
+    assert (verdict["schema"], verdict["accepted"]) == (1, False)
+    assert [(r["code"], r["path"]) for r in verdict["reasons"]] == [("untracked", "new.py")]
+
+
+def test_a_refused_entry_point_is_in_the_verdict(repo: Any, program: Program, tmp_path: Path) -> None:
+    repo.write("ignored.log", "exit 0\n")
+    file = tmp_path / "run.json"
+    assert program("check").code == 0
+    done = program("run", "--json", str(file), "--", "sh", "ignored.log")
+    assert done.code == 125
+    assert "ignored.log: not a file of commit" in done.err
+    assert [r["code"] for r in json.loads(file.read_text())["reasons"]] == ["entry-point"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="devices")
+def test_json_into_a_device_or_pipe_writes_there_and_replaces_nothing(
+    repo: Any, program: Program, tmp_path: Path
+) -> None:
+    before = os.stat("/dev/null")
+    assert program("run", "--json", "/dev/null", "--", "true").code == 0
+    after = os.stat("/dev/null")
+    assert stat.S_ISCHR(after.st_mode)
+    assert (after.st_ino, after.st_dev) == (before.st_ino, before.st_dev)
+    done = program("run", "--json", "/dev/stdout", "--", "true")
+    assert json.loads(done.out)["status"] == "Completed"
+
+
+def test_a_json_file_that_cannot_be_written_does_not_change_the_exit_code(
+    repo: Any, program: Program, tmp_path: Path
+) -> None:
+    done = program("run", "--quiet", "--json", str(tmp_path / "no" / "x.json"), "--", "sh", "-c", "exit 3")
+    assert done.code == 3
+    assert "not written" in done.err
+    assert "fix: " in done.err
+
+
+def test_without_a_command_it_is_a_usage_error(repo: Any, program: Program) -> None:
+    assert program("run").code == 2
+    assert program("run", "--").code == 2
+    assert program("run", "--no-such-option", "--", "true").code == 2
+
+
+def test_standard_input_as_code_is_refused_and_inline_code_is_warned_of(repo: Any, program: Program) -> None:
+    done = program("run", "--", sys.executable, stdin="print('ran')")
+    assert (done.code, done.out) == (125, "")
+    assert "standard input" in done.err
+    done = program("run", "--", sys.executable, "-c", "print('ran')")
+    assert (done.code, done.out) == (0, "ran\n")
+    assert "recorded only there" in done.err
+
+
+def test_a_secret_is_nowhere_in_the_files_or_the_output(repo: Any, program: Program, tmp_path: Path) -> None:
+    repo.git("remote", "add", "origin", "https://ada:hunter2-remote@example.org/lab/model.git")
+    file = tmp_path / "run.json"
+    words = (
+        *("run", "--json", str(file), "--description", "from https://ada:hunter2-why@example.org/x", "--"),
+        *(
+            "true",
+            "--token",
+            "hunter2-next",
+            "--api-key=hunter2-equals",
+            "https://ada:hunter2-url@example.org/",
+        ),
+        *("PASSWORD=hunter2-variable", "--url", "https://example.org/?access_token=hunter2-query"),
+    )
+    said = program(*words)
+    assert said.code == 0
+    outputs = [said, program("executions", "list"), program("executions", "list", "--json")]
+    record = json.loads(outputs[-1].out)[0]
+    outputs += [program("executions", "show", record["id"], *json_) for json_ in ((), ("--json",))]
+    assert record["command"][:3] == ["true", "--token", "***"]
+    for done in outputs:
+        assert "hunter2" not in done.out + done.err
+    files = [path for path in (repo.git_dir / "deriva-ml-hooks").rglob("*") if path.is_file()]
+    assert any(path.name == "executions.sqlite3" for path in files)
+    assert any(path.name == "provenance.json" for path in files)
+    for path in (*files, file):
+        assert b"hunter2" not in path.read_bytes(), path
+    repo.write("new.py")
+    refused = program(*words)
+    assert refused.code == 125
+    assert "hunter2" not in refused.err + file.read_text()
