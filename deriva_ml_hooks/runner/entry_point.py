@@ -24,7 +24,10 @@ _SYSTEM_FOLDERS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What a command runs. `path`: for a FILE, absolute, its symbolic links not followed; else None."""
+    """What a command runs. `path`: for a FILE, absolute, its symbolic links not followed; else None.
+
+    A FILE that is named by a URL (papermill reads s3://) keeps it as its path.
+    """
 
     kind: Kind
     path: str | None = None
@@ -112,6 +115,8 @@ def _module_file(folder: str, parts: Sequence[str]) -> str | None:
 def _script(name: str, cwd: str, *, python: bool) -> Invocation:
     if name == "-":
         return Invocation(Kind.STDIN)
+    if "://" in name:
+        return Invocation(Kind.FILE, name)
     file = _absolute(name, cwd)
     if python and os.path.isdir(file):
         file = os.path.join(file, "__main__.py")

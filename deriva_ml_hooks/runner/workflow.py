@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
+from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner.entry_point import Invocation, Kind, invocation
 
@@ -68,10 +69,13 @@ def resolve(
 
 def _word_for(found: Invocation, cwd: str) -> str:
     path = found.path or ""
-    return os.path.relpath(path, cwd) if os.path.isabs(cwd) else path
+    return os.path.relpath(path, cwd) if os.path.isabs(path) else redact(path)
 
 
 def _file(path: str, shown: str, provenance: Provenance, worktree: str) -> Resolved:
+    if "://" in path and not os.path.lexists(path):
+        message = "not in the repository, so no commit of it holds this code"
+        return Resolved(None, Finding(CODE, shown, message, _NAME_IT))
     real = os.path.realpath(path)
     if not os.path.isfile(real):
         return Resolved(None, Finding(CODE, shown, "no such file", "see how it is spelled"))

@@ -1,0 +1,224 @@
+"""The entry point of an execution, by the real program in real repositories."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deriva_ml_hooks.config import load
+from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.provenance.cache import provenance_of
+from deriva_ml_hooks.runner.workflow import Resolved, resolve
+
+NOTEBOOK = {
+    "cells": [
+        {
+            "cell_type": "code",
+            "execution_count": 3,
+            "id": "a",
+            "metadata": {},
+            "outputs": [{"name": "stdout", "output_type": "stream", "text": ["1\n"]}],
+            "source": ["print(1)"],
+        }
+    ],
+    "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+
+
+def resolved(repo: Any, *argv: str, cwd: str = ".", explicit: str | None = None) -> Resolved:
+    repository = discover(str(repo.path))
+    provenance = provenance_of(repository, load(repository.worktree))
+    return resolve(
+        argv,
+        cwd=os.path.normpath(repo.path / cwd),
+        executable=None,
+        explicit=explicit,
+        provenance=provenance,
+    )
+
+
+def path_of(repo: Any, *argv: str, cwd: str = ".", explicit: str | None = None) -> str | None:
+    found = resolved(repo, *argv, cwd=cwd, explicit=explicit)
+    assert found.reason is None
+    assert found.entry_point is not None
+    return found.entry_point.path
+
+
+def reason_of(repo: Any, *argv: str, cwd: str = ".", explicit: str | None = None) -> str:
+    found = resolved(repo, *argv, cwd=cwd, explicit=explicit)
+    assert found.entry_point is None
+    assert found.reason is not None
+    assert found.reason.code == "entry-point"
+    assert found.reason.fix
+    return f"{found.reason.path}: {found.reason.message}"
+
+
+@pytest.mark.parametrize(
+    ("argv", "cwd"),
+    [
+        (("python", "src/train.py", "--epochs", "3"), "."),
+        (("python", "train.py"), "src"),
+        (("python", "-m", "src.train"), "."),
+        (("python", "-m", "train"), "."),
+        (("python3", "-u", "-W", "error", "./src/../src/train.py"), "."),
+        (("uv", "run", "python", "src/train.py"), "."),
+        (("uv", "run", "--with", "numpy", "src/train.py"), "."),
+        (("poetry", "run", "python", "src/train.py"), "."),
+        (("env", "A=1", "nice", "-n", "5", "python", "src/train.py"), "."),
+        (("bash", "-x", "src/train.py"), "."),
+        (("./src/train.py",), "."),
+        (("deriva-ml-run-notebook", "--host", "h", "src/train.py"), "."),
+    ],
+    ids=" ".join,
+)
+def test_a_tracked_file_is_named_by_its_path_in_the_repository(
+    repo: Any, argv: tuple[str, ...], cwd: str
+) -> None:
+    assert path_of(repo, *argv, cwd=cwd) == "src/train.py"
+
+
+@pytest.mark.parametrize("argv", [("make", "all"), ("true",), ("sh", "-c", "python src/train.py")])
+def test_a_plain_program_stands_for_the_tree(repo: Any, argv: tuple[str, ...]) -> None:
+    found = resolved(repo, *argv)
+    assert found.reason is None
+    assert found.warning is None
+    assert found.entry_point is not None
+    assert (found.entry_point.path, found.entry_point.blob) == (None, None)
+    assert found.entry_point.checksum == repo.git("rev-parse", "HEAD^{tree}")
+    assert repo.git("rev-parse", "HEAD") in found.entry_point.url
+
+
+def test_what_is_not_in_the_commit_is_refused(repo: Any, tmp_path: Path) -> None:
+    repo.write("new.py")
+    repo.write(".git/info/exclude", "ignored.py\n")
+    repo.write("ignored.py")
+    (tmp_path / "outside.py").write_text("")
+    (repo.path / "out").symlink_to(tmp_path / "outside.py")
+    (repo.path / "folder").symlink_to(tmp_path)
+    assert "new.py: not a file of commit" in reason_of(repo, "python", "new.py")
+    assert "ignored.py: not a file of commit" in reason_of(repo, "python", "ignored.py")
+    assert "outside the repository" in reason_of(repo, "python", "../outside.py")
+    assert "outside the repository" in reason_of(repo, "python", "out")
+    assert "outside the repository" in reason_of(repo, "bash", "folder/outside.py")
+    assert "no such file" in reason_of(repo, "python", "missing.py")
+    assert "no such file" in reason_of(repo, "python", "src/train.py/x")
+    assert "standard input" in reason_of(repo, "python", "-")
+    assert "standard input" in reason_of(repo, "bash", "-s")
+
+
+def test_a_notebook_at_an_address_is_refused_and_its_password_not_repeated(repo: Any) -> None:
+    said = reason_of(repo, "papermill", "https://ada:hunter2@example.org/x.ipynb", "out.ipynb")
+    assert "hunter2" not in said
+    assert "example.org/x.ipynb: not in the repository" in said
+
+
+def test_the_named_file_is_the_workflow_whatever_runs(repo: Any, tmp_path: Path) -> None:
+    (tmp_path / "outside.py").write_text("")
+    repo.write("ignored.log")
+    assert path_of(repo, "python", "../outside.py", explicit="src/train.py") == "src/train.py"
+    assert path_of(repo, "make", cwd="src", explicit="train.py") == "src/train.py"
+    assert "not a file of commit" in reason_of(repo, "true", explicit="ignored.log")
+    assert "outside the repository" in reason_of(repo, "true", explicit="../outside.py")
+    assert "no such file" in reason_of(repo, "true", explicit="src")
+
+
+def test_a_link_to_a_tracked_file_is_that_file(repo: Any) -> None:
+    (repo.path / "go.py").symlink_to("src/train.py")
+    repo.commit()
+    assert path_of(repo, "python", "go.py") == "src/train.py"
+
+
+def test_inline_code_is_accepted_with_a_warning(repo: Any) -> None:
+    found = resolved(repo, "python", "-c", "print(1)")
+    assert found.reason is None
+    assert found.warning is not None
+    assert "command" in found.warning.message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "attributes"),
+    [
+        ("x.py", "print(1)\n", ""),
+        ("caf\udce9 x.py", "print(1)\n", ""),
+        ("crlf.py", "print(1)\r\nprint(2)\r\n", "*.py text eol=crlf\n"),
+        ("empty.sh", "", ""),
+    ],
+)
+def test_a_checksum_is_what_git_hash_object_says(repo: Any, name: str, content: str, attributes: str) -> None:
+    repo.write(".gitattributes", attributes)
+    repo.write(name, content)
+    repo.commit()
+    found = resolved(repo, "python", name).entry_point
+    assert found is not None
+    assert found.path == name
+    assert found.checksum == found.blob == repo.git("hash-object", name)
+
+
+@pytest.mark.parametrize("indent", [1, 4])
+def test_the_checksum_of_a_notebook_is_that_of_what_nbstripout_prints(repo: Any, indent: int) -> None:
+    repo.write("x.ipynb", json.dumps(NOTEBOOK, indent=indent))
+    repo.commit()
+    stripped = subprocess.run(
+        [sys.executable, "-m", "nbstripout", "-t", "x.ipynb"], cwd=repo.path, capture_output=True, check=True
+    ).stdout
+    assert b"execution_count" in stripped
+    hashed = subprocess.run(
+        ["git", "hash-object", "--stdin"], cwd=repo.path, input=stripped, capture_output=True, check=True
+    ).stdout
+    found = resolved(repo, "papermill", "x.ipynb", "out.ipynb").entry_point
+    assert found is not None
+    assert found.path == "x.ipynb"
+    assert found.checksum == hashed.decode().strip()
+    assert found.blob == repo.git("rev-parse", "HEAD:x.ipynb") != found.checksum
+
+
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        ("git@github.com:lab/model.git", "https://github.com/lab/model/blob/{c}/src/train.py"),
+        ("https://ada:hunter2@github.com/lab/model", "https://github.com/lab/model/blob/{c}/src/train.py"),
+        (
+            "ssh://git@gitlab.com/lab/sub/model.git",
+            "https://gitlab.com/lab/sub/model/-/blob/{c}/src/train.py",
+        ),
+        ("git@bitbucket.org:lab/model.git", "https://bitbucket.org/lab/model/src/{c}/src/train.py"),
+        ("git@git.example.org:lab/model.git", "https://git.example.org/lab/model/-/blob/{c}/src/train.py"),
+        ("https://other.example.org/lab/model", "git+https://other.example.org/lab/model@{c}#src/train.py"),
+        ("/srv/model.git", "git+file:///srv/model.git@{c}#src/train.py"),
+        (None, "git+file://{here}@{c}#src/train.py"),
+    ],
+)
+def test_the_url_holds_commit_and_path(repo: Any, remote: str | None, expected: str) -> None:
+    repo.write("pyproject.toml", '[tool.deriva-ml-hooks]\nhosts = { "git.example.org" = "gitlab" }\n')
+    commit = repo.commit()
+    if remote is not None:
+        repo.git("remote", "add", "origin", remote)
+    found = resolved(repo, "python", "src/train.py").entry_point
+    assert found is not None
+    assert found.url == expected.format(c=commit, here=repo.path)
+
+
+def test_a_file_of_a_submodule_is_named_with_its_own_blob(
+    repo: Any, make_repo: Callable[..., Any], program: Callable[..., Any]
+) -> None:
+    library = make_repo("library")
+    library.write("tool.py", "print('from the submodule')\n")
+    library.commit()
+    repo.git("submodule", "--quiet", "add", str(library.path), "lib")
+    repo.commit()
+    found = resolved(repo, "python", "lib/tool.py").entry_point
+    assert found is not None
+    assert found.path == "lib/tool.py"
+    assert found.checksum == library.git("rev-parse", "HEAD:tool.py")
+    assert program("run", "--", sys.executable, "lib/tool.py").out == "from the submodule\n"
+    repo.write("lib/tool.py", "print('changed')\n")
+    assert program("run", "--", sys.executable, "lib/tool.py").code == 125
