@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
+import sys
 from typing import Optional
 
 import typer
@@ -18,6 +19,8 @@ from deriva_ml_hooks.report import printable
 program = typer.Typer(help="What was run here: the records in the ledger.", no_args_is_help=True)
 
 _COLOURS = {"Completed": "green", "Failed": "red", "Aborted": "yellow", "Running": "cyan"}
+_ROOM = 20
+"""Columns of a terminal that the commands of a list get at least."""
 
 
 @program.command("list")
@@ -26,13 +29,15 @@ def list_(
     limit: Optional[int] = typer.Option(None, "--limit", min=1, help="At most this many."),
 ) -> None:
     """The executions, newest first."""
-    found = _ledger().newest(limit)
+    # One more than is shown, so that what is shown of an id tells it from that one too.
+    everything = _ledger().newest(None if limit is None else limit + 1)
+    found = everything[:limit]
     if as_json:
         output.data([execution.as_json() for execution in found])
     elif not found:
         output.note("no executions yet; the first one: deriva-ml-hooks run -- COMMAND")
     else:
-        _table(found)
+        _table(found, _unique_length([execution.id for execution in everything]))
 
 
 @program.command("show")
@@ -80,30 +85,36 @@ def _ledger() -> Ledger:
     return Ledger(ledger_path(repository, load(repository.worktree)))
 
 
-def _table(found: list[Execution]) -> None:
+def _table(found: list[Execution], length: int) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    length = _unique_length([execution.id for execution in found])
+    columns = {
+        "ID": [Text(execution.id[:length]) for execution in found],
+        "STARTED (UTC)": [Text(execution.started_at[:19].replace("T", " ")) for execution in found],
+        "STATUS": [Text(_status(execution), style=_COLOURS[execution.status]) for execution in found],
+        "TIME": [Text(_duration(execution) or "") for execution in found],
+        "COMMIT": [Text(execution.provenance["commit"][:9]) for execution in found],
+        "VERSION": [Text(e.provenance["tag"] or e.provenance["version"] or "") for e in found],
+    }
+    commands = [Text(printable(shlex.join(execution.command))) for execution in found]
+    console = Console()
+    widths = {name: max(len(name), *map(len, cells)) + 2 for name, cells in columns.items()}
+    if sys.stdout.isatty():
+        for name in ("VERSION", "COMMIT", "TIME"):  # they are in `show`; the command is what people look for
+            if sum(widths.values()) + _ROOM > console.width:
+                del columns[name], widths[name]
+        for command in commands:  # here, since a table that is too wide takes from every column
+            command.truncate(max(console.width - sum(widths.values()), _ROOM), overflow="ellipsis")
+    else:  # a pipe has no width, also where colours are forced: nothing is cut off
+        console.width = sum(widths.values()) + max(command.cell_len for command in commands) + 80
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("ID", "STARTED", "STATUS", "TIME", "COMMIT", "VERSION"):
+    for name in columns:
         table.add_column(name, no_wrap=True)
-    table.add_column("COMMAND", overflow="ellipsis", no_wrap=True)
-    for execution in found:
-        provenance = execution.provenance
-        table.add_row(
-            execution.id[:length],
-            execution.started_at[:19].replace("T", " "),
-            Text(_status(execution), style=_COLOURS[execution.status]),
-            _duration(execution) or "",
-            provenance["commit"][:9],
-            Text(provenance["tag"] or provenance["version"] or ""),
-            Text(printable(shlex.join(execution.command))),
-        )
-    console = Console(soft_wrap=False)
-    if not console.is_terminal:  # a pipe has no width: nothing is cut off in a log
-        console = Console(width=10_000)
+    table.add_column("COMMAND", no_wrap=True)
+    for cells in zip(*columns.values(), commands, strict=True):
+        table.add_row(*cells)
     console.print(table)
 
 
