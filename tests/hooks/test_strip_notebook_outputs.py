@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -368,25 +367,30 @@ def test_mode_and_link_stay_and_the_target_is_to_be_staged(
 # Killed
 
 
-@pytest.mark.parametrize("moment", [0, 20, 70, 150])
-def test_a_kill_leaves_each_notebook_whole_old_or_new(tmp_path: Path, moment: int) -> None:
-    notebooks = {f"{number:03}.ipynb": DIRTY for number in range(200)}
-    new = left_by_nbstripout(tmp_path / "theirs", {"a.ipynb": DIRTY})["a.ipynb"]
-    folder = tmp_path / "ours"
+def killed_after(count: int, folder: Path, notebooks: Mapping[str, bytes]) -> set[bytes]:
+    """What is in the files after a kill -9 as soon as that many have been replaced."""
     files = lay_out(folder, notebooks)
-    watched = folder / f"{moment:03}.ipynb"
+    watched = Path(files[count - 1])
     old_file = watched.stat().st_ino
     process = subprocess.Popen([*ENTRY, *files], stdout=subprocess.DEVNULL)
-    while watched.stat().st_ino == old_file:  # until this one has been replaced, and no longer
-        assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    left = list(read(folder, notebooks).values())
-    assert set(left) == {DIRTY, new}
+    while watched.stat().st_ino == old_file and process.poll() is None:
+        pass
+    process.kill()
+    process.wait()
     beside = {path.name for path in folder.iterdir()} - set(notebooks)
     assert all(name.startswith(".") and not name.endswith(".ipynb") for name in beside)
-    assert subprocess.run([*ENTRY, *files], check=False, capture_output=True).returncode == 1
-    assert set(read(folder, notebooks).values()) == {new}
+    return set(read(folder, notebooks).values())
+
+
+def test_a_kill_leaves_each_notebook_whole_old_or_new(tmp_path: Path) -> None:
+    notebooks = {f"{number:03}.ipynb": DIRTY for number in range(200)}
+    new = left_by_nbstripout(tmp_path / "theirs", {"a.ipynb": DIRTY})["a.ipynb"]
+    left = {count: killed_after(count, tmp_path / str(count), notebooks) for count in (1, 10, 40, 100, 150)}
+    assert all(contents <= {DIRTY, new} for contents in left.values())
+    assert {DIRTY, new} in left.values()  # at least one kill was in the middle, however busy the machine is
+    again = tmp_path / "1"
+    main([str(again / name) for name in notebooks])
+    assert set(read(again, notebooks).values()) == {new}
 
 
 # Under the runners
