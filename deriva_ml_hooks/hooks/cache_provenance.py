@@ -6,12 +6,16 @@ Runs after git has done its work, so it must never fail: it warns and answers 0.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from deriva_ml_hooks.config import load
+from deriva_ml_hooks.errors import NotARepositoryError
 from deriva_ml_hooks.git.repository import discover
 from deriva_ml_hooks.provenance.cache import provenance_of
+from deriva_ml_hooks.redact import redact
+from deriva_ml_hooks.report import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         repository = discover()
         if repository.head() is not None:
             provenance_of(repository, load(repository.worktree))
+    except NotARepositoryError as error:
+        # `git --git-dir=X --work-tree=Y commit` lets nobody find the repository from its files.
+        if "GIT_DIR" not in os.environ:
+            _warn(error)
     except Exception as error:  # whatever it is, the git command has already done its work
-        print(f"deriva-ml-hooks: provenance not cached: {error}", file=sys.stderr)  # noqa: T201
+        _warn(error)
     return 0
+
+
+def _warn(error: Exception) -> None:
+    said = printable(redact(str(error)))
+    print(f"deriva-ml-hooks: provenance not cached: {said}", file=sys.stderr)  # noqa: T201
