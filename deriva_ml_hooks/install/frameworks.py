@@ -9,12 +9,13 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.install.native import Place, hooks_folder
-from deriva_ml_hooks.install.steps import InstallError, Run, Step, Write
+from deriva_ml_hooks.install.native import Place, hooks_folder, is_ours
+from deriva_ml_hooks.install.steps import InstallError, Run, Write
 
 CONFIG = ".pre-commit-config.yaml"
 REPOSITORY = "https://github.com/informatics-isi-edu/deriva-ml-hooks"
@@ -34,6 +35,12 @@ _STAGES = {
 }
 """Stages that .pre-commit-hooks.yaml gives our ids, which a configuration need not repeat."""
 _TYPES_KEY = "default_install_hook_types"
+_OLD_NAMES = {"commit": "pre-commit", "merge-commit": "pre-merge-commit", "push": "pre-push"}
+_STAGES_LIST = re.compile(
+    r"""\b(?:default_)?stages["']?:\s*(\[[^\]]*\]|(?:\s*-[ \t]+["']?[a-z-]+["']?[ \t\r]*$)+)""", re.MULTILINE
+)
+_REPOS = re.compile(r"repos:\s*(\[\s*\]\s*)?(#.*)?$")
+_NAMES_US = re.compile(r"(?m)^[^#\n]*\brepo[\"']?:\s*[\"']?[^\s\"'#]*\bderiva-ml-hooks\b")
 
 
 def config_path(repository: Repository) -> str:
@@ -55,13 +62,13 @@ def config_text(repository: Repository) -> str | None:
 def hook_types(text: str) -> list[str]:
     """The git hooks that a configuration needs: those it installs by default, and those of its stages."""
     uncommented = re.sub(r"(?m)(^|\s)#.*$", r"\1", text)
-    found = re.search(rf"(?m)^{_TYPES_KEY}:(.*(?:\n[ -].*)*)", uncommented)
+    found = re.search(rf"(?m)^{_TYPES_KEY}:(.*(?:\n(?![\w\"']).*)*)", uncommented)
     words = found[1] if found else "pre-commit"
-    for stages in re.finditer(r"(?m)^\s*(?:- )?(?:default_)?stages:(.*(?:\n\s*- [a-z-]+\s*$)*)", uncommented):
+    for stages in _STAGES_LIST.finditer(uncommented):
         words += " " + stages[1]
-    for name in re.findall(r"(?m)^\s*(?:- )?id:\s*([a-z-]+)", uncommented):
+    for name in re.findall(r"\bid[\"']?:\s*[\"']?([a-z-]+)", uncommented):
         words += " " + _STAGES.get(name, "")
-    named = set(re.findall(r"[a-z]+(?:-[a-z]+)*", words))
+    named = {_OLD_NAMES.get(word, word) for word in re.findall(r"[a-z]+(?:-[a-z]+)*", words)}
     return [name for name in HOOK_TYPES if name in named]
 
 
@@ -72,29 +79,29 @@ def with_our_ids(text: str | None) -> str:
     """
     if text is None:
         return f"{_TYPES_KEY}: [{', '.join(_OF_RECOMMENDED)}]\nrepos:\n{_entry('')}"
-    if REPOSITORY in text:
+    if _NAMES_US.search(text):
         return text
     end = "\r\n" if "\r\n" in text else "\n"
-    lines = text.splitlines()
-    start = next(
-        (i for i, line in enumerate(lines) if re.match(r"repos:\s*(\[\s*\]\s*)?(#.*)?$", line)), None
-    )
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += end
+    start = next((i for i, line in enumerate(lines) if _REPOS.match(line)), None)
     if start is None:
         raise InstallError(
             f"{CONFIG}: no list of repos that could be added to",
             fix=f"add {REPOSITORY} to it by hand; the README has the lines",
         )
-    lines[start] = re.sub(r"\[\s*\]\s*", "", lines[start]).rstrip()
+    lines[start] = re.sub(r"[ \t]*\[\s*\]", "", lines[start])
     stop = start + 1
     for i in range(start + 1, len(lines)):
-        if re.match(r"[^\s#-]", lines[i]):
+        if re.match(r"[^\s#-]|---", lines[i]):
             break
         stop = i + 1 if lines[i].strip() and not lines[i].startswith("#") else stop
     indent = next((m[1] for line in lines[start + 1 : stop] if (m := re.match(r"(\s*)- ", line))), "")
-    lines[stop:stop] = _entry(indent).splitlines()
+    lines[stop:stop] = [line + end for line in _entry(indent).splitlines()]
     if not any(line.startswith(f"{_TYPES_KEY}:") for line in lines):
-        lines.insert(start, f"{_TYPES_KEY}: [{', '.join(_OF_RECOMMENDED)}]")
-    return end.join(lines) + end
+        lines.insert(start, f"{_TYPES_KEY}: [{', '.join(_OF_RECOMMENDED)}]{end}")
+    return "".join(lines)
 
 
 def _entry(indent: str) -> str:
@@ -108,17 +115,12 @@ def _rev() -> str:
     return f"v{own}" if re.fullmatch(r"\d+\.\d+\.\d+", own) else "main"
 
 
-def config_step(repository: Repository, *, wanted: bool) -> Step | None:
-    """What brings our ids into the configuration, when that is wanted and they are not there yet."""
-    before = config_text(repository)
-    if not wanted:
-        return None
+def config_step(repository: Repository, before: str | None) -> Write | None:
+    """What brings the recommended ids into the configuration `before`; None where they are there."""
     after = with_our_ids(before)
     if after == before:
         return None
-    return Write(
-        config_path(repository), after.encode("utf-8"), "the recommended hooks, for pre-commit and prek"
-    )
+    return Write(config_path(repository), after.encode("utf-8"), "the recommended hooks; commit it")
 
 
 def installed_types(repository: Repository) -> dict[str, str]:
@@ -128,47 +130,48 @@ def installed_types(repository: Repository) -> dict[str, str]:
     return {name: framework for name, framework in served.items() if framework is not None}
 
 
-def program(repository: Repository) -> list[str] | None:
-    """The framework in use here, else the one at hand: pre-commit, then prek."""
-    served = set(installed_types(repository).values())
-    names = sorted(("pre-commit", "prek"), key=lambda name: name not in served)
-    beside = os.path.dirname(sys.executable)
-    for name in names:
-        found = shutil.which(name) or shutil.which(name, path=beside)
-        if found is not None:
-            return [found]
-    return None
-
-
 def missing_types(repository: Repository, text: str | None) -> list[str]:
     """The git hooks that the configuration `text` needs and nobody serves."""
+    if text is None:
+        return []
     served = installed_types(repository)
-    return [name for name in hook_types(text) if name not in served] if text is not None else []
+    return [name for name in hook_types(text) if name not in served]
 
 
-def install_steps(repository: Repository, text: str | None) -> Iterator[Step]:
-    """What has pre-commit or prek install its hooks for the stages that the configuration `text` uses.
+def install_step(repository: Repository, text: str, types: Sequence[str]) -> Run:
+    """What has pre-commit or prek install its hooks of `types`, for the configuration `text`.
 
-    Raises InstallError where neither of them is to be found.
+    Raises InstallError where neither of them is to be found, where the configuration is not valid, and
+    where they would overwrite a file.
     """
-    missing = missing_types(repository, text)
-    if not missing:
-        return
-    found = program(repository)
-    if found is None:
-        raise InstallError(
-            f"{CONFIG}: neither pre-commit nor prek is installed", fix="pip install pre-commit"
-        )
-    yield Run(_words(found, "install", missing), repository.worktree, "its hooks for the stages in use")
+    program = _program(repository)
+    _validate(program, text)
+    for place in (Place(name, hooks_folder(repository)) for name in types):
+        if os.path.lexists(place.legacy) and not is_ours(place.legacy):
+            what = f"{place.legacy}: {os.path.basename(program)} would run or overwrite it"
+            raise InstallError(what, fix="rename or remove it")
+    words = [program, "install", *(word for name in types for word in ("--hook-type", name))]
+    return Run(words, repository.worktree, "its hooks for the stages in use")
 
 
-def uninstall_steps(repository: Repository, types: Sequence[str]) -> Iterator[Step]:
-    """What takes away those hooks of `types` that pre-commit or prek still serve."""
-    served = [name for name in types if name in installed_types(repository)]
-    found = program(repository)
-    if served and found is not None:
-        yield Run(_words(found, "uninstall", served), repository.worktree, "installed along with ours")
+def _program(repository: Repository) -> str:
+    """The framework in use here, else the one at hand: pre-commit, then prek."""
+    served = set(installed_types(repository).values())
+    beside = os.path.dirname(sys.executable)
+    for name in sorted(("pre-commit", "prek"), key=lambda name: name not in served):
+        found = shutil.which(name) or shutil.which(name, path=beside)
+        if found is not None:
+            return found
+    raise InstallError(f"{CONFIG}: neither pre-commit nor prek is installed", fix="pip install pre-commit")
 
 
-def _words(found: Sequence[str], verb: str, types: Sequence[str]) -> list[str]:
-    return [*found, verb, *(word for name in types for word in ("--hook-type", name))]
+def _validate(program: str, text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, CONFIG)
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        try:
+            Run([program, "validate-config", path], folder, "").do()
+        except InstallError as error:
+            what = " ".join(str(error).replace(path, CONFIG).split())
+            raise InstallError(f"{CONFIG}: not valid: {what}", fix=f"mend {CONFIG}") from None

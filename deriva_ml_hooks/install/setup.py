@@ -10,78 +10,83 @@ import base64
 import json
 import os
 import shlex
+import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.git.repository import Repository, discover
 from deriva_ml_hooks.install import frameworks, native
-from deriva_ml_hooks.install.steps import InstallError, Remove, Step, Write, do
+from deriva_ml_hooks.install.steps import InstallError, Move, Remove, Step, Write, do
 from deriva_ml_hooks.provenance.cache import FOLDER, cache_path, provenance_of
-from deriva_ml_hooks.report import Finding
+from deriva_ml_hooks.report import Finding, printable
 
 Say = Callable[[str], None]
 _INSTALL = "deriva-ml-hooks install"
+_UNSET = "deriva-ml-hooks uninstall && git config --unset-all core.hooksPath"
+_WITH_HOOKS_PATH = f"prek install, or: {_UNSET} && {_INSTALL}"
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """What was there before: hook types that the framework did not serve, and its configuration's bytes."""
+    """What was there before: hook types that the framework did not serve, its configuration's bytes (as
+    written by us, and before that), and the native hooks that had to make room."""
 
     types: tuple[str, ...] = ()
     written: bytes | None = None
     before: bytes | None = None
+    kept: tuple[str, ...] = ()
 
 
 def install(start: str = ".", *, pre_commit: bool = False, dry_run: bool = False, say: Say) -> None:
     """Put everything in place that is missing; `say` is told each step, or that there was none.
 
-    `pre_commit` brings the recommended ids into pre-commit's configuration. Raises InstallError.
+    `pre_commit` brings the recommended ids into pre-commit's configuration. All is planned, and what
+    stands against it is raised as InstallError, before anything is done.
     """
     repository = discover(start)
-    steps = _Doing(dry_run, say)
     undo = _remembered(repository)
-    config = frameworks.config_step(repository, wanted=pre_commit)
+    plan: list[Step] = []
     text = frameworks.config_text(repository)
-    if isinstance(config, Write):
-        before = text.encode("utf-8") if text is not None else None
-        undo = Undo(undo.types, config.data, before if undo.written is None else undo.before)
+    config = frameworks.config_step(repository, text) if pre_commit else None
+    if config is not None:
+        plan.append(config)
+        undo = replace(undo, written=config.data, before=None if text is None else text.encode("utf-8"))
         text = config.data.decode("utf-8")
-        steps.take(config)
+    hooks = list(native.install_steps(repository, sys.executable, undo.kept))
+    plan += hooks + _exclude(repository)
+    kept = {os.path.basename(step.target).removesuffix(".kept") for step in hooks if isinstance(step, Move)}
+    undo = replace(undo, kept=tuple(sorted({*undo.kept, *kept})))
     types = frameworks.missing_types(repository, text)
-    if repository.setting("core", "hooksPath") is not None and types:
-        say(f"left out: {frameworks.CONFIG} (pre-commit installs nothing where core.hooksPath is set)")
-    else:
-        for step in frameworks.install_steps(repository, text):
-            steps.take(step)
-            undo = Undo((*undo.types, *types), undo.written, undo.before)
-    for step in native.install_steps(repository, sys.executable):
-        steps.take(step)
+    if text is not None and types:
+        if native.hooks_path(repository) is None:
+            plan.append(frameworks.install_step(repository, text, types))
+            undo = replace(undo, types=(*undo.types, *types))
+        else:
+            say(f"left out: pre-commit's own hooks, since core.hooksPath is set. fix: {_WITH_HOOKS_PATH}")
     if not dry_run:
         _remember(repository, undo)
-        if repository.head() is not None:
-            provenance_of(repository, load(repository.worktree))
-    if not steps.taken:
-        say("everything is in place already")
+    _take(plan, dry_run=dry_run, say=say, none="everything is in place already")
+    if not dry_run and repository.head() is not None:
+        provenance_of(repository, load(repository.worktree))
 
 
 def uninstall(start: str = ".", *, dry_run: bool = False, say: Say) -> None:
-    """Take away what `install` put in place, and put back what was there. Raises InstallError."""
+    """Take away what `install` put in place, and put back what was there; the cache and the ledger stay.
+
+    Raises InstallError.
+    """
     repository = discover(start)
-    steps = _Doing(dry_run, say)
     undo = _remembered(repository)
-    for step in native.uninstall_steps(repository):
-        steps.take(step)
-    for step in frameworks.uninstall_steps(repository, undo.types):
-        steps.take(step)
-    _restore_config(repository, undo, steps, say)
+    plan = list(native.uninstall_steps(repository, undo.types, undo.kept))
+    plan += _include(repository) + _restore_config(repository, undo, say)
+    _take(plan, dry_run=dry_run, say=say, none="nothing of ours is installed")
     if not dry_run:
         _forget(repository)
-    if not steps.taken:
-        say("nothing of ours is installed")
 
 
 def examine(start: str = ".", *, say: Say) -> list[Finding]:
@@ -89,25 +94,21 @@ def examine(start: str = ".", *, say: Say) -> list[Finding]:
     repository = discover(start)
     missing: list[Finding] = []
     for place in native.places(repository):
-        shown = os.path.relpath(place.wanted(), repository.worktree)
-        ours = place.ours()
-        if ours is None:
-            missing.append(Finding("not-installed", shown, f"no native {place.hook} hook", _INSTALL))
-        elif ours != place.wanted():
-            message = f"the native hook stands where {place.framework() or 'git'} does not run it"
-            missing.append(Finding("not-run", shown, message, _INSTALL))
-        elif not os.access(place.interpreter() or "", os.X_OK):
-            message = f"its interpreter is gone: {place.interpreter()}"
-            missing.append(Finding("no-interpreter", shown, message, _INSTALL))
-        else:
+        found = _examine(place, repository)
+        missing += [found] if found else []
+        if not found:
             say(f"{place.hook}: {_does(place)}")
     text = frameworks.config_text(repository)
-    served = frameworks.installed_types(repository)
-    for name, framework in served.items():
+    for name, framework in frameworks.installed_types(repository).items():
         say(f"{name}: {framework} runs the hooks of {frameworks.CONFIG}")
+        if native.Place(name, native.hooks_folder(repository)).two_frameworks():
+            message = "pre-commit and prek run each other here, which both refuse"
+            missing.append(Finding("two", name, message, f"{framework} install -f --hook-type {name}"))
+    by_hand = native.hooks_path(repository) is not None
     for name in frameworks.missing_types(repository, text):
-        message = f"{frameworks.CONFIG} has hooks for {name}, and nothing runs them"
-        missing.append(Finding("not-installed", None, message, _INSTALL))
+        message = f"{frameworks.CONFIG} asks for {name} hooks, and nothing runs them"
+        fix = _WITH_HOOKS_PATH if by_hand else _INSTALL
+        missing.append(Finding("not-installed", None, message, fix))
     if text is None:
         say(f"no {frameworks.CONFIG}: only the native hooks run (to have one: {_INSTALL} --pre-commit)")
     if repository.head() is not None and not os.path.exists(cache_path(repository)):
@@ -115,40 +116,99 @@ def examine(start: str = ".", *, say: Say) -> list[Finding]:
     return missing
 
 
+def _examine(place: native.Place, repository: Repository) -> Finding | None:
+    shown = os.path.relpath(place.wanted(), repository.worktree)
+    ours, python = place.ours(), place.interpreter()
+    if ours is None:
+        if place.calls_us():
+            return None
+        return Finding("not-installed", shown, f"no native {place.hook} hook", _INSTALL)
+    if ours != place.wanted():
+        message = f"the native hook stands where {place.framework() or 'git'} does not run it"
+        return Finding("not-run", shown, message, _INSTALL)
+    if not place.as_installed():
+        return Finding("changed", shown, "not as this release installs it, or not executable", _INSTALL)
+    if not _works(python):
+        return Finding("no-interpreter", shown, f"its interpreter does not have us: {python}", _INSTALL)
+    return None
+
+
+@cache
+def _works(python: str | None) -> bool:
+    """Whether the interpreter of a native hook is there and imports this package; None is for PATH."""
+    if python == sys.executable:
+        return True
+    words = [python, "-c", "import deriva_ml_hooks"] if python else ["deriva-ml-hooks", "--version"]
+    try:
+        return subprocess.run(words, cwd=os.sep, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
 def _does(place: native.Place) -> str:
     does = "checks version tags and large files" if place.hook == "pre-push" else "caches the provenance"
-    after = f", then runs {os.path.basename(place.kept)}" if os.path.exists(place.kept) else ""
-    return f"{does} ({shlex.quote(place.interpreter() or '')}){after}"
+    if place.ours() is None:
+        return f"{does}, called by the hook that is there"
+    after = f", then runs {os.path.basename(place.kept)}" if os.access(place.kept, os.X_OK) else ""
+    return f"{does} ({shlex.quote(place.interpreter() or 'deriva-ml-hooks')}){after}"
 
 
-class _Doing:
-    """Takes steps, or with `dry_run` only tells them."""
-
-    def __init__(self, dry_run: bool, say: Say) -> None:
-        self._dry_run = dry_run
-        self._say = say
-        self.taken = 0
-
-    def take(self, step: Step) -> None:
-        if not self._dry_run:
+def _take(plan: Sequence[Step], *, dry_run: bool, say: Say, none: str) -> None:
+    for step in plan:
+        if not dry_run:
             do(step)
-        self._say(f"would {step}" if self._dry_run else str(step))
-        self.taken += 1
+        say(printable(f"would {step}" if dry_run else str(step)))
+    if not plan:
+        say(none)
 
 
-def _restore_config(repository: Repository, undo: Undo, steps: _Doing, say: Say) -> None:
+def _exclude(repository: Repository) -> list[Step]:
+    path, before, lines = _exclusion(repository)
+    if not lines or lines in before:
+        return []
+    return [Write(path, before + lines, "hooks in the worktree must not make it unclean")]
+
+
+def _include(repository: Repository) -> list[Step]:
+    path, before, lines = _exclusion(repository)
+    if not lines or lines not in before:
+        return []
+    after = before.replace(lines, b"")
+    return [Write(path, after, "as it was before") if after else Remove(path, "it was not here before")]
+
+
+def _exclusion(repository: Repository) -> tuple[str, bytes, bytes]:
+    path = os.path.join(repository.common_dir, "info", "exclude")
+    try:
+        with open(path, "rb") as file:
+            before = file.read()
+    except FileNotFoundError:
+        before = b""
+    return path, before, native.exclusion(repository)
+
+
+def _restore_config(repository: Repository, undo: Undo, say: Say) -> list[Step]:
     if undo.written is None:
-        return
+        return []
     path = frameworks.config_path(repository)
     text = frameworks.config_text(repository)
     if text is None:
-        return
+        return []
     if text.encode("utf-8") != undo.written:
         say(f"left as it is: {frameworks.CONFIG} (it was edited since)")
-    elif undo.before is None:
-        steps.take(Remove(path, "it was not here before"))
-    else:
-        steps.take(Write(path, undo.before, "as it was before"))
+        return []
+    if _committed(repository, undo.written):
+        say(f"left as it is: {frameworks.CONFIG} (it was committed since)")
+        return []
+    if undo.before is None:
+        return [Remove(path, "it was not here before")]
+    return [Write(path, undo.before, "as it was before")]
+
+
+def _committed(repository: Repository, data: bytes) -> bool:
+    head = repository.head()
+    entry = repository.entry(repository.commit(head).tree, frameworks.CONFIG) if head else None
+    return entry is not None and repository.blob(entry[1]).data == data
 
 
 def _undo_path(repository: Repository) -> str:
@@ -159,7 +219,8 @@ def _remembered(repository: Repository) -> Undo:
     try:
         with open(_undo_path(repository), "rb") as file:
             found = json.loads(file.read())
-        return Undo(tuple(found["types"]), *(_bytes(found[name]) for name in ("written", "before")))
+        written, before = _bytes(found["written"]), _bytes(found["before"])
+        return Undo(tuple(found["types"]), written, before, tuple(found["kept"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Undo()
 
@@ -170,10 +231,11 @@ def _bytes(text: str | None) -> bytes | None:
 
 def _remember(repository: Repository, undo: Undo) -> None:
     path = _undo_path(repository)
-    if undo == Undo():
+    if undo == _remembered(repository):
         return
     shown = {
         "types": list(undo.types),
+        "kept": list(undo.kept),
         "written": base64.b64encode(undo.written).decode() if undo.written is not None else None,
         "before": base64.b64encode(undo.before).decode() if undo.before is not None else None,
     }

@@ -72,6 +72,20 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """Leave a file where it is that cannot be put back."""
+
+    path: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"leave {self.path} ({self.why})"
+
+    def do(self) -> None:
+        """Nothing: it is there to be told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Have another program do its part, in the folder `cwd`."""
 
@@ -96,12 +110,12 @@ class Run:
         except OSError as error:
             raise InstallError(f"{self.words[0]}: {error.strerror}", fix="see that it is installed") from None
         if done.returncode:
-            said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-            what = said[-1] if said else f"exit {done.returncode}"
+            said = (done.stderr or done.stdout).decode(errors="replace").split()
+            what = " ".join(said) or f"exit {done.returncode}"
             raise InstallError(f"{os.path.basename(self.words[0])}: {what}", fix=" ".join(self.words))
 
 
-Step = Write | Move | Remove | Run
+Step = Write | Move | Remove | Leave | Run
 
 
 def do(step: Step) -> None:
