@@ -27,7 +27,7 @@ LAYERS = (
     {"executions"},
     {"catalog"},
     {"runner"},
-    {"install", "api"},
+    {"api", "install", "pre_push", "release"},
     {"commands"},
     {"cli"},
     {"__main__", "__init__"},
@@ -68,7 +68,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
             if id(node) not in typing_only:
                 yield name, id(node) not in deferred
@@ -121,7 +121,7 @@ def test_the_help_of_a_hook_loads_nothing_heavy(hook: str) -> None:
 
 def test_library_code_neither_prints_nor_exits() -> None:
     for path in modules():
-        if room_of(path) in ("commands", "cli", "hooks"):
+        if room_of(path) in ("commands", "cli", "hooks", "pre_push"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = node.func if isinstance(node, ast.Call) else None
