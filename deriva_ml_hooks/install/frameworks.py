@@ -19,7 +19,7 @@ from deriva_ml_hooks.install.steps import InstallError, Run, Write
 
 CONFIG = ".pre-commit-config.yaml"
 REPOSITORY = "https://github.com/informatics-isi-edu/deriva-ml-hooks"
-RECOMMENDED = ("strip-notebook-outputs", "check-notebooks", "check-large-files", "check-version-tags")
+RECOMMENDED = ("check-notebooks", "strip-notebook-outputs", "check-large-files", "check-version-tags")
 """The ids that suit every model repository, in the order they run; the native hooks cache the provenance."""
 
 HOOK_TYPES = (
