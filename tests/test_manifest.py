@@ -1,0 +1,133 @@
+"""Ids, modules, tests, stages, file patterns and the README say the same thing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from identify.identify import tags_from_path
+
+from deriva_ml_hooks.config import HOOK_KEYS, KEYS
+from deriva_ml_hooks.hooks import hook_ids
+from deriva_ml_hooks.install import frameworks, native
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MANIFEST: list[dict[str, Any]] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+BY_ID = {hook["id"]: hook for hook in MANIFEST}
+
+
+def section(hook: str) -> str:
+    """The README's section of a hook id."""
+    found = re.search(rf"(?ms)^### {hook}\n(.*?)(?=^##)", README)
+    assert found, f"no section for {hook}"
+    return found[1]
+
+
+def test_every_module_is_an_id_and_every_id_a_module() -> None:
+    assert sorted(BY_ID) == hook_ids()
+
+
+@pytest.mark.parametrize("hook", sorted(BY_ID))
+def test_an_id_runs_its_own_module(hook: str) -> None:
+    assert BY_ID[hook]["entry"] == f"deriva-ml-hooks hook {hook}"
+    assert BY_ID[hook]["language"] == "python"
+    assert (ROOT / "tests" / "hooks" / f"test_{hook.replace('-', '_')}.py").is_file()
+
+
+@pytest.mark.parametrize("hook", sorted(BY_ID))
+def test_the_readme_names_the_stages_of_an_id(hook: str) -> None:
+    italics = re.search(r"(?s)\*(.*?)\*", section(hook))
+    assert italics
+    named = re.findall(r"(?:pre|post)-[a-z]+|manual", italics[1].partition(";")[0])
+    assert named == BY_ID[hook]["stages"]
+
+
+@pytest.mark.parametrize("hook", sorted(BY_ID))
+def test_an_id_says_which_files_it_wants_or_that_it_wants_none(hook: str) -> None:
+    entry = BY_ID[hook]
+    if "types" not in entry:
+        assert entry["always_run"] is True
+        assert entry["pass_filenames"] is False
+
+
+@pytest.mark.parametrize(
+    ("hook", "name", "wanted"),
+    [
+        ("strip-notebook-outputs", "explore.ipynb", True),
+        ("strip-notebook-outputs", "train.py", False),
+        ("strip-notebook-outputs", "notes.ipynb.txt", False),
+        ("check-notebooks", "a b/naïve.ipynb", True),
+        ("check-notebooks", "data.json", False),
+        ("check-large-files", "weights.pt", True),
+        ("check-large-files", "no-ending", True),
+    ],
+)
+def test_the_types_of_an_id_pick_its_files(hook: str, name: str, wanted: bool, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    assert (set(BY_ID[hook]["types"]) <= tags_from_path(str(path))) is wanted
+
+
+def test_only_keys_that_both_frameworks_know_are_used() -> None:
+    known = {
+        *("id", "name", "description", "entry", "language", "types", "stages", "always_run"),
+        *("pass_filenames", "require_serial", "minimum_pre_commit_version"),
+    }
+    assert {key for hook in MANIFEST for key in hook} <= known
+
+
+def test_the_recommended_configuration_is_the_one_that_install_writes() -> None:
+    found = re.search(r"(?s)```yaml\n(default_install_hook_types.*?)```", README)
+    assert found
+    shown, written = (yaml.safe_load(text) for text in (found[1], frameworks.with_our_ids(None)))
+    for configuration in (shown, written):
+        for repository in configuration["repos"]:
+            repository.pop("rev")
+    assert shown == written
+
+
+def test_the_stages_that_install_knows_are_the_manifests() -> None:
+    for hook, stages in frameworks._STAGES.items():
+        assert [stage for stage in BY_ID[hook]["stages"] if stage != "manual"] == sorted(
+            stages.split(), key=BY_ID[hook]["stages"].index
+        )
+    needing_a_hook = {
+        hook for hook, entry in BY_ID.items() if set(entry["stages"]) - {"pre-commit", "manual"}
+    }
+    assert needing_a_hook == set(frameworks._STAGES)
+
+
+def test_the_native_hooks_are_those_in_the_folder_and_in_the_readme() -> None:
+    assert sorted(path.name for path in (ROOT / "hooks").iterdir()) == sorted(native.HOOKS)
+    for hook in native.HOOKS:
+        assert f"`{hook}`" in README
+
+
+def test_the_readme_has_a_row_for_every_setting() -> None:
+    for key in KEYS:
+        assert re.search(rf"(?m)^\| `{key}` \|", README), key
+    for hook, keys in HOOK_KEYS.items():
+        row = re.search(rf"(?m)^\| `{hook}` \|(.*)$", README)
+        assert row, hook
+        assert re.findall(r"`([a-z-]+)`", row[1]) == list(keys)
+
+
+def test_the_readme_has_a_section_for_every_command() -> None:
+    from deriva_ml_hooks.commands.program import _program
+
+    names = {command.name or "" for command in _program.registered_commands}
+    names |= {group.name or "" for group in _program.registered_groups}
+    for name in names:
+        assert re.search(rf"(?m)^### .*\b{name}\b", README) or f"`deriva-ml-hooks {name}" in README, name
+
+
+def test_the_readmes_commands_are_what_ci_runs() -> None:
+    found = re.search(r"(?s)<!-- the test command -->\n```console\n(.*?)\n```", README)
+    assert found
+    assert "'.[dev]'" in found[1]
+    assert "/pytest" in found[1]
