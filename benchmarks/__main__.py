@@ -7,7 +7,7 @@ import importlib
 import tempfile
 from pathlib import Path
 
-TOPICS = ("gate",)
+TOPICS = ("gate", "hooks")
 
 
 def main() -> None:
