@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from deriva_ml_hooks.commands import check, demo, executions, hook, provenance, run, setup
+from deriva_ml_hooks.commands import check, demo, executions, hook, provenance, release, run, setup
 
 _program = typer.Typer(
     name="deriva-ml-hooks",
@@ -26,6 +26,8 @@ _program.command("hook", context_settings={"allow_interspersed_args": False, "ig
 _program.command("install")(setup.install)
 _program.command("uninstall")(setup.uninstall)
 _program.command("doctor")(setup.doctor)
+_program.command("bump-version")(release.bump_version)
+_program.command("version")(release.version)
 _program.command("demo")(demo.demo)
 
 

@@ -1,0 +1,299 @@
+"""`bump-version`: from a clean worktree to a version tag that the remote has, or to nothing at all.
+
+The tag's name is taken here only after the remote has taken it: until then the new tag object has no
+name, so whatever ends the push, nothing is left to take back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from deriva_ml_hooks.config import hook_settings, load
+from deriva_ml_hooks.errors import GitError, HooksError, UsageError
+from deriva_ml_hooks.gate import Verdict, judge, require_accepted
+from deriva_ml_hooks.git import process, remotes
+from deriva_ml_hooks.git.repository import Repository, discover
+from deriva_ml_hooks.git.versions import Version, right_spelling, semver, version_tag
+from deriva_ml_hooks.provenance.cache import provenance_of
+from deriva_ml_hooks.release import published
+from deriva_ml_hooks.release.numbers import PRE_RELEASES, Part, following, spelled
+from deriva_ml_hooks.release.tagging import tag_object
+
+SCHEMA = 1
+HOOK = "check-version-tags"
+Say = Callable[[str], None]
+Known = Mapping[str, tuple[Version, str]]
+
+
+class BumpError(HooksError):
+    """There is a reason, `code` for programs, not to make a version here and now."""
+
+    def __init__(self, code: str, what: str, *, fix: str) -> None:
+        super().__init__(what, fix=fix)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asks for. `prefix` None: as check-version-tags has it; `sign` None: as git has it."""
+
+    part: Part = "patch"
+    initial: str = "0.1.0"
+    pre: str | None = None
+    prefix: str | None = None
+    message: str | None = None
+    sign: bool | None = None
+    remote: str | None = None
+    push: bool = True
+    force_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bump:
+    """The version that is to be made, and what it follows; `target` is the remote's name for the branch."""
+
+    tag: str
+    version: str
+    previous: str | None
+    commit: str
+    branch: str | None
+    remote: str | None
+    target: str | None
+    pushed: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The bump as JSON, schema 1."""
+        names = ("tag", "version", "previous", "commit", "branch", "remote", "pushed")
+        return {"schema": SCHEMA, **{name: getattr(self, name) for name in names}}
+
+
+def plan(wanted: Wanted, start: str = ".", *, fetch: bool = True) -> tuple[Repository, Bump]:
+    """What `make` would do. The remote is asked what it has; with `fetch` its new versions come here too.
+
+    Raises RefusedError where the gate refuses, BumpError where something else stands in the way,
+    UsageError for words that fit nothing, and GitError.
+    """
+    verdict = require_accepted(_without_what_a_bump_mends(judge(start), wanted))
+    if verdict.repository is None or verdict.provenance is None:
+        raise AssertionError("an accepted verdict names its commit")
+    repository, commit, branch = verdict.repository, verdict.provenance.commit, verdict.provenance.branch
+    if verdict.provenance.shallow:
+        message = "a shallow clone: the highest version tag may be missing"
+        raise BumpError("shallow", message, fix="git fetch --unshallow --tags")
+    prefix = _prefix(repository, wanted)
+    _check_pre_release(repository, wanted)
+    remote = _remote(repository, verdict, wanted)
+    target = _target(repository, branch, remote) if remote is not None else None
+    there: dict[str, str] = {}
+    if remote is not None and target is not None:
+        there = published.remote_refs(repository, remote)
+        _require_same_tags(repository, there, remote, prefix)
+        if fetch:
+            published.fetch(repository, remote, _news(repository, there, target, prefix))
+            repository = discover(repository.worktree)  # with the refs as they are now
+        _require_current(repository, there.get(f"refs/heads/{target}"), f"{remote}/{target}", branch)
+    _require_current(repository, _upstream(repository), "its upstream", branch)
+    bump = _numbered(repository, wanted, prefix, _versions(repository, there, prefix), commit)
+    return repository, replace(bump, branch=branch, remote=remote, target=target)
+
+
+def make(repository: Repository, bump: Bump, wanted: Wanted, *, say: Say) -> Bump:
+    """Make the tag that was planned and, where there is a remote, push it together with the branch.
+
+    Raises BumpError where the tag was made there meanwhile, and GitError; nothing is left of it then.
+    """
+    message = wanted.message or f"Version {bump.version}"
+    oid = tag_object(repository, bump.tag, bump.commit, message, sign=wanted.sign)
+    if bump.remote is not None:
+        say(f"pushing {bump.branch} and {bump.tag} to {bump.remote}")
+        refs = {f"refs/heads/{bump.target}": bump.commit, f"refs/tags/{bump.tag}": oid}
+        try:
+            published.push(repository, bump.remote, refs, say=say)
+        except GitError as error:
+            if f"refs/tags/{bump.tag}" not in published.remote_refs(repository, bump.remote):
+                raise
+            message = f"{bump.tag} was made on {bump.remote} meanwhile"
+            raise BumpError("exists", message, fix="call again, for the version after it") from error
+    words = ("update-ref", "-m", "bump-version", f"refs/tags/{bump.tag}", oid, "0" * len(oid))
+    process.run(*words, cwd=repository.worktree).checked()
+    after = discover(repository.worktree)
+    with contextlib.suppress(HooksError):  # the version is made, and a cache can be rebuilt
+        provenance_of(after, load(after.worktree), refresh=True)
+    return replace(bump, pushed=bump.remote is not None)
+
+
+def _without_what_a_bump_mends(verdict: Verdict, wanted: Wanted) -> Verdict:
+    """A policy that wants a version tag, or a pushed commit, is what this is called for."""
+    mended = {"untagged", "unpushed"} if wanted.push else {"untagged"}
+    return replace(verdict, reasons=tuple(found for found in verdict.reasons if found.code not in mended))
+
+
+def _prefix(repository: Repository, wanted: Wanted) -> str:
+    prefix = wanted.prefix
+    if prefix is None:
+        prefix = str(hook_settings(repository.worktree, HOOK).get("prefix", "v"))
+    from dulwich.refs import check_ref_format
+
+    # A digit or a dot at its end would run into the version.
+    usable = not prefix.startswith("-") and not prefix[-1:].isdigit() and not prefix.endswith(".")
+    if not usable or not check_ref_format(b"refs/tags/" + os.fsencode(prefix) + b"0.1.0"):  # type: ignore[arg-type]
+        raise UsageError(f"--prefix {prefix}: no tag can begin with it", fix="such as --prefix v")
+    return prefix
+
+
+def _check_pre_release(repository: Repository, wanted: Wanted) -> None:
+    """What our own pre-push hook would refuse is refused before anything is made."""
+    if wanted.pre is None:
+        return
+    if wanted.pre not in PRE_RELEASES:
+        names = ", ".join(PRE_RELEASES)
+        raise UsageError(
+            f"--pre {wanted.pre}: no name of pre-releases that Python knows too", fix=f"one of {names}"
+        )
+    allowed = hook_settings(repository.worktree, HOOK).get("allow-pre-releases")
+    if allowed is False or (allowed is None and wanted.push and _is_checked(repository)):
+        raise BumpError(
+            "pre-release",
+            f"pre-releases are not tagged here: {HOOK} does not let them pass",
+            fix=f"allow-pre-releases = true in [tool.deriva-ml-hooks.{HOOK}], and commit that",
+        )
+
+
+def _is_checked(repository: Repository) -> bool:
+    """Whether git's pre-push hook here is ours."""
+    done = process.run("rev-parse", "--git-path", "hooks", cwd=repository.worktree)
+    folder = os.path.join(repository.worktree, os.fsdecode(done.checked()).rstrip("\n"))
+    for name in ("pre-push", "pre-push.legacy"):
+        with contextlib.suppress(OSError), open(os.path.join(folder, name), "rb") as file:
+            if b"native-pre-push" in file.read():
+                return True
+    return False
+
+
+def _remote(repository: Repository, verdict: Verdict, wanted: Wanted) -> str | None:
+    """The remote to push to; None where nothing is pushed."""
+    if wanted.remote is not None and wanted.remote not in remotes.remote_names(repository):
+        raise UsageError(f"{wanted.remote}: no such remote", fix="see their names: git remote")
+    if not wanted.push:
+        return None
+    configured = wanted.remote or verdict.config.remote
+    remote = remotes.chosen(repository, configured=configured, hosts=verdict.config.hosts)
+    if remote is None:
+        message = "no remote to push to"
+        raise BumpError("no-remote", message, fix="git remote add origin URL, or --no-push")
+    return remote.name
+
+
+def _target(repository: Repository, branch: str | None, remote: str) -> str:
+    """The remote's name for the branch; never one that `git push` alone would not push it to."""
+    if branch is None:
+        message = "HEAD is detached, so there is no branch to push"
+        raise BumpError("detached", message, fix="git switch BRANCH, or --no-push")
+    merge = repository.setting("branch", "merge", branch) or ""
+    upstream = merge.removeprefix("refs/heads/")
+    if not upstream or upstream == branch or repository.setting("branch", "remote", branch) != remote:
+        return branch
+    if repository.setting("push", "default") in ("upstream", "tracking"):
+        return upstream
+    raise BumpError(
+        "other-branch",
+        f"{branch} has {remote}/{upstream} for its upstream, and would be pushed to a branch of another name",
+        fix=f"{shlex.join(['git', 'push', '--set-upstream', remote, branch])}, or git switch {upstream}",
+    )
+
+
+def _upstream(repository: Repository) -> str | None:
+    """The commit of the branch's upstream, as far as it is known here."""
+    done = process.run("rev-parse", "--verify", "--quiet", "@{upstream}", cwd=repository.worktree)
+    return done.stdout.decode("ascii").strip() or None
+
+
+def _require_current(repository: Repository, tip: str | None, name: str, branch: str | None) -> None:
+    if tip is None or _is_contained(repository, tip):
+        return
+    raise BumpError("behind", f"{branch} is behind {name}, or diverged from it", fix="git pull")
+
+
+def _is_contained(repository: Repository, commit: str) -> bool:
+    """Whether HEAD contains `commit`; what is not here at all, it does not."""
+    words = ("merge-base", "--is-ancestor", commit, "HEAD")
+    return process.run(*words, cwd=repository.worktree).returncode == 0
+
+
+def _version(tag: str, prefix: str) -> Version | None:
+    """The version of a tag, also where it is not spelled right: `1.2` counts as the version it means.
+
+    Beside a prefix of its own, though, a plain `v1.2` belongs to another series.
+    """
+    if prefix != "v" and not tag.startswith(prefix):
+        return None
+    return version_tag(tag, prefix) or version_tag(right_spelling(tag, prefix) or "", prefix)
+
+
+def _require_same_tags(repository: Repository, there: Mapping[str, str], remote: str, prefix: str) -> None:
+    for ref, oid in repository.refs_under("refs/tags/"):
+        name = ref.removeprefix("refs/tags/")
+        if there.get(ref, oid.decode("ascii")) != oid.decode("ascii") and _version(name, prefix) is not None:
+            fix = shlex.join(["git", "fetch", remote, f"+{ref}:{ref}"])
+            message = f"{name} is another object on {remote} than here, so it cannot be counted from"
+            raise BumpError("moved-version", message, fix=f"take theirs: {fix}")
+
+
+def _news(repository: Repository, there: Mapping[str, str], target: str, prefix: str) -> list[str]:
+    """The version tags that are not here yet, and the branch if it has moved."""
+    here = dict(repository.refs_under("refs/tags/"))
+    tags = [ref for ref in there if ref.startswith("refs/tags/") and not ref.endswith("^{}")]
+    news = [ref for ref in tags if ref not in here and _version(ref.removeprefix("refs/tags/"), prefix)]
+    branch = f"refs/heads/{target}"
+    moved = branch in there and not _is_contained(repository, there[branch])
+    return [*news, *([branch] if moved else [])]
+
+
+def _versions(
+    repository: Repository, there: Mapping[str, str], prefix: str
+) -> dict[str, tuple[Version, str]]:
+    """Every version tag, here and on the remote, by name: its version, and the commit it leads to."""
+    found = {
+        ref: repository.peel(oid).decode("ascii")
+        for ref, oid in repository.refs_under("refs/tags/")
+        if _version(ref.removeprefix("refs/tags/"), prefix) is not None
+    }
+    for ref, oid in there.items():
+        if ref.startswith("refs/tags/") and not ref.endswith("^{}"):
+            found.setdefault(ref, there.get(f"{ref}^{{}}", oid))
+    names = {ref.removeprefix("refs/tags/"): commit for ref, commit in found.items()}
+    return {name: (version, oid) for name, oid in names.items() if (version := _version(name, prefix))}
+
+
+def _numbered(repository: Repository, wanted: Wanted, prefix: str, known: Known, commit: str) -> Bump:
+    here = [(version, name) for name, (version, oid) in known.items() if oid == commit]
+    if here and not wanted.force_new:
+        name = max(here)[1]
+        message = f"this commit is {name} already"
+        raise BumpError("tagged", message, fix=f"use {name}, or commit first, or --force-new")
+    previous: tuple[Version, str] | None = None
+    for name, (version, oid) in sorted(known.items(), key=lambda item: item[1][0], reverse=True):
+        if _is_contained(repository, oid):
+            previous = (version, name)
+            break
+    version = following(previous[0], wanted.part, wanted.pre) if previous else _initial(wanted)
+    tag = prefix + spelled(version)
+    if tag in known:
+        raise BumpError(
+            "exists",
+            f"{tag} exists already, on a commit that this one does not contain",
+            fix=f"git merge {shlex.quote(tag)}, or ask for another part: major, minor or patch",
+        )
+    return Bump(tag, spelled(version), previous[1] if previous else None, commit, None, None, None, False)
+
+
+def _initial(wanted: Wanted) -> Version:
+    version = semver(wanted.initial)
+    if version is None:
+        raise UsageError(f"--initial {wanted.initial}: not a SemVer version", fix="such as --initial 0.1.0")
+    return Version(version.release, (wanted.pre, "1")) if wanted.pre else version

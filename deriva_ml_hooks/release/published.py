@@ -1,0 +1,81 @@
+"""What the remote of a version has, what is fetched from it, and the one push that goes there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.git.tags import parse_remote_refs
+from deriva_ml_hooks.redact import redact
+
+PATIENCE = 86400.0
+"""Seconds that a push may take: hooks on the way may run a project's tests."""
+
+Say = Callable[[str], None]
+
+_PORCELAIN = re.compile(r"[ +*!=-]\t[^\t]*:[^\t]*\t|To |Done$")
+
+
+def remote_refs(repository: Repository, remote: str) -> dict[str, str]:
+    """The branches and tags of `remote` as it says itself, with their oids; nothing here changes.
+
+    A name with `^{}` behind it is what that tag leads to (git-ls-remote(1)). Raises GitError.
+    """
+    words = ("ls-remote", "--quiet", "--heads", "--tags", "--", remote)
+    done = process.run(*words, cwd=repository.worktree, env=process.command_environment())
+    if done.returncode:
+        fix = f"see that it answers: git ls-remote {remote}; or --no-push"
+        raise GitError(f"the remote {remote}", done.said or f"exit {done.returncode}", fix=fix)
+    return parse_remote_refs(done.stdout)
+
+
+def fetch(repository: Repository, remote: str, refs: Iterable[str]) -> None:
+    """Fetch the branches and tags `refs` (full names); tags come under their own names."""
+    wanted = [f"{ref}:{ref}" if ref.startswith("refs/tags/") else ref for ref in refs]
+    if not wanted:
+        return
+    stdin = "".join(f"{refspec}\n" for refspec in wanted).encode("utf-8", "surrogateescape")
+    words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--stdin", "--", remote)
+    env = process.command_environment()
+    done = process.run(*words, cwd=repository.worktree, env=env, stdin=stdin)
+    if done.returncode:
+        raise GitError(f"git fetch {remote}", done.said, fix=f"see what git says: git fetch {remote}")
+
+
+def push(repository: Repository, remote: str, refs: Mapping[str, str], *, say: Say) -> None:
+    """Push oids to refs of `remote`, all of them or none; what hooks say on the way is told by `say`.
+
+    Raises GitError with the remote's, or a hook's, reason.
+    """
+    refspecs = [f"{oid}:{ref}" for ref, oid in refs.items()]
+    words = ("push", "--atomic", "--porcelain", "--no-follow-tags", "--", remote, *refspecs)
+    # The user's own environment: pushing needs their agents, keys and helpers, and so do hooks.
+    running = process.start(*words, cwd=repository.worktree, env=process.command_environment())
+    try:
+        done = running.finish(PATIENCE)
+    except KeyboardInterrupt:
+        say(f"interrupted: no new tag here; should {remote} have it already, the next call fetches it")
+        raise
+    for line in (*_of_hooks(redact(os.fsdecode(done.stdout))), *done.said.splitlines()):
+        if line.strip() and not line.startswith(("To ", "error: failed to push")):
+            say(line.rstrip())
+    if done.returncode:
+        reason = _rejection(redact(os.fsdecode(done.stdout)))
+        fix = "mend that and call again; no tag was made, here or there"
+        raise GitError(f"git push {remote}", reason or "a hook refused it, or there was no answer", fix=fix)
+
+
+def _of_hooks(stdout: str) -> list[str]:
+    """What is not git's own (git-push(1), --porcelain): a pre-push hook shares its stdout."""
+    return [line for line in stdout.splitlines() if not _PORCELAIN.match(line)]
+
+
+def _rejection(stdout: str) -> str | None:
+    """Why a ref was rejected, one that is to blame itself before one that only shares its fate."""
+    rows = [line.split("\t") for line in stdout.splitlines() if line.startswith("!\t")]
+    reasons = [f"{row[1].rpartition(':')[2]} {row[2]}" for row in rows if len(row) > 2]
+    return min(reasons, key=lambda reason: "atomic" in reason, default=None)
