@@ -1,0 +1,136 @@
+"""Execution rows, each exactly once: inserted under a leased RID, found again after a lost answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import quote
+
+from deriva_ml_hooks.catalog.leases import in_chunks, leased
+from deriva_ml_hooks.catalog.model import Model
+from deriva_ml_hooks.catalog.rows import execution_row, holds
+from deriva_ml_hooks.catalog.session import Connection, Row
+from deriva_ml_hooks.executions.publications import Publications, Work
+
+GONE = "its row was deleted in the catalog, and is not made again"
+
+
+def put(
+    connection: Connection,
+    model: Model,
+    publications: Publications,
+    works: Sequence[Work],
+    workflows: Mapping[str, str],
+) -> list[Work]:
+    """Bring the rows of these executions to what the ledger says; what is known of them afterwards.
+
+    `workflows` gives the RID of the workflow by the execution's id. Raises CatalogError.
+    """
+    works = [_with(work, workflow=workflows[work.execution.id]) for work in works]
+    there = [work for work in works if work.publication.state == "published"]
+    new = [work for work in works if work.publication.state != "published"]
+    if not model.tables["Execution"].may("update"):  # a row that cannot be closed is not begun
+        new = [work for work in new if work.execution.status != "Running"]
+    made, known = _insert(connection, model, publications, new) if new else ([], [])
+    there += known
+    return made + _update(connection, model, there)
+
+
+def set_columns(
+    connection: Connection, model: Model, columns: Sequence[str], rows: Sequence[Row]
+) -> set[str]:
+    """Set columns of execution rows; the RIDs of those that were there to be set."""
+    done = connection.update(model.name("Execution"), columns, rows) if rows else []
+    return {row["RID"] for row in done}
+
+
+def _insert(
+    connection: Connection, model: Model, publications: Publications, works: Sequence[Work]
+) -> tuple[list[Work], list[Work]]:
+    """Insert what is not there: the executions that were inserted, and those that were there already."""
+    names = {w.execution.id: _lease_name(w) for w in works if w.publication.rid is None}
+    rids = leased(connection, [*names.values()])
+    if rids is None:
+        return _insert_unleased(connection, model, publications, works)
+    works = [_with(w, rid=w.publication.rid or rids[names[w.execution.id]]) for w in works]
+    publications.put(w.publication for w in works)
+    rows = [_row(work, model) | {"RID": work.publication.rid} for work in works]
+    done = connection.insert(model.name("Execution"), rows, query="nondefaults=RID&onconflict=skip")
+    inserted = {row["RID"] for row in done}
+    made = [_settled(work) for work in works if work.publication.rid in inserted]
+    return made, [work for work in works if work.publication.rid not in inserted]
+
+
+def _insert_unleased(
+    connection: Connection, model: Model, publications: Publications, works: Sequence[Work]
+) -> tuple[list[Work], list[Work]]:
+    """The same where RIDs may not be leased: look for the executions' ids among one's own rows first."""
+    found = _own_rows(connection, model, [work.execution.id for work in works])
+    known = [_with(work, rid=found[work.execution.id]) for work in works if work.execution.id in found]
+    new = [work for work in works if work.execution.id not in found]
+    if not new:
+        return [], known
+    done = connection.insert(
+        model.name("Execution"), [_row(work, model) for work in new], query="defaults=RID"
+    )
+    made = [
+        _settled(_with(work, rid=row["RID"]))
+        for work in new
+        for row in done
+        if holds(row.get("Description"), work.execution.id)
+    ]
+    return made, known
+
+
+def _own_rows(connection: Connection, model: Model, ids: Sequence[str]) -> dict[str, str]:
+    client = connection.whoami() or {}
+    mine = f"RCB={quote(str(client['id']), safe='')}&" if client.get("id") else ""
+    rids: dict[str, str] = {}
+    for start in range(0, len(ids), 100):
+        some = ids[start : start + 100]
+        pattern = quote("|".join(some), safe="")
+        path = f"/attribute/{model.name('Execution')}/{mine}Description::regexp::{pattern}/RID,Description"
+        for row in connection.get(path):
+            for name in some:
+                if holds(row["Description"], name):
+                    rids[name] = min(rids.get(name, row["RID"]), row["RID"], key=lambda rid: (len(rid), rid))
+    return rids
+
+
+def _update(connection: Connection, model: Model, works: Sequence[Work]) -> list[Work]:
+    ended = [work for work in works if work.execution.status != "Running"]
+    rows = [_row(work, model) | {"RID": work.publication.rid} for work in ended]
+    columns = [name for name in rows[0] if name != "RID"] if rows else []
+    # One request for rows of one form; the description is the user's own once the row is there.
+    columns = [name for name in columns if name not in ("Description", "Workflow")]
+    done = set_columns(connection, model, columns, [{k: row[k] for k in (*columns, "RID")} for row in rows])
+    settled = []
+    for work in works:
+        lost = work in ended and work.publication.rid not in done
+        settled.append(_with(work, state="closed", error=GONE) if lost else _settled(work))
+    return settled
+
+
+def find(connection: Connection, model: Model, rids: Sequence[str]) -> dict[str, Row]:
+    """Execution rows by RID; those that are not there are left out."""
+    rows: dict[str, Row] = {}
+    for chunk in in_chunks([f"RID={quote(rid, safe='')}" for rid in rids]):
+        rows |= {row["RID"]: row for row in connection.get(f"/entity/{model.name('Execution')}/{chunk}")}
+    return rows
+
+
+def _row(work: Work, model: Model) -> Row:
+    return execution_row(work.execution, model, work.publication.workflow or "")
+
+
+def _settled(work: Work) -> Work:
+    running = work.execution.status == "Running"
+    return _with(work, state="published" if running else "closed", error=None)
+
+
+def _with(work: Work, **changes: object) -> Work:
+    return replace(work, publication=replace(work.publication, **changes))  # type: ignore[arg-type]
+
+
+def _lease_name(work: Work) -> str:
+    return work.execution.id

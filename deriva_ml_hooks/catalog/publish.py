@@ -1,0 +1,144 @@
+"""Brings executions of the ledger into a catalog, whatever is there of them already.
+
+Every way to publish goes through here: at the start of a run, at its end, and in a sync. What is known
+afterwards is in the ledger; a kill at any moment loses nothing and doubles nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from deriva_ml_hooks.catalog import adopt, assets, executions, model
+from deriva_ml_hooks.catalog.errors import CatalogError
+from deriva_ml_hooks.catalog.rows import workflow_of
+from deriva_ml_hooks.catalog.session import Connection
+from deriva_ml_hooks.catalog.settings import Settings
+from deriva_ml_hooks.catalog.workflows import workflow_rids
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.publications import Publications, State, Work
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of some executions: those that are `done`, those that failed with why, what to say."""
+
+    done: list[Work] = field(default_factory=list)
+    failed: list[tuple[Work, CatalogError]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        """Take in what became of others."""
+        self.done += other.done
+        self.failed += other.failed
+        self.said += other.said
+
+
+class Publisher:
+    """One catalog and one ledger. `connect` comes first; methods raise CatalogError and LedgerError."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.publications = Publications(ledger, str(settings.address))
+
+    def connect(self, timeout: float) -> None:
+        """Reach the catalog and read what it looks like; `timeout`: seconds for this and what follows."""
+        self.connection = Connection(self.settings.address, timeout)
+        self.model = model.read(self.connection, self.settings.schema)
+
+    def publish(self, works: Sequence[Work]) -> Outcome:
+        """Publish executions: those that recorded themselves are adopted, the others written.
+
+        A fault of single rows is in the outcome; raises CatalogError where the catalog is at fault.
+        """
+        outcome = Outcome()
+        ours = []
+        for work in works:
+            if not self._adopted(work, outcome):
+                ours.append(work)
+        outcome.add(self._written(ours))
+        return outcome
+
+    def saved_file(self, execution_id: str) -> str:
+        """Where DerivaML is asked to write the RID of what it records."""
+        folder = os.path.join(os.path.dirname(self.ledger.path), "executions", execution_id)
+        return os.path.join(folder, adopt.SAVED)
+
+    def _adopted(self, work: Work, outcome: Outcome) -> bool:
+        """Adopt the execution if the command recorded itself; whether that settles it."""
+        if work.execution.status == "Running":  # it may still do so
+            return work.publication.recorded_by == "deriva-ml"
+        if self.settings.recorded_by == "runner":
+            return False
+        rid = adopt.saved_rid(self.saved_file(work.execution.id), self.settings)
+        try:
+            if rid is None and work.publication.recorded_by == "deriva-ml":
+                rid = self._recorded_meanwhile(work, outcome)
+            adopted = adopt.adopt(self.connection, self.model, self.settings, work, rid) if rid else None
+        except CatalogError as error:
+            if not error.row:
+                raise
+            outcome.add(self._failed(work, error))
+            return True
+        if adopted is None:
+            return False
+        self.publications.put([adopted.work.publication])
+        outcome.done.append(adopted.work)
+        outcome.said += adopted.said
+        return True
+
+    def _recorded_meanwhile(self, work: Work, outcome: Outcome) -> str | None:
+        taken = self.publications.rids()
+        found = adopt.recorded_meanwhile(self.connection, self.model, work.execution, taken)
+        if len(found) > 1:
+            outcome.said.append(
+                f"{work.execution.id}: {', '.join(found)} were all recorded meanwhile; none is adopted"
+            )
+        return found[0] if len(found) == 1 else None
+
+    def _written(self, works: Sequence[Work]) -> Outcome:
+        if not works:
+            return Outcome()
+        works = [replace(w, publication=replace(w.publication, recorded_by="runner")) for w in works]
+        try:
+            done = self._write(works)
+        except CatalogError as error:
+            if not error.row:
+                raise
+            if len(works) == 1:
+                return self._failed(works[0], error)
+            half = len(works) // 2  # the fault is with one of them: the others must not wait for it
+            outcome = self._written(works[:half])
+            outcome.add(self._written(works[half:]))
+            return outcome
+        self.publications.put(work.publication for work in done)
+        return Outcome(done=done)
+
+    def _write(self, works: Sequence[Work]) -> list[Work]:
+        settings = self.settings
+        wanted = {
+            work.execution.id: workflow_of(work.execution, settings.workflow_name, settings.workflow_types)
+            for work in works
+        }
+        rids = workflow_rids(self.connection, self.model, wanted.values())
+        workflows = {name: rids[w.url, w.checksum] for name, w in wanted.items()}
+        done = executions.put(self.connection, self.model, self.publications, works, workflows)
+        ended = [
+            (work.execution, work.publication.rid)
+            for work in done
+            if work.publication.state == "closed" and not work.publication.error and work.publication.rid
+        ]
+        stored = assets.store(self.connection, self.model, ended)
+        return [
+            replace(w, publication=replace(w.publication, asset=stored.get(w.publication.rid or "")))
+            for w in done
+        ]
+
+    def _failed(self, work: Work, error: CatalogError) -> Outcome:
+        # A row that is there stays known as that: it is updated the next time, not inserted.
+        state: State = "published" if work.publication.state == "published" else "failed"
+        publication = replace(work.publication, state=state, error=str(error))
+        self.publications.put([publication])
+        return Outcome(failed=[(replace(work, publication=publication), error)])

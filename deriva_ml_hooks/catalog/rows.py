@@ -1,0 +1,134 @@
+"""What is written for an execution: the columns of its row, and the block of its description.
+
+Pure: values in, values out. Everything has been redacted for the ledger already and is once more here.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deriva_ml_hooks.catalog.model import Model
+from deriva_ml_hooks.executions.record import LOST, Execution
+from deriva_ml_hooks.redact import redact
+from deriva_ml_hooks.report import printable
+
+_LISTED = 5
+_MARK = "deriva-ml-hooks execution"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowRow:
+    """The code of an execution as a workflow: found by `url` and `checksum` together."""
+
+    name: str
+    url: str
+    checksum: str
+    version: str | None
+    description: str
+    types: tuple[str, ...] = ()
+
+
+def workflow_of(execution: Execution, name: str | None, types: tuple[str, ...]) -> WorkflowRow:
+    """The workflow of an execution: its entry point, or the tree as a whole."""
+    entry_point, provenance = execution.entry_point, execution.provenance
+    path = entry_point["path"]
+    where = provenance["repository_url"] or re.sub(r"^git\+|@[0-9a-f]+(#.*)?$", "", entry_point["url"])
+    repository = posixpath.basename(where.rstrip("/")).removesuffix(".git")
+    commit = provenance["commit"][:12]
+    return WorkflowRow(
+        name=_plain(name or "/".join(part for part in (repository, path) if part)),
+        url=_plain(entry_point["url"]),
+        checksum=entry_point["checksum"],
+        version=provenance["tag"] or provenance["version"],
+        description=_plain(f"{path or 'The whole tree'} at commit {commit}"),
+        types=types,
+    )
+
+
+def execution_row(execution: Execution, model: Model, workflow: str) -> dict[str, Any]:
+    """The columns of an execution's row, without its RID."""
+    row = {
+        "Workflow": workflow,
+        "Description": described(execution.description, execution),
+        "Status": model.status(execution.status),
+        "Status_Detail": detail(execution),
+    }
+    if model.duration_column is not None:
+        seconds = execution.duration
+        row[model.duration_column] = None if seconds is None else model.duration(seconds)
+    return row
+
+
+def detail(execution: Execution) -> str | None:
+    """How the execution ended, in a few words; None while it runs."""
+    if execution.status == "Running":
+        return None
+    words = execution.detail
+    if words == LOST:
+        words = f"lost: its process on {execution.host} is gone without a word"
+    if not words:
+        words = f"exit {execution.exit_code}"
+    changes = execution.changed_during_run
+    if changes:
+        shown = [str(change["path"] or change["message"]) for change in changes[:_LISTED]]
+        more = f" and {len(changes) - _LISTED} more" if len(changes) > _LISTED else ""
+        words = f"{words}; tree changed during the run: {', '.join(shown)}{more}"
+    return _plain(words)
+
+
+def described(text: str | None, execution: Execution) -> str:
+    """`text` and below it the block of the execution; what already holds that block stays as it is."""
+    before = text or ""
+    if holds(before, execution.id):
+        return before
+    user = "\n".join(printable(redact(line)) for line in before.splitlines())
+    return f"{user}\n\n{_block(execution)}" if user else _block(execution)
+
+
+def holds(description: str | None, execution_id: str) -> bool:
+    """Whether a description has the block of this execution."""
+    return f"{_MARK} `{execution_id}`" in (description or "")
+
+
+def _block(execution: Execution) -> str:
+    provenance = execution.provenance
+    commit = provenance["commit"]
+    link = provenance["commit_url"]
+    locked = ", ".join(f"{_code(f['path'])} {f['blob'][:12]}" for f in provenance["lockfiles"])
+    pairs: Sequence[tuple[str, str | None]] = (
+        ("commit", f"[{_code(commit)}]({link})" if link else _code(commit)),
+        ("branch", _code(provenance["branch"]) if provenance["branch"] else "detached HEAD"),
+        ("tag", _code(provenance["tag"])),
+        ("version", _code(provenance["version"])),
+        ("repository", provenance["repository_url"]),
+        ("command", _code(shlex.join(execution.command))),
+        ("lockfile", locked or None),
+    )
+    lines = [f"- {name}: {_plain(value)}" for name, value in pairs if value]
+    return "\n".join([f"{_MARK} `{execution.id}`", "", *lines])
+
+
+def _code(text: str | None) -> str | None:
+    """`text` as code in Markdown, whatever backticks it holds (CommonMark 0.31, 6.1)."""
+    if not text:
+        return None
+    shown = _plain(text)
+    fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def _plain(text: str) -> str:
+    return printable(redact(text))
+
+
+def provenance_document(execution: Execution) -> bytes:
+    """The provenance as the file that is stored beside the row: the same for every run of one commit."""
+    document: Mapping[str, Any] = execution.provenance
+    return json.dumps(document, indent=1).encode("ascii") + b"\n"

@@ -1,0 +1,167 @@
+"""A connection to one catalog through deriva-py, with one deadline for everything sent over it.
+
+deriva-py's own settings try again for minutes where there is no hope (a certificate that is not trusted:
+over eight), so its sessions get adapters that never do: what to do again is decided where it is known
+what a second try can spoil. Credentials come from deriva-py's own store and are never shown or kept.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
+
+from deriva_ml_hooks.catalog.address import Address
+from deriva_ml_hooks.catalog.errors import CatalogError, NoDerivaError, ServerError, of_answer, of_failure
+
+Row = dict[str, Any]
+Answer = tuple[int, str, Mapping[str, str]]
+
+
+class Connection:
+    """ERMrest's and Hatrac's requests for one catalog; each raises CatalogError.
+
+    `timeout` is in seconds, for everything together from the last `restart` on; `clock_skew` how far the
+    server's clock is ahead of this one.
+    """
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        self.address = address
+        self.timeout = timeout
+        self.requests = 0
+        self.clock_skew = timedelta()
+        self._ends = time.monotonic() + timeout
+        try:
+            from deriva.core import DEFAULT_SESSION_CONFIG, ErmrestCatalog, get_credential
+        except ImportError:
+            raise NoDerivaError from None
+        for name in ("bdbag", "deriva", "globus_sdk", "urllib3"):  # what matters is raised; the rest is noise
+            logging.getLogger(name).addHandler(logging.NullHandler())
+        binding = ErmrestCatalog(
+            "https", address.host, address.id, None, caching=False, session_config={**DEFAULT_SESSION_CONFIG}
+        )
+        self._session: Any = binding._session
+        self._mount()
+        try:
+            credential = get_credential(address.host)
+        except Exception as failure:  # its store, or the network where a token has to be renewed
+            raise of_failure(address.host, failure, timeout) from None
+        self.has_credential = bool(credential)
+        self._guarded(lambda: binding.set_credentials(credential, address.host))
+
+    def restart(self, timeout: float | None = None) -> None:
+        """Begin a new deadline, in `timeout` seconds or in as many as before."""
+        self._ends = time.monotonic() + (self.timeout if timeout is None else timeout)
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self._session.close()
+
+    def get(self, path: str) -> Any:
+        """The JSON document at `path`, below the catalog."""
+        return self._json(self._send("GET", self._catalog(path)))
+
+    def insert(self, table: str, rows: Sequence[Row], *, query: str) -> list[Row]:
+        """Insert `rows` into `schema:table`; those that the server says it has inserted."""
+        return self._rows("POST", f"/entity/{table}?{query}", rows)
+
+    def update(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
+        """Set `columns` of the rows with these RIDs; those that the server says it has updated."""
+        return self._rows("PUT", f"/attributegroup/{table}/RID;{','.join(columns)}", rows)
+
+    def whoami(self) -> Row | None:
+        """Who the server takes this user for; None where nobody is logged in."""
+        status, text, _ = self._request("GET", f"https://{self.address.host}/authn/session")
+        if status in (401, 404):
+            return None
+        document = self._json(self._checked((status, text, {})))
+        client = document.get("client") if isinstance(document, dict) else None
+        return client if isinstance(client, dict) else None
+
+    def service(self, method: str, path: str, **sent: Any) -> Answer:
+        """Status, text and headers of a request to another service of the host (Hatrac)."""
+        return self._request(method, f"https://{self.address.host}{path}", **sent)
+
+    def _rows(self, method: str, path: str, rows: Sequence[Row]) -> list[Row]:
+        found = self._json(
+            self._send(
+                method,
+                self._catalog(path),
+                data=json.dumps(rows).encode("ascii"),
+                headers={"Content-Type": "application/json"},
+            )
+        )
+        if not isinstance(found, list):
+            raise self._senseless("rows were expected")
+        return found
+
+    def _catalog(self, path: str) -> str:
+        return f"https://{self.address.host}/ermrest/catalog/{quote(self.address.id)}{path}"
+
+    def _send(self, method: str, url: str, **sent: Any) -> Answer:
+        return self._checked(self._request(method, url, **sent))
+
+    def _checked(self, answer: Answer) -> Answer:
+        status, text, _ = answer
+        if status >= 400:
+            raise of_answer(self.address.host, status, text)
+        return answer
+
+    def _request(self, method: str, url: str, **sent: Any) -> Answer:
+        self.requests += 1
+        response = self._guarded(lambda: self._session.request(method, url, **sent))
+        self._note_clock(response.headers.get("Date"))
+        return response.status_code, response.text, response.headers
+
+    def _note_clock(self, date: str | None) -> None:
+        """How far the server's clock is ahead of this one, to the second (RFC 9110, 6.6.1)."""
+        try:
+            there = parsedate_to_datetime(date or "")
+        except ValueError:
+            return
+        self.clock_skew = there - datetime.now(timezone.utc)
+
+    def _json(self, answer: Answer) -> Any:
+        try:
+            return json.loads(answer[1])
+        except ValueError:
+            raise self._senseless("no JSON") from None
+
+    def _senseless(self, why: str) -> CatalogError:
+        return ServerError(
+            f"{self.address.host}: the answer makes no sense: {why}",
+            fix="see whether a login page or a proxy answers in its place",
+        )
+
+    def _guarded(self, action: Callable[[], Any]) -> Any:
+        from requests.exceptions import RequestException
+
+        try:
+            return action()
+        except (RequestException, OSError) as failure:
+            raise of_failure(self.address.host, failure, self.timeout) from None
+
+    def _mount(self) -> None:
+        import urllib3
+        from requests.adapters import HTTPAdapter
+
+        connection = self
+
+        class Adapter(HTTPAdapter):
+            def send(self, request: Any, *args: Any, **settings: Any) -> Any:
+                from requests.exceptions import Timeout
+
+                left = connection._ends - time.monotonic()
+                if left <= 0:
+                    raise Timeout(request=request)
+                settings["timeout"] = left
+                return super().send(request, *args, **settings)
+
+        self._session.mount("https://", Adapter(max_retries=urllib3.Retry(0, read=False, redirect=0)))
+        if not self._session.verify:  # deriva-py trusts localhost, whatever it shows
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)

@@ -1,0 +1,63 @@
+"""`deriva-ml-hooks sync`: publish what is not yet in the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Optional
+
+import typer
+
+from deriva_ml_hooks.commands import output
+from deriva_ml_hooks.config import load
+from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.report import printable
+
+
+def sync(
+    catalog: Optional[str] = typer.Option(
+        None, "--catalog", metavar="HOST/ID", help="The catalog (default: as configured)."
+    ),
+    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="At most this many executions."),
+    as_json: bool = typer.Option(False, "--json", help="Print what was done as JSON."),
+) -> None:
+    """Publish every execution that is not yet in the catalog, oldest first.
+
+    Can be repeated, and run beside others: an execution is published once. Exit 1 when any is left.
+    """
+    from deriva_ml_hooks.catalog.publish import Publisher
+    from deriva_ml_hooks.catalog.settings import required
+    from deriva_ml_hooks.catalog.sync import sync as publish_all
+
+    repository = discover()
+    config = load(repository.worktree)
+    publisher = Publisher(required(config, catalog), Ledger(ledger_path(repository, config)))
+    with _progress(publisher.publications.waiting()) as progress:
+        report = publish_all(publisher, limit=limit, progress=progress)
+    if as_json:
+        output.data(report.as_json())
+    else:
+        words = f"{report.published} published to {report.catalog}, {report.left} left"
+        if report.running:
+            words += f" ({report.running} still running)"
+        output.text(words)
+    for line in report.said:
+        output.note(printable(line))
+    reasons = {(reason["message"], reason["fix"]): reason["id"] for reason in reversed(report.reasons)}
+    for (message, fix), first in reasons.items():
+        output.note(f"\n{first}: {printable(message)}\nfix: {printable(fix)}")
+    raise typer.Exit(1 if report.left else 0)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, and nothing anywhere else."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("publish", total=total)
+        yield lambda done: bar.advance(task, done)

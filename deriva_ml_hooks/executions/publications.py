@@ -1,0 +1,186 @@
+"""What is known of executions in a catalog: a table of the ledger, a row for each execution and catalog.
+
+A row is written before the catalog is asked for anything that cannot be asked for twice, so that a kill
+between the two leaves something to go on from. A claim keeps two processes from working on one execution.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from deriva_ml_hooks.executions import processes
+from deriva_ml_hooks.executions.ledger import COLUMNS, Ledger, migrate
+from deriva_ml_hooks.executions.record import Execution
+
+State = Literal["pending", "published", "closed", "failed"]
+Recorder = Literal["runner", "deriva-ml"]
+
+CLAIM = 600.0
+"""Seconds after which the claim of a process on another host is void; one on this host ends with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """An execution in a catalog. `closed`: there is nothing left to be done.
+
+    `rid` is its row there (or what is leased for it), `own_rid` the row of ours that was folded into
+    `rid` because the command recorded itself; `asset` names the stored provenance.
+    """
+
+    execution: str
+    catalog: str
+    state: State = "pending"
+    recorded_by: Recorder = "runner"
+    rid: str | None = None
+    workflow: str | None = None
+    own_rid: str | None = None
+    asset: str | None = None
+    error: str | None = None
+
+
+_FIELDS = tuple(f.name for f in fields(Publication))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An execution that is still to be published, and what is known of it in the catalog."""
+
+    execution: Execution
+    publication: Publication
+
+
+class Publications:
+    """The publications of one ledger in one catalog; methods raise LedgerError."""
+
+    def __init__(self, ledger: Ledger, catalog: str) -> None:
+        self.ledger = ledger
+        self.catalog = catalog
+        self._me = f"{processes.host()}\t{os.getpid()}\t{processes.identity(os.getpid()) or ''}"
+
+    def put(self, publications: Iterable[Publication]) -> None:
+        """Write rows, new ones or over those that are there; on the disk when this returns."""
+        marks = ", ".join("?" * len(_FIELDS))
+        kept = ", ".join(f"{name} = excluded.{name}" for name in _FIELDS[2:])
+        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
+            migrate(connection, schema)
+            connection.executemany(
+                f"INSERT INTO publications ({', '.join(_FIELDS)}) VALUES ({marks})"  # noqa: S608
+                f" ON CONFLICT (execution, catalog) DO UPDATE SET {kept}",
+                [tuple(getattr(p, name) for name in _FIELDS) for p in publications],
+            )
+
+    def take(self, after: str, limit: int) -> list[Work]:
+        """Claim the next executions that are not closed in the catalog, oldest first, ids above `after`."""
+        if not os.path.exists(self.ledger.path):
+            return []
+        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
+            if not schema:
+                return []
+            migrate(connection, schema)
+            names = [*(f"e.{name}" for name in COLUMNS), *(f"p.{name}" for name in _FIELDS), "p.claim"]
+            found = connection.execute(
+                f"SELECT {', '.join(names)} FROM executions e"  # noqa: S608
+                " LEFT JOIN publications p ON p.execution = e.id AND p.catalog = ?"
+                " WHERE e.id > ? AND (p.state IS NULL OR p.state != 'closed') ORDER BY e.id",
+                (self.catalog, after),
+            )
+            free = (row for row in found if self._is_free(row[-1]))
+            taken = [self._work(row) for row in itertools.islice(free, limit)]
+            self._claim(connection, [work.execution.id for work in taken])
+        return taken
+
+    def claim(self, execution_id: str) -> bool:
+        """Claim one execution; whether it was free."""
+        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
+            migrate(connection, schema)
+            found = connection.execute(
+                "SELECT claim FROM publications WHERE execution = ? AND catalog = ?",
+                (execution_id, self.catalog),
+            ).fetchone()
+            free = found is None or self._is_free(found[0])
+            if free:
+                self._claim(connection, [execution_id])
+        return free
+
+    def release(self, ids: Sequence[str]) -> None:
+        """Give up the claims on these executions."""
+        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, _):
+            connection.executemany(
+                "UPDATE publications SET claim = NULL WHERE execution = ? AND catalog = ?",
+                [(name, self.catalog) for name in ids],
+            )
+
+    def rids(self) -> set[str]:
+        """The RIDs in this catalog that executions of the ledger have already."""
+        with self.ledger.transaction("BEGIN") as (connection, schema):
+            if schema < 2:
+                return set()
+            query = "SELECT rid FROM publications WHERE catalog = ? AND rid IS NOT NULL"
+            return {row[0] for row in connection.execute(query, (self.catalog,))}
+
+    def waiting(self, after: str = "") -> int:
+        """How many executions with ids above `after` are not closed in the catalog."""
+        if not os.path.exists(self.ledger.path):
+            return 0
+        with self.ledger.transaction("BEGIN") as (connection, schema):
+            if not schema:
+                return 0
+            query = "SELECT count(*) FROM executions WHERE id > ?"
+            total = int(connection.execute(query, (after,)).fetchone()[0])
+            if schema < 2:
+                return total
+            query = (
+                "SELECT count(*) FROM publications WHERE catalog = ? AND state = 'closed' AND execution > ?"
+            )
+            return total - int(connection.execute(query, (self.catalog, after)).fetchone()[0])
+
+    def _claim(self, connection: sqlite3.Connection, ids: Sequence[str]) -> None:
+        until = f"{self._me}\t{time.time() + CLAIM:.0f}"
+        connection.executemany(
+            "INSERT INTO publications (execution, catalog, state, recorded_by, claim)"
+            " VALUES (?, ?, 'pending', 'runner', ?)"
+            " ON CONFLICT (execution, catalog) DO UPDATE SET claim = excluded.claim",
+            [(name, self.catalog, until) for name in ids],
+        )
+
+    def _is_free(self, claim: str | None) -> bool:
+        if claim is None or claim.startswith(self._me + "\t"):
+            return True
+        host, pid, identity, until = claim.split("\t")
+        if host == processes.host():
+            return processes.is_gone(int(pid), identity or None)
+        return time.time() > float(until)
+
+    def _work(self, row: Sequence[Any]) -> Work:
+        execution = self.ledger.execution_of(row[: len(COLUMNS)])
+        values = row[len(COLUMNS) : -1]
+        if values[0] is None:
+            return Work(execution, Publication(execution.id, self.catalog))
+        return Work(execution, Publication(*values))
+
+
+def everywhere(ledger: Ledger, ids: Sequence[str]) -> dict[str, list[Publication]]:
+    """The publications of these executions in all catalogs, by the execution's id."""
+    found: dict[str, list[Publication]] = {}
+    if not os.path.exists(ledger.path):
+        return found
+    with ledger.transaction("BEGIN") as (connection, schema):
+        if schema < 2:
+            return found
+        for start in range(0, len(ids), 500):
+            some = ids[start : start + 500]
+            rows = connection.execute(
+                f"SELECT {', '.join(_FIELDS)} FROM publications"  # noqa: S608
+                f" WHERE execution IN ({', '.join('?' * len(some))}) ORDER BY catalog",
+                some,
+            ).fetchall()
+            for row in rows:
+                publication = Publication(*row)
+                found.setdefault(publication.execution, []).append(publication)
+    return found
