@@ -17,15 +17,26 @@ _NAME = (
     r"(?:token|secret|passw(?:or)?d|passwd|pwd|api[_-]?key|access[_-]?key|credentials?|authorization)"
 )
 _SECRET_NAME = re.compile(rf"-*{_NAME}", re.IGNORECASE)
-
+_VALUE = r"(?:(?:\"[^\"]*\"|'[^']*'|[^\s'\"&])+|[\"'][^\s'\"&]+)"
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    # RFC 3986, 3.2.1: whatever stands between `//` and the last `@` of the authority.
-    (re.compile(r"(?<=://)[^/\s?#'\"]*@"), f"{MASK}@"),
-    # The same with a `/`, `?` or `#` in the password that should have been percent-encoded.
-    (re.compile(r"(?<=://)[^/\s:@'\"]*:(?!\d+[/?#])[^\s@'\"]*@"), f"{MASK}@"),
+    # `user:password@host:path` and `user:password@host/path`, without a scheme.
+    (
+        re.compile(r"(?<![^\s'\"=])([\w.+-]+:)(?!//)[^\s@'\"]{1,256}@(?=[\w-]+(?:\.[\w-]+)+[:/])"),
+        rf"\1{MASK}@",
+    ),
     (re.compile(rf"([?&;#]{_NAME}=)[^&\s#'\"]+", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(rf"((?:^|[\s'\"]|--?|\+){_NAME}=)(?!\$)[^\s'\"&]+", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"((?:^|\b)(?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1{MASK}"),
+    (re.compile(rf"(?<![\w.?&;#-])(-{{0,2}}{_NAME}=)(?!\$){_VALUE}", re.IGNORECASE), rf"\1{MASK}"),
+    (re.compile(rf"(?<![\w.-])(--{_NAME}[ \t])(?![-$]){_VALUE}", re.IGNORECASE), rf"\1{MASK}"),
+    # Headers (`PRIVATE-TOKEN: x`) and JSON (`"token": "x"`).
+    (re.compile(rf"(?<![\w.-])((?:[a-z]+-)+(?:token|key|secret): ?)(?!\$){_VALUE}", re.I), rf"\1{MASK}"),
+    (re.compile(rf"([\"']{_NAME}[\"']\s*:\s*[\"'])[^\"']+", re.IGNORECASE), rf"\1{MASK}"),
+    (
+        re.compile(
+            r"(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:(?:basic|bearer|token)\s+)?)[^\s'\"]+", re.IGNORECASE
+        ),
+        rf"\1{MASK}",
+    ),
+    (re.compile(r"(\bbearer\s+)(?=[^\s\d]*\d)[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1{MASK}"),
     # GitHub, GitLab, Hugging Face, OpenAI and Slack tokens, AWS key ids, JSON web tokens.
     (
         re.compile(
@@ -38,11 +49,34 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+_URL = re.compile(r"://[^\s'\"]+")
+_AUTHORITY = re.compile(r"[^/?#]*")
+_PORT_ENDS_IT = re.compile(r"[^:]*:\d+")
+HOST_BEHIND = re.compile(r"@[\w-]+(?:\.[\w-]+)*(?:\.[A-Za-z]{2,}|:\d+)(?=[:/])")
+"""A host behind an `@`: what stands before it is a user name and a password, whatever it reads as."""
+
+
 def redact(text: str) -> str:
     """`text` with every credential in it replaced by `***`."""
+    text = _URL.sub(lambda url: "://".join(map(_without_user, url[0].split("://"))), text)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _without_user(rest: str) -> str:
+    """What follows `://`, whatever stands before the last `@` of the authority replaced (RFC 3986, 3.2.1).
+
+    Also where a password holds a `/`, `?` or `#` that should have been percent-encoded.
+    """
+    if "@" not in rest:
+        return rest
+    authority = _AUTHORITY.match(rest)
+    before = authority[0] if authority else ""
+    ends = [before.rfind("@"), *(match.start() for match in HOST_BEHIND.finditer(rest))]
+    if "@" not in before and ":" in before and not _PORT_ENDS_IT.fullmatch(before):
+        ends.append(rest.rfind("@"))
+    return rest if max(ends) < 0 else f"{MASK}@{rest[max(ends) + 1 :]}"
 
 
 def redact_command(argv: Sequence[str]) -> list[str]:

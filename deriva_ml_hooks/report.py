@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.redact import redact
 
 LISTED = 20
 """How many paths of one kind are listed before the rest is counted."""
@@ -50,8 +51,8 @@ def as_line(finding: Finding) -> str:
 
 
 def as_error(error: HooksError) -> str:
-    """An error for people: what and where on one line, the way out on the next."""
-    return f"deriva-ml-hooks: {printable(str(error))}\nfix: {printable(error.fix)}"
+    """An error for people: what and where on one line, the way out on the next; secrets removed."""
+    return f"deriva-ml-hooks: {printable(redact(str(error)))}\nfix: {printable(redact(error.fix))}"
 
 
 def as_text(findings: Iterable[Finding], *, listed: int = LISTED) -> str:
