@@ -1,4 +1,7 @@
-"""Version tags: which names are versions, and which of two is the higher one (semver.org 2.0.0, 11)."""
+"""Version tags: which names are versions, and which of two is the higher one.
+
+The order is semver.org's (2.0.0, 11), and PEP 440's for what only that one spells.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,29 @@ from functools import total_ordering
 _LENIENT = re.compile(
     r"[vV]?(?P<release>\d+(?:\.\d+){1,3})"
     r"(?:[-.]?(?P<pre>(?<=-)[0-9A-Za-z.-]+|(?:a|b|c|rc|alpha|beta|pre|dev|post)[0-9A-Za-z.-]*))?"
-    r"(?:\+(?P<build>[0-9A-Za-z.-]+))?"
+    r"(?:\+(?P<build>[0-9A-Za-z.-]+))?",
+    re.ASCII,
 )
+_PART = re.compile(r"\d+|[^\d.-]+")
 
 
 @total_ordering
 @dataclass(frozen=True, slots=True, eq=False)
 class Version:
-    """A version by its numbers and pre-release identifiers; build metadata does not order."""
+    """A version by its numbers and pre-release identifiers; build metadata does not order.
+
+    `offset` is what PEP 440 adds: -1 puts a development release before the pre-releases, 2 a
+    post-release after the release.
+    """
 
     release: tuple[int, ...]
     pre: tuple[str, ...]
+    offset: int = 0
 
     def _key(self) -> tuple[object, ...]:
         # 11.4: numeric identifiers are lower than others and compare as numbers; no identifier is highest.
         parts = tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in self.pre)
-        return (self.release, not self.pre, parts)
+        return (self.release, (not self.pre) + self.offset, parts)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Version) and self._key() == other._key()
@@ -43,7 +53,8 @@ def version_of(tag: str) -> Version | None:
         return None
     numbers = tuple(int(n) for n in match["release"].split("."))
     release = numbers + (0,) * (3 - len(numbers))
-    return Version(release, tuple(match["pre"].split(".")) if match["pre"] else ())
+    pre = tuple(_PART.findall(match["pre"] or ""))
+    return Version(release, pre, {"dev": -1, "post": 2}.get(pre[0], 0) if pre else 0)
 
 
 _IDENTIFIER = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"

@@ -1,0 +1,90 @@
+"""Which tag names are versions, and their order."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from deriva_ml_hooks.git.versions import version_of
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *("v1.2.3", "V1.2.3", "1.2.3", "v1.2", "0.0.1", "v1.2.3.4", "v1.0.0-rc.1", "v1.0.0rc1", "1.0a1"),
+        *("v1.0.0.post1", "v1.0.0.dev3", "v1.0.0+build.5", "v2026.11.3", "v1.0.0-alpha-2.x"),
+    ],
+)
+def test_a_version_is_known_by_its_name(tag: str) -> None:
+    assert version_of(tag) is not None
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *(
+            "",
+            "v",
+            "v1",
+            "7",
+            "latest",
+            "release",
+            "release-1.2.3",
+            "v1.2.3.4.5",
+            "data/v1.2.3",
+            "v1.2.",
+            "vv1.2",
+        ),
+        *(
+            "v1.2.3-",
+            "v1.2.3 ",
+            "v1.2.3\n",
+            "exp-2026.01",
+            "v1.2.3_final",
+            "v1.2x",
+            "v\u0661.\u0662.\u0663",
+            "v1.-2.3",
+        ),
+    ],
+)
+def test_any_other_name_is_not_a_version(tag: str) -> None:
+    assert version_of(tag) is None
+
+
+ASCENDING = (
+    *(
+        "v0.9.9",
+        "v1.0.0.dev9",
+        "v1.0.0.dev10",
+        "v1.0.0-1",
+        "v1.0.0-alpha",
+        "v1.0.0-alpha.1",
+        "v1.0.0-alpha.beta",
+    ),
+    *("v1.0.0-beta.2", "v1.0.0-beta.11", "v1.0.0-rc.1", "1.0.0rc9", "1.0.0rc10", "v1.0.0", "v1.0.0.post1"),
+    *("v1.0.0.post2", "v1.0.1", "v1.2", "v1.9.0", "v1.10.0", "v2.0.0", "v2.0.0.1", "v10.0.0", "v2026.1.1"),
+)
+
+
+@pytest.mark.parametrize(("low", "high"), list(itertools.pairwise(ASCENDING)))
+def test_versions_are_in_the_order_of_semver_and_pep_440(low: str, high: str) -> None:
+    lower, higher = version_of(low), version_of(high)
+    assert lower is not None
+    assert higher is not None
+    assert lower < higher
+    assert not higher < lower
+    assert lower != higher
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("v1.2", "1.2.0"), ("v1.0.0rc1", "v1.0.0-rc.1"), ("v1.0.0+a", "v1.0.0+b"), ("v01.2.0", "v1.2.0")],
+)
+def test_two_spellings_of_a_version_are_equal(one: str, other: str) -> None:
+    assert version_of(one) == version_of(other)
+    assert hash(version_of(one)) == hash(version_of(other))
+
+
+def test_a_version_equals_nothing_else() -> None:
+    assert version_of("v1.2.3") != (1, 2, 3)
