@@ -2,12 +2,14 @@
 
 setuptools-scm itself does the counting-up and the formatting; what it would ask of the worktree
 (pyproject.toml, whether anything is changed) is answered from the commit instead, since the worktree
-may be in any state. Projects that configure how git is asked get a scratch clone and the real program.
+may be in any state. Whatever is not plainly one of setuptools-scm's own ways of writing a version gets
+a scratch clone and the real program.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,17 +26,20 @@ if TYPE_CHECKING:
     from dulwich.objects import Commit
     from setuptools_scm import Configuration
 
-# Settings that change which history is looked at, not how the version is written.
-_ASKS_GIT_DIFFERENTLY = frozenset(
+# Settings that only say how a version is written. Any other may run the project's own code, look at its
+# files, or ask git differently.
+_ONLY_WRITES = frozenset(
     {
-        "fallback_root",
-        "git",
-        "git_describe_command",
-        "parse",
-        "root",
-        "scm",
-        "search_parent_directories",
-        "tag",
+        *("fallback_version", "local_scheme", "tag_regex", "version_scheme"),
+        *("version_file", "version_file_template", "write_to", "write_to_template"),
+    }
+)
+# The schemes that look at nothing but the facts of the commit.
+_SCHEMES = frozenset(
+    {
+        *("calver-by-date", "guess-next-dev", "no-guess-dev", "only-version", "post-release"),
+        *("python-simplified-semver", "release-branch-semver"),
+        *("dirty-tag", "no-local-version", "node-and-date", "node-and-timestamp"),
     }
 )
 _TIMEOUT = 120.0
@@ -49,61 +54,85 @@ def scm_version(repository: Repository, oid: bytes) -> str | None:
     """
     commit = repository.commit(oid)
     try:
-        table, project = _scm_table(repository, commit)
-        if _ASKS_GIT_DIFFERENTLY & table.keys():
-            return None if repository.shallow() else _in_scratch_clone(repository, oid)
-        return _formatted(repository, commit, table, project)
-    except (ConfigError, ValueError, TypeError, LookupError):
+        table = scm_table(repository, commit)
+    except ConfigError:  # setuptools-scm cannot read it either
         return None
+    if table is not None:
+        try:
+            return _formatted(repository, commit, table)
+        except (ValueError, TypeError, LookupError, re.error):
+            pass  # most likely the real program fails too; it is the one to say so
+    return None if repository.shallow() else in_scratch_clone(repository, oid, repository.branch())
 
 
-def _scm_table(repository: Repository, commit: Commit) -> tuple[dict[str, Any], str | None]:
-    """[tool.setuptools_scm] and the project's name, from the commit's own pyproject.toml."""
+def scm_table(repository: Repository, commit: Commit) -> dict[str, Any] | None:
+    """[tool.setuptools_scm] of the commit's own pyproject.toml; None where it says more than how to write."""
     entry = repository.entry(commit.tree, "pyproject.toml")
     if entry is None:
-        return {}, None
+        return {}
     document = parse_toml(repository.blob(entry[1]).data, "pyproject.toml")
     tool = document.get("tool", {})
-    if "vcs-versioning" in tool:
-        return {"scm": tool["vcs-versioning"]}, None
-    return dict(tool.get("setuptools_scm", {})), document.get("project", {}).get("name")
+    table = tool.get("setuptools_scm", {}) if isinstance(tool, dict) else None
+    if not isinstance(document.get("project", {}), dict):
+        return None
+    if not isinstance(table, dict) or "vcs-versioning" in tool or table.keys() - _ONLY_WRITES:
+        return None
+    schemes = (table.get("version_scheme", "only-version"), table.get("local_scheme", "dirty-tag"))
+    return table if all(isinstance(name, str) and name in _SCHEMES for name in schemes) else None
 
 
-def _formatted(
-    repository: Repository, commit: Commit, table: dict[str, Any], project: str | None
-) -> str | None:
+def _formatted(repository: Repository, commit: Commit, table: dict[str, Any]) -> str | None:
+    config = configuration(repository, table)
+    described = _describe(repository, describe_words())
+    if described is None and repository.shallow():
+        return None
+    found = described or _untagged(repository, commit, config)
+    if found[1] and repository.shallow():
+        return None
+    return written(commit, config, found, repository.branch())
+
+
+def configuration(repository: Repository, table: dict[str, Any]) -> Configuration:
+    """setuptools-scm's configuration of the table; raises what it raises for one that it rejects."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from setuptools_scm import Configuration
-        from setuptools_scm.git import DEFAULT_DESCRIBE
+
+        return Configuration.from_data(os.path.join(repository.worktree, "pyproject.toml"), table)
+
+
+def written(
+    commit: Commit, config: Configuration, found: tuple[Any, int, str], branch: str | None
+) -> str | None:
+    """The version as setuptools-scm writes it: `found` is nearest tag, commits since, abbreviated commit."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         from setuptools_scm.version import format_version, meta
 
-        settings = {"dist_name": project, **table}
-        settings.pop("relative_to", None)
-        config = Configuration.from_data(os.path.join(repository.worktree, "pyproject.toml"), settings)
-        described = _describe(repository, DEFAULT_DESCRIBE)
-        if described is None and repository.shallow():
-            return None
-        tag, distance, node = described or _untagged(repository, commit, config)
-        if distance and repository.shallow():
-            return None
+        tag, distance, node = found
         facts = meta(
             tag,
             distance=distance,
             node=node,
             dirty=False,
-            branch=repository.branch() or "HEAD",
+            branch=branch or "HEAD",
             node_date=datetime.fromtimestamp(commit.commit_time, timezone.utc).date(),
             config=config,
         )
         return str(format_version(facts))
 
 
-def _describe(repository: Repository, command: list[str]) -> tuple[str, int, str] | None:
+def describe_words() -> list[str]:
+    """The words after `git` with which setuptools-scm asks for the nearest tag."""
+    from setuptools_scm.git import DEFAULT_DESCRIBE
+
+    return [word for word in DEFAULT_DESCRIBE[1:] if word != "--dirty"]
+
+
+def _describe(repository: Repository, words: list[str]) -> tuple[str, int, str] | None:
     """Nearest tag, commits since, and abbreviated commit, as setuptools-scm has git describe it."""
     if not any(True for _ in repository.refs_under("refs/tags/")):
         return None
-    words = [word for word in command[1:] if word != "--dirty"]
     done = process.run(*words, "HEAD", cwd=repository.worktree)
     if done.returncode:
         return None
@@ -117,12 +146,10 @@ def _untagged(repository: Repository, commit: Commit, config: Configuration) -> 
     return first, count, "g" + commit.id.decode("ascii")
 
 
-def _in_scratch_clone(repository: Repository, oid: bytes) -> str | None:
+def in_scratch_clone(repository: Repository, oid: bytes, branch: str | None) -> str | None:
     """Ask the real program in a clone that shares this repository's objects and is clean by construction."""
     with tempfile.TemporaryDirectory(prefix="deriva-ml-hooks-") as folder:
-        branch = repository.branch()
-        where = ["--branch", branch] if branch is not None else []
-        clone = ("clone", "--quiet", "--shared", *where, repository.common_dir, folder)
+        clone = ("clone", "--quiet", "--shared", "--no-checkout", repository.common_dir, folder)
         process.run(*clone, cwd=repository.worktree).checked()
         process.run(
             "checkout", "--quiet", *(["-B", branch] if branch else []), oid.decode(), cwd=folder

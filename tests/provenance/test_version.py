@@ -1,0 +1,324 @@
+"""The version is what `python -m setuptools_scm` prints in a fresh, full clone of the commit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.provenance.version import scm_version
+
+if TYPE_CHECKING:
+    from tests.conftest import Repo
+
+
+def printed(repo: Repo, folder: Path) -> str | None:
+    """What the real program prints in a fresh clone of HEAD, on the branch that HEAD is on."""
+    head, branch = repo.git("rev-parse", "HEAD"), repo.git("branch", "--show-current")
+    repo.git("clone", "--quiet", "--no-checkout", repo.path.as_uri(), str(folder))
+    repo.git("-C", str(folder), "checkout", "--quiet", *(["-B", branch] if branch else ["--detach"]), head)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SETUPTOOLS_SCM")}
+    done = subprocess.run(
+        [sys.executable, "-m", "setuptools_scm"], cwd=folder, env=env, capture_output=True, check=False
+    )
+    return done.stdout.decode().strip() or None if done.returncode == 0 else None
+
+
+def told(path: Path) -> str | None:
+    repository = discover(str(path))
+    head = repository.head()
+    assert head is not None
+    return scm_version(repository, head)
+
+
+def later(repo: Repo, commits: int = 1) -> None:
+    for number in range(commits):
+        repo.commit(f"Later {number}")
+
+
+def nothing(repo: Repo) -> None:
+    """Leave it without tags."""
+
+
+def tagged(*names: str, annotated: bool = True, after: int = 0) -> Callable[[Repo], None]:
+    def make(repo: Repo) -> None:
+        for name in names:
+            repo.git("tag", *(["--annotate", "-m", name] if annotated else []), name)
+        later(repo, after)
+
+    return make
+
+
+def nearer(repo: Repo) -> None:
+    repo.git("tag", "v1.0.0")
+    for name in ("latest", "data-release", "exp-7"):
+        later(repo)
+        repo.git("tag", name)
+
+
+def merged(repo: Repo) -> None:
+    repo.git("tag", "v1.0.0")
+    repo.git("switch", "--quiet", "--create", "side")
+    later(repo, 2)
+    repo.git("tag", "v1.1.0")
+    repo.git("switch", "--quiet", "main")
+    later(repo, 3)
+    repo.git("merge", "--quiet", "--no-edit", "side")
+
+
+def nested(repo: Repo) -> None:
+    tagged("v1.0.0")(repo)
+    repo.git("tag", "--annotate", "-m", "of a tag", "v1.1.0", "v1.0.0")
+    later(repo)
+
+
+def detached(repo: Repo) -> None:
+    tagged("v1.0.0", after=2)(repo)
+    repo.git("checkout", "--quiet", "HEAD~1")
+
+
+def packed(repo: Repo) -> None:
+    tagged("v1.0.0", after=1)(repo)
+    repo.git("gc", "--quiet")
+
+
+def archived(repo: Repo) -> None:
+    repo.write(".git_archival.txt", "node: 0123456789\ndescribe-name: v9.9.9-0-g0123456789\n")
+    repo.write("PKG-INFO", "Metadata-Version: 2.1\nName: x\nVersion: 8.8.8\n")
+    tagged("v1.0.0", after=2)(repo)
+
+
+def branch_like_a_tag(repo: Repo) -> None:
+    tagged("v1.0.0")(repo)
+    repo.git("switch", "--quiet", "--create", "v1.0.0")
+    later(repo)
+
+
+HISTORIES: dict[str, Callable[[Repo], None]] = {
+    "no tags": nothing,
+    "a tag on HEAD": tagged("v1.2.3"),
+    "a tag behind HEAD": tagged("v1.2.3", after=3),
+    "a tag without v": tagged("1.2.3", after=1),
+    "a tag with a word before it": tagged("model-1.2.3", after=1),
+    "a pre-release on HEAD": tagged("v2.0.0rc1"),
+    "a pre-release behind HEAD": tagged("v2.0.0-rc.1", after=2),
+    "a development release": tagged("v2.0.0.dev4", after=1),
+    "a post-release": tagged("v2.0.0.post1", after=1),
+    "build metadata": tagged("v1.0.0+gpu.1", after=1),
+    "a lightweight tag": tagged("v1.0.0", annotated=False, after=1),
+    "several tags on HEAD": tagged("v1.0.0", "v1.1.0", "v0.9.0"),
+    "several lightweight tags on HEAD": tagged("v1.0.0", "v1.10.0", "v1.9.0", annotated=False),
+    "a tag that is no version": tagged("latest", after=1),
+    "a tag that only looks like a version": tagged("exp-7x", after=1),
+    "other tags nearer than the version": nearer,
+    "a merge": merged,
+    "a tag of a tag": nested,
+    "detached": detached,
+    "packed": packed,
+    "an archive's own files": archived,
+    "a branch named as a tag": branch_like_a_tag,
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_it_is_what_the_real_program_prints_for_any_history(repo: Repo, tmp_path: Path, history: str) -> None:
+    HISTORIES[history](repo)
+    expected = printed(repo, tmp_path / "clone")
+    assert told(repo.path) == expected
+    assert (expected is None) == (
+        history in ("a tag that only looks like a version", "a development release")
+    )
+
+
+DESCRIBE = "git describe --tags --long --match model/*"
+TABLES = {
+    "empty": "",
+    "version_scheme": 'version_scheme = "post-release"',
+    "no-guess-dev": 'version_scheme = "no-guess-dev"',
+    "only-version": 'version_scheme = "only-version"',
+    "a semver scheme": 'version_scheme = "python-simplified-semver"',
+    "a branch scheme": 'version_scheme = "release-branch-semver"',
+    "by date": 'version_scheme = "calver-by-date"',
+    "by fragments": 'version_scheme = "towncrier-fragments"',
+    "the project's own scheme": 'version_scheme = "own:scheme"',
+    "no such scheme": 'version_scheme = "nonsense"',
+    "schemes": 'version_scheme = ["post-release", "guess-next-dev"]',
+    "local_scheme": 'local_scheme = "no-local-version"',
+    "a time stamp": 'local_scheme = "node-and-timestamp"',
+    "a dirty tag": 'local_scheme = "dirty-tag"',
+    "tag_regex": "tag_regex = '^model/(?P<version>[0-9.]+)$'",
+    "no such regex": "tag_regex = '('",
+    "no group": "tag_regex = 'v.*'",
+    "tag prefix": '[tool.setuptools_scm.tag]\nprefix = "model/"',
+    "git_describe_command": f"git_describe_command = {DESCRIBE.split()}",
+    "describe_command": f'[tool.setuptools_scm.scm.git]\ndescribe_command = "{DESCRIBE}"',
+    "root": 'root = "."',
+    "the parent as root": 'root = ".."',
+    "fallback_version": 'fallback_version = "9.9.9"',
+    "version_file": 'version_file = "src/_version.py"',
+    "write_to": 'write_to = "src/_version.py"',
+    "relative_to": 'relative_to = "src"',
+    "dist_name": 'dist_name = "other"',
+    "not normalized": "normalize = false",
+    "an unknown key": "nonsense = 1",
+    "a wrong type": "version_scheme = 7",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_it_is_what_the_real_program_prints_for_any_table(repo: Repo, tmp_path: Path, name: str) -> None:
+    repo.git("switch", "--quiet", "--create", "release/1.2")
+    repo.write("own.py", "def scheme(version):\n    return f'7.7.{version.distance}'\n")
+    repo.write("newsfragments/1.feature.md", "A feature\n")
+    repo.write("pyproject.toml", f'[project]\nname = "x"\n[tool.setuptools_scm]\n{TABLES[name]}\n')
+    repo.commit("Configure")
+    repo.git("tag", "v1.2.0")
+    later(repo)
+    repo.git("tag", "model/3.4.5")
+    later(repo)
+    # Neither the file that is checked out nor what lies about there is the commit's.
+    repo.write(
+        "pyproject.toml",
+        '[tool.setuptools_scm]\nfallback_version = "6.6.6"\nversion_scheme = "only-version"\n',
+    )
+    repo.write("own.py", "def scheme(version):\n    return 'wrong'\n")
+    repo.write("newsfragments/2.removal.md", "A removal\n")
+    assert told(repo.path) == printed(repo, tmp_path / "clone")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[project]\nname = 'x'\n",
+        "[build-system]\nrequires = ['setuptools-scm']\n",
+        "not toml",
+        b"name = '\xff'\n",
+        "tool = 7\n",
+        "project = 7\n",
+        "[tool]\nsetuptools_scm = 'x'\n",
+        "[tool.vcs-versioning]\nfallback_version = '3.0'\n",
+        "",
+    ],
+)
+def test_it_is_what_the_real_program_prints_for_any_pyproject(
+    repo: Repo, tmp_path: Path, content: str | bytes
+) -> None:
+    repo.write("pyproject.toml", content)
+    repo.commit("Configure")
+    assert told(repo.path) == printed(repo, tmp_path / "clone")
+
+
+@pytest.mark.parametrize("branch", ["feature/a/b", "1.2.x", "v1.0.0-hotfix", "über"])
+def test_the_name_of_the_branch_changes_what_it_changes_for_the_real_program(
+    repo: Repo, tmp_path: Path, branch: str
+) -> None:
+    repo.write("pyproject.toml", '[tool.setuptools_scm]\nversion_scheme = "release-branch-semver"\n')
+    repo.commit("Configure")
+    repo.git("tag", "v1.0.0")
+    repo.git("switch", "--quiet", "--create", branch)
+    later(repo)
+    assert told(repo.path) == printed(repo, tmp_path / "clone")
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *(
+            "SETUPTOOLS_SCM_PRETEND_VERSION",
+            "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_X",
+            "VCS_VERSIONING_PRETEND_VERSION",
+        ),
+        *(
+            "SETUPTOOLS_SCM_OVERRIDES_FOR_X",
+            "SETUPTOOLS_SCM_PRETEND_METADATA",
+            "SETUPTOOLS_SCM_PRETEND_METADATA_FOR_X",
+        ),
+    ],
+)
+@pytest.mark.parametrize("extra", ["", "root = '.'"], ids=["read here", "asked of the program"])
+def test_the_environment_cannot_pretend_a_version(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, variable: str, extra: str
+) -> None:
+    repo.write("pyproject.toml", f'[project]\nname = "x"\n[tool.setuptools_scm]\n{extra}\n')
+    repo.commit("Configure")
+    repo.git("tag", "v1.2.3")
+    monkeypatch.setenv(
+        variable, '{local_scheme = "dirty-tag", dirty = true}' if "_FOR_" in variable else "9.9.9"
+    )
+    if variable.startswith("SETUPTOOLS_SCM_PRETEND_VERSION"):
+        monkeypatch.setenv(variable, "9.9.9")
+    assert told(repo.path) == "1.2.3"
+
+
+def test_changes_of_the_worktree_do_not_change_it(repo: Repo, tmp_path: Path) -> None:
+    repo.git("tag", "v1.0.0")
+    later(repo)
+    expected = printed(repo, tmp_path / "clone")
+    repo.write("src/train.py", "changed\n")
+    repo.write("README.md", "staged\n")
+    repo.git("add", "README.md")
+    repo.write("untracked.py")
+    repo.git("rm", "--quiet", "--cached", ".gitignore")
+    assert told(repo.path) == expected
+    assert expected is not None
+    assert ".d20" not in expected
+
+
+def test_a_linked_worktree_has_the_version_of_its_own_commit(repo: Repo, tmp_path: Path) -> None:
+    repo.git("tag", "v1.0.0", "HEAD~1")
+    repo.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "linked"), "HEAD~1")
+    assert told(tmp_path / "linked") == "1.0.0"
+    assert told(repo.path) == printed(repo, tmp_path / "clone") != "1.0.0"
+
+
+@pytest.mark.parametrize("options", [(), ("--object-format=sha256",)], ids=["sha1", "sha256"])
+def test_either_hash_function_will_do(
+    make_repo: Callable[..., Repo], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    made = make_repo("either", *options)
+    made.commit("First")
+    assert told(made.path) == printed(made, tmp_path / "untagged")
+    made.git("tag", "v1.0.0")
+    later(made)
+    assert told(made.path) == printed(made, tmp_path / "tagged")
+
+
+@pytest.mark.parametrize("table", ["", "[tool.setuptools_scm]\nroot = '.'\n"], ids=["plain", "configured"])
+def test_a_shallow_clone_has_none_unless_a_version_is_on_head(repo: Repo, tmp_path: Path, table: str) -> None:
+    repo.write("pyproject.toml", table)
+    repo.commit("Configure")
+    repo.git("tag", "v1.0.0")
+    later(repo, 2)
+    for depth in (1, 3):
+        repo.git("clone", "--quiet", f"--depth={depth}", repo.path.as_uri(), str(tmp_path / f"depth{depth}"))
+        assert told(tmp_path / f"depth{depth}") is None
+    repo.git("tag", "v1.1.0")
+    repo.git("clone", "--quiet", "--depth=1", repo.path.as_uri(), str(tmp_path / "exact"))
+    repo.git("-C", str(tmp_path / "exact"), "fetch", "--quiet", "--tags", "--depth=1")
+    assert told(tmp_path / "exact") == ("1.1.0" if not table else None)
+
+
+def test_a_clone_made_whole_has_the_version_again(repo: Repo, tmp_path: Path) -> None:
+    repo.git("tag", "v1.0.0", "HEAD~1")
+    repo.git("clone", "--quiet", "--depth=1", repo.path.as_uri(), str(tmp_path / "clone"))
+    assert told(tmp_path / "clone") is None
+    repo.git("-C", str(tmp_path / "clone"), "fetch", "--quiet", "--unshallow", "--tags")
+    assert told(tmp_path / "clone") == printed(repo, tmp_path / "fresh")
+
+
+def test_nothing_is_left_behind_and_nothing_is_written(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo.write("pyproject.toml", "[tool.setuptools_scm]\nroot = '.'\nversion_file = 'src/_version.py'\n")
+    repo.commit("Configure")
+    (tmp_path / "temp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
+    assert told(repo.path) is not None
+    assert list((tmp_path / "temp").iterdir()) == []
+    assert repo.git("status", "--porcelain", "--ignored") == ""
