@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.redact import HOST_BEHIND, redact
 
 FORGES: Mapping[str, str] = {
     "github.com": "github",
@@ -40,7 +41,9 @@ _BLOB = {
 _TREE = {"github": "{url}/tree/{oid}", "gitlab": "{url}/-/tree/{oid}", "bitbucket": "{url}/src/{oid}"}
 
 # git-clone(1), GIT URLS: `[user@]host:path` unless a slash stands before the first colon.
-_SCP = re.compile(r"(?:[^/@:]*@)?(?P<host>\[[^\]/]+\]|[^/@:]{2,}):(?!//)(?P<path>.*)", re.DOTALL)
+_SCP = re.compile(r"(?:[^/:\[]*@)?(?P<host>\[[^\]/]+\]|[^/@:]{2,}):(?!//)(?P<path>.*)", re.DOTALL)
+# gitremote-helpers(7): `<transport>::<address>`, where the address can be anything.
+_HELPER = re.compile(r"[A-Za-z0-9]+::")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +74,27 @@ def chosen(repository: Repository, *, configured: str | None, hosts: Mapping[str
         name = names[0]
     if name is None:
         return None
-    raw = repository.setting("remote", "url", name)
-    if raw is None:
-        return Remote(name, None, None)
+    # Of several URLs the first is the one that git fetches from (git-remote(1), set-url).
+    section = (b"remote", os.fsencode(name))
+    raw = os.fsdecode(next(iter(repository.config.get_multivar(section, b"url"))))
     url, forge = public_url(rewritten(repository, raw), base=repository.worktree, hosts=hosts)
     return Remote(name, url, forge)
 
 
 def remote_names(repository: Repository) -> list[str]:
-    """The names of the configured remotes, in the order of the configuration."""
-    sections = repository.config.sections()
-    names = [os.fsdecode(s[1]) for s in sections if len(s) == 2 and s[0].lower() == b"remote"]
+    """The names of the configured remotes, in the order of the configuration.
+
+    A section without a URL is none (settings for a name that some repositories use), nor is one that
+    has a URL for its name (git-config(1), remote.<name>.promisor), which may hold a password.
+    """
+    names = [
+        os.fsdecode(section[1])
+        for section in repository.config.sections()
+        if len(section) == 2
+        and section[0].lower() == b"remote"
+        and b"://" not in section[1]
+        and any(True for _ in repository.config.get_multivar(section, b"url"))
+    ]
     return list(dict.fromkeys(names))
 
 
@@ -102,11 +115,17 @@ def public_url(url: str, *, base: str, hosts: Mapping[str, str]) -> tuple[str | 
     """`url` as it may be shown, and the forge it is on.
 
     Known forges and `hosts` become https without `.git`; other servers keep their scheme, host, port
-    and path; a local path (relative ones from the folder `base`) becomes a file URL.
+    and path; a local path (relative ones from the folder `base`) becomes a file URL. None where it
+    cannot be told which part of the URL is secret.
     """
     scp = None if "://" in url else _SCP.fullmatch(url)
+    if _HELPER.match(url):
+        return None, None
     if scp is not None and not (os.name == "nt" and os.path.exists(url)):
-        scheme, host, port, path = "ssh", scp["host"], None, scp["path"]
+        scheme, port, path = "ssh", None, scp["path"]
+        host = scp["host"].rpartition("@")[2]
+        if host.count(":") == 1:  # `[host:port]:path`
+            host, port = _host_and_port(host.strip("[]"))
     elif "://" in url:
         try:
             parts = urlsplit(url)
@@ -115,21 +134,33 @@ def public_url(url: str, *, base: str, hosts: Mapping[str, str]) -> tuple[str | 
         scheme, path = parts.scheme.lower(), parts.path
         if scheme == "file":
             return "file://" + path, None
-        authority = parts.netloc.rpartition("@")[2]
-        host, port = _host_and_port(authority)
-        if port is not None and not port.isdigit():  # a password with a `/` that was not percent-encoded
+        host, port = _host_and_port(parts.netloc.rpartition("@")[2])
+        if _misread(host, url.partition("://")[2][len(parts.netloc) :], hosts):
             return None, None
     else:
-        return "file://" + quote(os.path.normpath(os.path.join(base, url)), errors="surrogateescape"), None
+        path = os.path.join(base, url)
+        if HOST_BEHIND.search(url) and not (os.path.isabs(url) or os.path.exists(path)):
+            return None, None
+        return "file://" + quote(os.path.normpath(path), errors="surrogateescape"), None
+    if (port is not None and not port.isdigit()) or (scp is not None and _misread(host, path, hosts)):
+        return None, None
     host = host.lower()
     name = f"{host}:{port}" if port else host
     forge = hosts.get(name) or hosts.get(host) or FORGES.get(host)
     path = "/" + path.strip("/")
     if forge is None:
-        return f"{scheme}://{name}{path}", None
+        return redact(f"{scheme}://{name}{path}"), None
     path = path.removesuffix(".git")
     web_port = f":{port}" if port and scheme in ("http", "https") and host not in FORGES else ""
-    return f"https://{_ALIASES.get(host, host)}{web_port}{path}", forge
+    return redact(f"https://{_ALIASES.get(host, host)}{web_port}{path}"), forge
+
+
+def _misread(host: str, rest: str, hosts: Mapping[str, str]) -> bool:
+    """Whether `host` is more likely a user name, and a password with a `/`, `?` or `#` begins `rest`."""
+    if "@" not in rest:
+        return False
+    plain = "." in host or host.startswith("[") or host.lower() in ("localhost", *hosts)
+    return not plain or HOST_BEHIND.search(rest) is not None
 
 
 def _host_and_port(authority: str) -> tuple[str, str | None]:

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from deriva_ml_hooks.errors import BareRepositoryError, GitError, HooksError, NotARepositoryError
+from deriva_ml_hooks.redact import redact
 
 if TYPE_CHECKING:
     from dulwich.config import ConfigFile, StackedConfig
@@ -305,5 +306,5 @@ def _config_file(path: str) -> ConfigFile | None:
         return None
     except (OSError, ValueError) as error:
         raise GitError(
-            path, f"cannot be read: {error}", fix=f"mend it: git config --file {path} --edit"
+            path, f"cannot be read: {redact(str(error))}", fix=f"mend it: git config --file {path} --edit"
         ) from None

@@ -40,10 +40,10 @@ def provenance_of(repository: Repository, config: Config, *, refresh: bool = Fal
     be cached is no error, since it can be rebuilt.
     """
     remote = remotes.chosen(repository, configured=config.remote, hosts=config.hosts)
-    key = _key(repository, remote)
+    key = _key(repository, remote, config)
     record = None if refresh else _cached(repository, key, Source(repository, remote))
     if record is None:
-        record = collect(repository, remote)
+        record = collect(repository, remote, config.hosts)
         # A version that could not be told may be tellable a moment later.
         if record.version is not None and record.commit == key["commit"]:
             _store(repository, key, record)
@@ -56,6 +56,8 @@ def _cached(repository: Repository, key: Mapping[str, Any], source: Source) -> P
             document = json.loads(file.read())
         if document["schema"] != SCHEMA or document["key"] != key:
             return None
+        if document["digest"] != _digest(document["record"]):
+            return None
         record = from_json(document["record"], source)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -63,7 +65,8 @@ def _cached(repository: Repository, key: Mapping[str, Any], source: Source) -> P
 
 
 def _store(repository: Repository, key: Mapping[str, Any], record: Provenance) -> None:
-    document = {"schema": SCHEMA, "key": key, "record": record.as_json()}
+    values = record.as_json()
+    document = {"schema": SCHEMA, "key": key, "digest": _digest(values), "record": values}
     path = cache_path(repository)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -72,7 +75,12 @@ def _store(repository: Repository, key: Mapping[str, Any], record: Provenance) -
         return
 
 
-def _key(repository: Repository, remote: Remote | None) -> dict[str, Any]:
+def _digest(record: Mapping[str, Any]) -> str:
+    """Tells a record that was stored whole from one that a disk or an editor has changed since."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def _key(repository: Repository, remote: Remote | None, config: Config) -> dict[str, Any]:
     """Everything a record depends on. The setuptools-scm table is the commit's own, so `commit` covers it."""
     head = repository.head()
     tags = hashlib.sha256()
@@ -83,8 +91,9 @@ def _key(repository: Repository, remote: Remote | None) -> dict[str, Any]:
         "branch": repository.branch(),
         "tags": tags.hexdigest(),
         "remote": [remote.name, remote.url, remote.forge] if remote else None,
+        "hosts": dict(config.hosts),
         "shallow": _digest_of(os.path.join(repository.common_dir, "shallow")),
-        "setuptools-scm": _installation("setuptools_scm"),
+        "setuptools-scm": [_installation("setuptools_scm"), _installation("vcs_versioning")],
     }
 
 

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deriva_ml_hooks.errors import GitError, GitMissingError
+from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git import process, remotes
 from deriva_ml_hooks.git.content import GITLINK
 from deriva_ml_hooks.git.remotes import Remote
@@ -22,20 +22,26 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import version_of
 from deriva_ml_hooks.provenance.record import Provenance, Source
 from deriva_ml_hooks.provenance.version import scm_version
+from deriva_ml_hooks.redact import redact
+
+if TYPE_CHECKING:
+    from dulwich.objects import Commit
 
 LOCKFILES = ("environment.yml", "pixi.lock", "poetry.lock", "requirements*.txt", "uv.lock")
 """Names, at the top of the repository, of the files that fix what was installed."""
 
 
-def collect(repository: Repository, remote: Remote | None) -> Provenance:
-    """The record of HEAD's commit, read anew. Raises GitError where there is none, or it cannot be read."""
+def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, str]) -> Provenance:
+    """The record of HEAD's commit, read anew; `hosts` names the forges of self-hosted servers.
+
+    Raises GitError where there is no commit, or it cannot be read.
+    """
     head = repository.head()
     if head is None:
         raise GitError(repository.worktree, "no commit yet", fix="git add -A && git commit")
     commit = repository.commit(head)
     oid = head.decode("ascii")
     tag, tag_object = version_tag(repository, head)
-    when = datetime.fromtimestamp(commit.commit_time, timezone(timedelta(seconds=commit.commit_timezone)))
     try:
         version = scm_version(repository, head)
     except GitError:  # a repository that git does not read can still be named
@@ -43,7 +49,7 @@ def collect(repository: Repository, remote: Remote | None) -> Provenance:
     return Provenance(
         commit=oid,
         tree=commit.tree.decode("ascii"),
-        committed_at=when.isoformat(),
+        committed_at=_committed_at(commit),
         branch=repository.branch(),
         tag=tag,
         tag_object=tag_object,
@@ -52,11 +58,19 @@ def collect(repository: Repository, remote: Remote | None) -> Provenance:
         commit_url=remote.commit_url(oid) if remote else None,
         remote=remote.name if remote else None,
         pushed=None,
-        submodules=_submodules(repository, commit.tree, remote),
+        submodules=_submodules(repository, commit.tree, remote, hosts),
         lockfiles=_lockfiles(repository, commit.tree),
         shallow=repository.shallow(),
         source=Source(repository, remote),
     )
+
+
+def _committed_at(commit: Commit) -> str:
+    try:
+        zone = timezone(timedelta(seconds=commit.commit_timezone))
+    except ValueError:  # a day or more: some tools wrote minutes, or nonsense
+        zone = timezone.utc
+    return datetime.fromtimestamp(commit.commit_time, zone).isoformat()
 
 
 def version_tag(repository: Repository, head: bytes) -> tuple[str | None, str | None]:
@@ -80,7 +94,7 @@ def pushed_ref(repository: Repository, remote: Remote | None) -> str | None:
     if head is None or remote is None:
         return None
     prefix = f"refs/remotes/{remote.name}/"
-    tips = {name: oid for name, oid in repository.refs_under(prefix) if not name.endswith("/HEAD")}
+    tips = {name: oid for name, oid in repository.refs_under(prefix) if name != f"{prefix}HEAD"}
     own = f"{prefix}{repository.branch()}"
     for name in (own, *tips):
         if tips.get(name) == head:
@@ -98,11 +112,11 @@ def pushed_ref(repository: Repository, remote: Remote | None) -> str | None:
             prefix,
             cwd=repository.worktree,
         ).checked()
-    except GitMissingError:
+    except GitError:  # no git, or one that does not read this repository
         names = [name for name, oid in tips.items() if head in _ancestors(repository, oid)]
     else:
         names = [os.fsdecode(name) for name in found.splitlines()]
-    return own if own in names else next((n for n in names if not n.endswith("/HEAD")), None)
+    return own if own in names else next((name for name in names if name in tips), None)
 
 
 def _ancestors(repository: Repository, start: bytes, limit: int | None = None) -> set[bytes]:
@@ -119,7 +133,9 @@ def _ancestors(repository: Repository, start: bytes, limit: int | None = None) -
     return seen
 
 
-def _submodules(repository: Repository, tree: bytes, remote: Remote | None) -> tuple[Mapping[str, Any], ...]:
+def _submodules(
+    repository: Repository, tree: bytes, remote: Remote | None, hosts: Mapping[str, str]
+) -> tuple[Mapping[str, Any], ...]:
     from dulwich.config import ConfigFile
 
     entry = repository.entry(tree, ".gitmodules")
@@ -128,25 +144,30 @@ def _submodules(repository: Repository, tree: bytes, remote: Remote | None) -> t
     try:
         modules = ConfigFile.from_file(io.BytesIO(repository.blob(entry[1]).data), expand_includes=False)
     except ValueError as error:
-        raise GitError(".gitmodules", f"cannot be read: {error}", fix="mend it and commit") from None
+        raise GitError(
+            ".gitmodules", f"cannot be read: {redact(str(error))}", fix="mend it and commit"
+        ) from None
     found = []
     for section in modules.sections():
         values = dict(modules.items(section))
         path = os.fsdecode(values.get(b"path", b""))
         link = repository.entry(tree, path) if path else None
         if link is not None and link[0] == GITLINK:
-            url = _submodule_url(os.fsdecode(values.get(b"url", b"")), repository, remote)
+            url = _submodule_url(os.fsdecode(values.get(b"url", b"")), repository, remote, hosts)
             found.append({"path": path, "commit": link[1].decode("ascii"), "url": url})
     return tuple(sorted(found, key=lambda module: str(module["path"])))
 
 
-def _submodule_url(url: str, repository: Repository, remote: Remote | None) -> str | None:
+def _submodule_url(
+    url: str, repository: Repository, remote: Remote | None, hosts: Mapping[str, str]
+) -> str | None:
     if url.startswith(("./", "../")):  # relative to the superproject's own URL (gitmodules(5))
         if remote is None or remote.url is None:
             return None
         scheme, _, rest = remote.url.partition("://")
-        return f"{scheme}://{posixpath.normpath(posixpath.join(rest, url))}".removesuffix(".git")
-    return remotes.public_url(url, base=repository.worktree, hosts={})[0] if url else None
+        host, _, path = rest.partition("/")
+        url = f"{scheme}://{host}{posixpath.normpath(posixpath.join('/', path, url))}"
+    return remotes.public_url(url, base=repository.worktree, hosts=hosts)[0] if url else None
 
 
 def _lockfiles(repository: Repository, tree: bytes) -> tuple[Mapping[str, str], ...]:

@@ -1,0 +1,249 @@
+"""Where a repository is, and what can be read of it without git: the same as git says."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deriva_ml_hooks.errors import BareRepositoryError, GitError, NotARepositoryError
+from deriva_ml_hooks.git.repository import discover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Repo
+
+
+@pytest.fixture(params=["sha1", "sha256"])
+def either(request: pytest.FixtureRequest, make_repo: Callable[..., Repo]) -> Repo:
+    """A repository of either hash function."""
+    made = make_repo("either", f"--object-format={request.param}")
+    made.write("src/train.py", "print('trained')\n")
+    made.commit("First")
+    made.commit("Second", file="x\n")
+    return made
+
+
+@pytest.mark.parametrize("inside", [".", "src", "src/../src"])
+def test_a_repository_is_found_from_any_folder_of_its_worktree(repo: Repo, inside: str) -> None:
+    found = discover(str(repo.path / inside))
+    assert found.worktree == str(repo.path)
+    assert found.git_dir == found.common_dir == str(repo.git_dir)
+
+
+def test_a_repository_is_found_through_a_link(repo: Repo, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(repo.path / "src")
+    assert discover(str(tmp_path / "link")).worktree == str(repo.path)
+
+
+def test_a_linked_worktree_has_a_git_directory_of_its_own(repo: Repo, tmp_path: Path) -> None:
+    repo.git("worktree", "add", "--quiet", "-b", "topic/x", str(tmp_path / "linked"))
+    found = discover(str(tmp_path / "linked"))
+    assert found.worktree == str(tmp_path / "linked")
+    assert found.git_dir == str(repo.git_dir / "worktrees" / "linked")
+    assert found.common_dir == str(repo.git_dir)
+    assert found.branch() == "topic/x"
+    assert discover(str(repo.path)).branch() == "main"
+
+
+def test_the_worktree_of_a_bare_repository_is_one(repo: Repo, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.git"
+    repo.git("clone", "--quiet", "--bare", str(repo.path), str(bare))
+    repo.git("-C", str(bare), "worktree", "add", "--quiet", str(tmp_path / "linked"), "main")
+    assert discover(str(tmp_path / "linked")).head() == repo.git("rev-parse", "HEAD").encode()
+    with pytest.raises(BareRepositoryError):
+        discover(str(bare))
+
+
+@pytest.mark.parametrize("inside", [".git", ".git/refs", ".git/objects"])
+def test_a_git_directory_is_no_worktree(repo: Repo, inside: str) -> None:
+    with pytest.raises(BareRepositoryError):
+        discover(str(repo.path / inside))
+
+
+def test_a_submodule_is_a_repository_of_its_own(repo: Repo, make_repo: Callable[..., Repo]) -> None:
+    lib = make_repo("lib")
+    lib.commit("Lib", x="x\n")
+    repo.git("submodule", "--quiet", "add", str(lib.path), "sub")
+    found = discover(str(repo.path / "sub"))
+    assert found.worktree == str(repo.path / "sub")
+    assert found.head() == lib.git("rev-parse", "HEAD").encode()
+
+
+def test_outside_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(NotARepositoryError):
+        discover(str(tmp_path))
+
+
+def test_inherited_variables_are_not_asked(
+    repo: Repo, make_repo: Callable[..., Repo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_repo("other")
+    monkeypatch.setenv("GIT_DIR", str(other.git_dir))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other.path))
+    assert discover(str(repo.path)).worktree == str(repo.path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"nonsense", b"gitdir: ", b"gitdir: /nowhere/at/all\n", b"\xff\xfe"]
+)
+def test_a_git_file_that_leads_nowhere_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".git").write_bytes(content)
+    with pytest.raises(GitError):
+        discover(str(tmp_path))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_commits_trees_and_files_are_what_git_says(either: Repo, packed: bool) -> None:
+    if packed:
+        either.git("gc", "--quiet")
+    found = discover(str(either.path))
+    head = found.head()
+    assert head == either.git("rev-parse", "HEAD").encode()
+    tree = found.commit(head).tree
+    assert tree == either.git("rev-parse", "HEAD^{tree}").encode()
+    assert found.entry(tree, "src/train.py") == (
+        0o100644,
+        either.git("rev-parse", "HEAD:src/train.py").encode(),
+    )
+    assert found.entry(tree, "src") == (0o040000, either.git("rev-parse", "HEAD:src").encode())
+    for absent in ("gone", "src/gone", "file/below", "", "src/", "./src", "../either/file"):
+        assert found.entry(tree, absent) is None, absent
+
+
+def test_objects_of_the_wrong_kind_are_errors(repo: Repo) -> None:
+    found = discover(str(repo.path))
+    head = found.head()
+    assert head is not None
+    tree = found.commit(head).tree
+    for read, oid in (
+        (found.commit, tree),
+        (found.tree, head),
+        (found.blob, head),
+        (found.object, b"1" * 40),
+    ):
+        with pytest.raises(GitError):
+            read(oid)
+
+
+def test_a_chain_of_tags_is_peeled_to_its_commit(either: Repo) -> None:
+    either.git("tag", "--annotate", "-m", "one", "one")
+    either.git("tag", "--annotate", "-m", "two", "two", "one")
+    either.git("tag", "three", "two")
+    found = discover(str(either.path))
+    assert {name: found.peel(oid) for name, oid in found.refs_under("refs/tags/")} == dict.fromkeys(
+        ("refs/tags/one", "refs/tags/three", "refs/tags/two"), found.head()
+    )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_refs_are_what_git_lists(either: Repo, packed: bool) -> None:
+    either.git("tag", "v1.0.0")
+    either.git("tag", "--annotate", "-m", "x", "team/v1.1.0")
+    either.git("branch", "topic/a/b")
+    if packed:
+        either.git("pack-refs", "--all")
+        either.git("tag", "--force", "v1.0.0", "HEAD~1")
+    listed = either.git("for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+    found = discover(str(either.path))
+    assert [f"{name} {oid.decode()}" for name, oid in found.refs_under("refs/")] == listed
+
+
+def test_what_git_leaves_behind_among_its_refs_is_no_ref(repo: Repo) -> None:
+    repo.git("tag", "v1.0.0")
+    for name in ("v2.0.0.lock", "empty", "v3.0.0"):
+        (repo.git_dir / "refs" / "tags" / name).write_bytes(b"")
+    (repo.git_dir / "refs" / "tags" / "v4.0.0").write_bytes(b"nonsense\n")
+    (repo.git_dir / "refs" / "tags" / "v5.0.0").write_bytes(bytes(41))
+    found = discover(str(repo.path))
+    assert [name for name, _ in found.refs_under("refs/tags/")] == ["refs/tags/v1.0.0"]
+
+
+def test_before_the_first_commit_head_is_none(make_repo: Callable[..., Repo]) -> None:
+    found = discover(str(make_repo("empty", "--initial-branch=start").path))
+    assert found.head() is None
+    assert found.branch() == "start"
+
+
+@pytest.mark.parametrize("name", ["main", "feature/über/x", "a.b", "HEAD-ish"])
+def test_the_branch_is_what_git_says(repo: Repo, name: str) -> None:
+    repo.git("checkout", "--quiet", "-B", name)
+    assert discover(str(repo.path)).branch() == repo.git("symbolic-ref", "--short", "HEAD") == name
+    repo.git("checkout", "--quiet", "--detach")
+    assert discover(str(repo.path)).branch() is None
+
+
+def test_a_setting_is_what_git_says(repo: Repo, home: Path) -> None:
+    repo.git("config", "--global", "user.email", "global@example.org")
+    repo.git("config", "user.name", "local")
+    repo.git("config", "--add", "user.name", "later")
+    found = discover(str(repo.path))
+    for name in ("name", "email", "signingKey"):
+        assert (found.setting("user", name) or "") == repo.git("config", f"user.{name}", check=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("true", True),
+        ("yes", True),
+        ("1", True),
+        ("false", False),
+        ("off", False),
+        ("0", False),
+        ("2x", True),
+    ],
+)
+def test_a_boolean_setting_is_read_as_git_reads_it(repo: Repo, value: str, read: bool) -> None:
+    repo.git("config", "core.fileMode", value)
+    assert discover(str(repo.path)).is_set("core", "fileMode", default=True) is read
+
+
+def test_configuration_that_cannot_be_read_is_an_error_without_its_content(repo: Repo) -> None:
+    with (repo.git_dir / "config").open("a") as file:
+        file.write('[remote "origin"\n\turl = https://ada:Hunter2@github.com/o/r\n')
+    with pytest.raises(GitError) as raised:
+        discover(str(repo.path)).setting("user", "name")
+    assert "Hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "operation"),
+    [
+        (["merge", "other"], "merge"),
+        (["rebase", "other"], "rebase"),
+        (["cherry-pick", "other"], "cherry-pick"),
+        (["revert", "--no-edit", "HEAD~1"], "revert"),
+    ],
+)
+def test_an_operation_in_progress_is_named(repo: Repo, make: list[str], operation: str) -> None:
+    repo.commit("Base", file="base\n")
+    repo.git("branch", "other")
+    repo.commit("Ours", file="ours\n")
+    repo.commit("More", file="more\n")
+    repo.git("switch", "--quiet", "other")
+    repo.commit("Theirs", file="theirs\n")
+    repo.git("switch", "--quiet", "main")
+    assert discover(str(repo.path)).operation() is None
+    repo.git(*make, check=False)
+    assert discover(str(repo.path)).operation() == operation
+
+
+def test_a_shallow_clone_is_known(repo: Repo, tmp_path: Path) -> None:
+    repo.git("clone", "--quiet", "--depth=1", repo.path.as_uri(), str(tmp_path / "shallow"))
+    assert discover(str(tmp_path / "shallow")).shallow()
+    assert not discover(str(repo.path)).shallow()
+
+
+def test_objects_that_are_borrowed_are_found(repo: Repo, tmp_path: Path) -> None:
+    repo.git("clone", "--quiet", "--shared", str(repo.path), str(tmp_path / "borrower"))
+    found = discover(str(tmp_path / "borrower"))
+    head = found.head()
+    assert head is not None
+    assert found.commit(head).message == b"Second\n"
+    shutil.rmtree(repo.path / ".git" / "objects")
+    with pytest.raises(GitError):
+        discover(str(tmp_path / "borrower")).commit(head)
