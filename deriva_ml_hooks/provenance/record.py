@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -23,7 +24,7 @@ class NotInCommitError(HooksError):
     def __init__(self, path: str, commit: str) -> None:
         super().__init__(
             f"{path}: not a file of commit {commit[:12]}",
-            fix=f"git add -- {path} && git commit (also when it is ignored: git add --force)",
+            fix=f"git add -- {shlex.quote(path)} && git commit (also when it is ignored: git add --force)",
         )
         self.path = path
 
@@ -64,7 +65,10 @@ class Provenance:
         return {"schema": SCHEMA, **values, "submodules": [*self.submodules], "lockfiles": [*self.lockfiles]}
 
     def file(self, path: str) -> RecordedFile:
-        """What is known of `path`, relative to the repository; raises NotInCommitError."""
+        """What is known of `path`, relative to the repository or absolute; raises NotInCommitError."""
+        worktree = self.source.repository.worktree
+        if os.path.isabs(path):
+            path = os.path.relpath(os.path.realpath(path), worktree).replace(os.sep, "/")
         return self.source.file(self.commit, self.tree, path)
 
     def tree_url(self) -> str:
@@ -76,7 +80,7 @@ class Provenance:
     def workflow_fields(self, path: str | None = None) -> dict[str, str | None]:
         """`name`, `url`, `checksum` and `version`, as deriva-ml's `create_workflow` and `Workflow` take them.
 
-        `path` is the entry point, relative to the repository; without one the tree stands for the
+        `path` is the entry point, relative to the repository or absolute; without one the tree stands for the
         code. Raises NotInCommitError.
         """
         where = self.repository_url or self.source.repository.worktree
@@ -147,9 +151,10 @@ def from_json(document: Mapping[str, Any], source: Source) -> Provenance:
     if document.get("schema") != SCHEMA or any(name not in document for name in names):
         raise ValueError("not a provenance record of schema 1")
     values = {name: document[name] for name in names}
-    optional = (str, type(None))
+    kinds: dict[str, type] = {"shallow": bool, "submodules": list, "lockfiles": list}
+    kinds |= dict.fromkeys(("commit", "tree", "committed_at"), str)
     for name, value in values.items():
-        kind = {"shallow": bool, "submodules": list, "lockfiles": list}.get(name, optional)
+        kind = kinds.get(name, (str, type(None)))
         if not isinstance(value, kind):
             raise ValueError(f"{name} is of the wrong type")
     return Provenance(
