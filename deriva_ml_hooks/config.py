@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from deriva_ml_hooks.errors import ConfigError
+from deriva_ml_hooks.redact import redact
 
 Policy = Literal["refuse", "warn", "ignore"]
 
@@ -174,9 +175,13 @@ def _read(
 def _table(root: str) -> tuple[str, Mapping[str, Any]]:
     document = read_toml(os.path.join(root, "pyproject.toml"), "pyproject.toml")
     if document is not None:
-        tool = document.get("tool", {})
-        table = tool.get("deriva-ml-hooks", {}) if isinstance(tool, dict) else {}
         name = "pyproject.toml"
+        tool = document.get("tool", {})
+        tool = tool if isinstance(tool, dict) else {}
+        table = tool.get("deriva-ml-hooks", {})
+        for key in tool:
+            if key != "deriva-ml-hooks" and key.replace("_", "-").lower() == "deriva-ml-hooks":
+                raise ConfigError(name, f"tool.{key}", "no such table", fix=f"write it as [{TABLE}]")
     else:
         name = STANDALONE
         table = read_toml(os.path.join(root, name), name) or {}
@@ -206,7 +211,7 @@ def parse_toml(data: bytes, shown: str) -> dict[str, Any]:
         import tomli as tomllib
     try:
         document: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(shown, None, f"not valid TOML: {error}", fix="mend the line it names") from None
     return document
 
@@ -221,5 +226,5 @@ def _suggestion(key: str, file: str, known: Sequence[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = redact(repr(value))
     return text if len(text) <= 60 else text[:57] + "..."

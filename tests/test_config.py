@@ -1,0 +1,282 @@
+"""The configuration is read strictly: what is not understood is never silently off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deriva_ml_hooks.config import HOOK_KEYS, KEYS, Config, hook_settings, load
+from deriva_ml_hooks.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tests.conftest import Ran, Repo
+
+PYPROJECT, STANDALONE = "pyproject.toml", ".deriva-ml-hooks.toml"
+
+
+def write(folder: Path, text: str | bytes, name: str = PYPROJECT) -> Path:
+    (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    return folder
+
+
+def table(folder: Path, text: str) -> Path:
+    return write(folder, f"[tool.deriva-ml-hooks]\n{text}\n")
+
+
+def problem(folder: Path) -> ConfigError:
+    with pytest.raises(ConfigError) as raised:
+        load(str(folder))
+    return raised.value
+
+
+ACCEPTED: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ('remote = "upstream"', {"remote": "upstream"}),
+    ("hosts = {}", {"hosts": {}}),
+    ('hosts = { "Git.Example.org" = "gitlab" }', {"hosts": {"git.example.org": "gitlab"}}),
+    ('hosts = { "a:8443" = "github", "b" = "bitbucket" }', {"hosts": {"a:8443": "github", "b": "bitbucket"}}),
+    ("untracked-ignore = []", {"untracked_ignore": ()}),
+    ('untracked-ignore = ["data/", "*.log"]', {"untracked_ignore": ("data/", "*.log")}),
+    ('ledger = "~/runs.sqlite3"', {"ledger": "~/runs.sqlite3"}),
+    *(
+        (f'{key} = "{policy}"', {key.replace("-", "_"): policy})
+        for key in ("unpushed", "no-remote", "untagged", "shallow")
+        for policy in ("refuse", "warn", "ignore")
+    ),
+)
+
+
+@pytest.mark.parametrize(("text", "values"), ACCEPTED, ids=[text for text, _ in ACCEPTED])
+def test_a_value_that_fits_is_taken(tmp_path: Path, text: str, values: Mapping[str, Any]) -> None:
+    assert load(str(table(tmp_path, text))) == Config(**values)
+    write(tmp_path / ".", text, STANDALONE)
+    (tmp_path / PYPROJECT).unlink()
+    assert load(str(tmp_path)) == Config(**values)
+
+
+def test_every_key_of_this_table_is_one() -> None:
+    assert {text.partition(" ")[0] for text, _ in ACCEPTED} <= set(KEYS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('remote = ""', "remote = 7", "remote = true", 'remote = ["origin"]', "remote = {}"),
+        *(
+            'hosts = "x"',
+            "hosts = []",
+            'hosts = {"x" = "gitea"}',
+            'hosts = {"x" = 7}',
+            'hosts = {"x" = ["github"]}',
+        ),
+        *('hosts.git.example.org = "gitlab"', 'hosts = {"x" = "GitLab"}'),
+        *(
+            'untracked-ignore = "data/"',
+            "untracked-ignore = [7]",
+            'untracked-ignore = [""]',
+            "untracked-ignore = {}",
+        ),
+        *('ledger = ""', "ledger = false", "ledger = 1.5", "ledger = 2026-11-23"),
+        *('unpushed = "Refuse"', 'unpushed = "error"', "unpushed = true", "unpushed = []", 'unpushed = ""'),
+        *('no-remote = "off"', "untagged = 0", 'shallow = "warn "', "shallow = {}"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_and_named(tmp_path: Path, text: str) -> None:
+    error = problem(table(tmp_path, text))
+    key = text.partition(" ")[0].partition(".")[0]
+    assert (error.file, error.key, error.exit_code) == (PYPROJECT, key, 2)
+    assert str(error).startswith(f"{PYPROJECT}: {key}: expected ")
+    assert ", found " in str(error)
+    assert error.fix.startswith(f"set {key} to ")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "meant"),
+    [
+        ("unpushd = 'refuse'", "unpushd", "unpushed"),
+        ("Unpushed = 'refuse'", "Unpushed", "unpushed"),
+        ("no_remote = 'refuse'", "no_remote", "no-remote"),
+        ("noremote = 'refuse'", "noremote", "no-remote"),
+        ("untracked_ignore = []", "untracked_ignore", "untracked-ignore"),
+        ("untracked-ignored = []", "untracked-ignored", "untracked-ignore"),
+        ("host = {}", "host", "hosts"),
+        ("ledgers = 'x'", "ledgers", "ledger"),
+        ("tagged = 'refuse'", "tagged", "untagged"),
+        ("check_large_files = {}", "check_large_files", "check-large-files"),
+        ("check-large-file = {}", "check-large-file", "check-large-files"),
+    ],
+)
+def test_a_key_that_is_nearly_one_is_told_which(tmp_path: Path, text: str, key: str, meant: str) -> None:
+    error = problem(table(tmp_path, text))
+    assert str(error) == f"{PYPROJECT}: {key}: no such setting"
+    assert error.fix == f"did you mean {meant}?"
+
+
+@pytest.mark.parametrize("key", ["zzz", "tool", "jjj", "cache-provenance"])
+def test_a_key_that_is_nothing_like_one_gets_the_list(tmp_path: Path, key: str) -> None:
+    error = problem(table(tmp_path, f"{key} = 1"))
+    assert str(error) == f"{PYPROJECT}: {key}: no such setting"
+    assert error.fix.startswith(
+        (f"remove it from {PYPROJECT}; the settings are: remote, hosts", "did you mean check-")
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[project]\nname = 'x'\n",
+        "[tool.other]\nremote = 7\n",
+        "[tool]\n",
+        "tool = 7\n",
+        "[tool.deriva-ml-hooks]\n",
+    ],
+)
+def test_without_the_table_everything_is_as_documented(tmp_path: Path, text: str) -> None:
+    assert load(str(write(tmp_path, text))) == Config()
+
+
+def test_the_documented_defaults(tmp_path: Path) -> None:
+    config = load(str(tmp_path))
+    assert (config.remote, dict(config.hosts), config.untracked_ignore, config.ledger) == (None, {}, (), None)
+    assert (config.unpushed, config.no_remote, config.untagged, config.shallow) == (
+        "warn",
+        "warn",
+        "ignore",
+        "warn",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.deriva_ml_hooks]\nunpushed = 'refuse'\n",
+        "[tool.Deriva-ML-Hooks]\nunpushed = 'refuse'\n",
+        "[tool.deriva-ml_hooks]\nunpushed = 'refuse'\n",
+    ],
+)
+def test_a_table_with_a_slip_in_its_name_is_not_passed_over(tmp_path: Path, text: str) -> None:
+    error = problem(write(tmp_path, text))
+    assert "no such table" in str(error)
+    assert error.fix == "write it as [tool.deriva-ml-hooks]"
+
+
+def test_the_file_of_its_own_counts_only_where_there_is_no_pyproject(tmp_path: Path) -> None:
+    write(tmp_path, "remote = 'own'\n", STANDALONE)
+    assert load(str(tmp_path)).remote == "own"
+    write(tmp_path, "[project]\nname = 'x'\n")
+    assert load(str(tmp_path)).remote is None
+
+
+@pytest.mark.parametrize(
+    "text", ["[tool.deriva-ml-hooks]\nremote = 'x'\n", "[deriva-ml-hooks]\nremote = 'x'\n"]
+)
+def test_the_file_of_its_own_has_no_table(tmp_path: Path, text: str) -> None:
+    error = problem(write(tmp_path, text, STANDALONE))
+    assert error.file == STANDALONE
+
+
+@pytest.mark.parametrize("name", [PYPROJECT, STANDALONE])
+@pytest.mark.parametrize(
+    "content", [b"nonsense", b"a = 1\na = 2\n", b"a = '\xff'\n", b"[a\n", b"a = " + b"[" * 50_000, b"\x00"]
+)
+def test_a_file_that_is_not_toml_is_an_error_that_names_it(tmp_path: Path, name: str, content: bytes) -> None:
+    error = problem(write(tmp_path, content, name))
+    assert (error.file, error.key) == (name, None)
+    assert str(error).startswith(f"{name}: not valid TOML: ")
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.symlink_to(path.name)])
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / PYPROJECT)
+    assert str(problem(tmp_path)).startswith(f"{PYPROJECT}: cannot be read: ")
+
+
+def test_a_value_is_shown_short_and_without_its_secrets(tmp_path: Path) -> None:
+    error = problem(table(tmp_path, "remote = ['https://ada:Hunter2@github.com/o/r', '" + "x" * 200 + "']"))
+    assert "Hunter2" not in str(error)
+    assert len(str(error)) < 160
+
+
+@pytest.mark.parametrize("hook", HOOK_KEYS)
+def test_the_table_of_a_hook_is_read_as_strictly(tmp_path: Path, hook: str) -> None:
+    table(tmp_path, f"[tool.deriva-ml-hooks.{hook}]\nnonsense = 1")
+    error = problem(tmp_path)
+    assert str(error) == f"{PYPROJECT}: {hook}.nonsense: no such setting"
+    assert all(key in error.fix for key in HOOK_KEYS[hook]) or error.fix.startswith("did you mean ")
+    with pytest.raises(ConfigError):
+        hook_settings(str(tmp_path), hook)
+    table(tmp_path, f"{hook} = 7")
+    assert str(problem(tmp_path)) == f"{PYPROJECT}: {hook}: not a table"
+    table(tmp_path, f"[tool.deriva-ml-hooks.{hook}]")
+    assert load(str(tmp_path)) == Config()
+    assert hook_settings(str(tmp_path), hook) == {}
+
+
+@pytest.mark.parametrize(
+    ("hook", "text", "values"),
+    [
+        ("check-large-files", 'max-kb = 0\nallow = ["*.bin"]', {"max-kb": 0, "allow": ("*.bin",)}),
+        (
+            "check-version-tags",
+            'prefix = ""\nallow-pre-releases = false',
+            {"prefix": "", "allow-pre-releases": False},
+        ),
+        (
+            "check-branch-name",
+            'protected = ["main"]\npattern = "x/.*"',
+            {"protected": ("main",), "pattern": "x/.*"},
+        ),
+    ],
+)
+def test_the_settings_of_a_hook_are_what_its_table_sets(
+    tmp_path: Path, hook: str, text: str, values: Mapping[str, Any]
+) -> None:
+    assert hook_settings(str(table(tmp_path, f"[tool.deriva-ml-hooks.{hook}]\n{text}")), hook) == values
+
+
+@pytest.mark.parametrize(
+    ("hook", "text"),
+    [
+        ("check-large-files", "max-kb = -1"),
+        ("check-large-files", "max-kb = true"),
+        ("check-large-files", "max-kb = 1.5"),
+        ("check-large-files", "max_kb = 1"),
+        ("check-version-tags", "allow-pre-releases = 1"),
+        ("check-branch-name", 'protected = "main"'),
+    ],
+)
+def test_a_value_of_a_hook_that_does_not_fit_is_refused(tmp_path: Path, hook: str, text: str) -> None:
+    error = problem(table(tmp_path, f"[tool.deriva-ml-hooks.{hook}]\n{text}"))
+    assert error.key == f"{hook}.{text.partition(' ')[0]}"
+
+
+@pytest.mark.parametrize(
+    "words", [["check"], ["run", "--", "true"], ["provenance"], ["executions", "list"], ["check", "--json"]]
+)
+def test_the_program_ends_with_2_and_names_file_and_key(
+    repo: Repo, program: Callable[..., Ran], words: list[str]
+) -> None:
+    table(repo.path, 'unpushd = "refuse"')
+    repo.commit("A slip")
+    ran = program(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"deriva-ml-hooks: {PYPROJECT}: unpushd: no such setting\nfix: did you mean unpushed?\n"
+    assert not (repo.git_dir / "deriva-ml-hooks" / "executions.sqlite3").exists()
+
+
+def test_a_subfolder_has_the_configuration_of_its_repository(repo: Repo, program: Callable[..., Ran]) -> None:
+    table(repo.path / "src", "nonsense = 1")
+    repo.commit("Not at the top")
+    assert program("check", cwd=repo.path / "src").code == 0
+    table(repo.path, "nonsense = 1")
+    assert program("check", cwd=repo.path / "src").code == 2
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path) -> None:
+    table(tmp_path, "").joinpath(PYPROJECT).chmod(0)
+    assert "cannot be read" in str(problem(tmp_path))
