@@ -10,10 +10,15 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import as_error
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it: 128 and the number of SIGINT."""
+UNREAD = 141
+"""Exit code when nobody reads our output any more, as a shell has it: 128 and the number of SIGPIPE."""
+DEFECT = 70
+"""Exit code of an error that nobody has foreseen: EX_SOFTWARE of sysexits.h."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,15 +29,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         from deriva_ml_hooks.hooks import run_hook
 
         return guarded(lambda: run_hook(words[1], words[2:]))
+    if words[:1] == ["native-pre-push"]:
+        from deriva_ml_hooks import pre_push
+
+        return guarded(lambda: pre_push.main(words[1:]))
     from deriva_ml_hooks.commands import app
 
     return guarded(lambda: app(words))
 
 
 def guarded(action: Callable[[], int]) -> int:
-    """The exit code of `action`; an error that a user can mend is told on stderr and becomes its code."""
+    """The exit code of `action`; an error that a user can mend is told on stderr and becomes its code.
+
+    Any other error is a defect: it keeps its traceback, without the secrets it may quote.
+    """
     try:
-        return action()
+        code = action()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except HooksError as error:
         sys.stderr.write(as_error(error) + "\n")
         return error.exit_code
@@ -41,7 +55,13 @@ def guarded(action: Callable[[], int]) -> int:
     except BrokenPipeError:
         # Whoever read our output has left (`| head`); nothing more can be told to them.
         sys.stdout = None
-        return 0
+        return UNREAD
+    except Exception:
+        import traceback
+
+        sys.stderr.write(redact(traceback.format_exc()))
+        return DEFECT
+    return code
 
 
 def _make_streams_robust() -> None:

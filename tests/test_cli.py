@@ -1,0 +1,262 @@
+"""The program: its exit codes, its help, and what it does when nobody reads or somebody interrupts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deriva_ml_hooks.cli import DEFECT, INTERRUPTED, UNREAD, guarded, main
+from deriva_ml_hooks.errors import HooksError, UsageError
+
+if TYPE_CHECKING:
+    from tests.conftest import Ran, Repo
+
+Program = Callable[..., "Ran"]
+SCRIPTS = Path(sys.executable).parent
+
+COMMANDS = {
+    "run": ("--dry-run", "--description", "--entry-point", "--tag-required", "--json", "--quiet"),
+    "check": ("--json", "--paranoid"),
+    "provenance": ("--json", "--refresh"),
+    "executions": ("list", "show"),
+    "executions list": ("--json", "--limit"),
+    "executions show": ("--json", "ID"),
+    "hook": ("ID",),
+    "demo": (),
+}
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_the_help_of_every_command_lists_its_options(
+    tmp_path: Path, program: Program, command: str, word: str
+) -> None:
+    ran = program(*command.split(), word, cwd=tmp_path, env={"COLUMNS": "200", "TERM": "dumb"})
+    assert (ran.code, ran.err) == (0, "")
+    for name in COMMANDS[command] if command else [name for name in COMMANDS if " " not in name]:
+        assert name in ran.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["nonsense"], ["--nonsense"], ["check", "--nonsense"], ["check", "extra"], ["run"], ["run", "--"]),
+        *(
+            ["executions", "show"],
+            ["executions", "list", "--limit", "0"],
+            ["executions", "list", "--limit", "x"],
+        ),
+        *(
+            ["provenance", "extra"],
+            ["hook", "nonsense"],
+            ["executions", "nonsense"],
+            ["run", "--nonsense", "true"],
+        ),
+    ],
+)
+def test_words_that_do_not_fit_end_with_2(repo: Repo, program: Program, words: list[str]) -> None:
+    ran = program(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("words", [[], ["executions"]])
+def test_without_words_it_tells_what_there_is(tmp_path: Path, program: Program, words: list[str]) -> None:
+    ran = program(*words, cwd=tmp_path)
+    assert ran.code in (0, 2)
+    assert "Usage" in ran.out + ran.err
+
+
+def test_its_version_is_told(tmp_path: Path, program: Program) -> None:
+    ran = program("--version", cwd=tmp_path)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.strip()[0].isdigit()
+
+
+def test_check_answers_with_its_exit_code(repo: Repo, program: Program, tmp_path: Path) -> None:
+    assert program("check").code == 0
+    repo.write("new.py")
+    assert program("check").code == 1
+    ran = program("check", "--json")
+    assert (ran.code, json.loads(ran.out)["accepted"]) == (1, False)
+    assert program("check", cwd=tmp_path).code == 1
+
+
+@pytest.mark.parametrize("words", [["provenance"], ["executions", "list"], ["executions", "show", "0"]])
+def test_outside_a_repository_an_error_says_so_in_two_lines(
+    program: Program, tmp_path: Path, words: list[str]
+) -> None:
+    ran = program(*words, cwd=tmp_path)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"deriva-ml-hooks: {tmp_path}: not inside a git repository\nfix: ")
+    assert ran.err.count("\n") == 2
+
+
+def test_the_record_is_told_to_people_and_to_programs(repo: Repo, program: Program) -> None:
+    repo.write("uv.lock", "x\n")
+    repo.commit("Lock")
+    told, data = program("provenance"), program("provenance", "--json")
+    document = json.loads(data.out)
+    assert (told.code, told.err, data.code, data.err) == (0, "", 0, "")
+    assert {"commit", "tree", "branch", "version"} <= {line.split()[0] for line in told.out.splitlines()}
+    assert document["commit"] in told.out
+    assert document["lockfiles"][0]["blob"] in told.out
+    assert program("provenance", "--json", "--refresh").out == data.out
+
+
+def test_a_name_in_another_encoding_does_not_end_it(repo: Repo, program: Program) -> None:
+    repo.git("branch", b"\xff-branch")
+    repo.git("checkout", "--quiet", b"\xff-branch")
+    for words in (["provenance"], ["provenance", "--json"], ["check"], ["check", "--json"]):
+        for env in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}):
+            ran = program(*words, env=env)
+            assert (ran.code, "Traceback" in ran.err) == (0, False)
+
+
+def test_git_deriva_is_found_by_git(repo: Repo) -> None:
+    path = os.pathsep.join((str(SCRIPTS), os.environ["PATH"]))
+    assert repo.git("deriva", "check", env={"PATH": path}).startswith("accepted: ")
+    assert repo.git("deriva", "run", "--quiet", "--", "echo", "x", env={"PATH": path}) == "x"
+    repo.write("new.py")
+    refused = subprocess.run(
+        ["git", "deriva", "check"],
+        cwd=repo.path,
+        env={**os.environ, "PATH": path},
+        check=False,
+        capture_output=True,
+    )
+    assert refused.returncode == 1
+
+
+@pytest.mark.parametrize("script", ["deriva-ml-hooks", "git-deriva"])
+def test_both_scripts_are_the_program(repo: Repo, script: str) -> None:
+    done = subprocess.run([SCRIPTS / script, "check"], cwd=repo.path, check=False, capture_output=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"accepted: ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["provenance", "--json"],
+        ["provenance"],
+        ["check"],
+        ["check", "--json"],
+        ["executions", "list", "--json"],
+        ["--help"],
+    ],
+)
+def test_when_nobody_reads_it_ends_quietly_and_not_with_success(repo: Repo, words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "deriva_ml_hooks", *words],
+        cwd=repo.path,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode in (1, UNREAD)
+    assert b"Traceback" not in done.stderr
+    assert b"BrokenPipe" not in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_ends_it_with_130(repo: Repo, tmp_path: Path) -> None:
+    """git is made to wait until it is told, so the signal comes while the program measures."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin" / "git"
+    fake.write_text(f"#!/bin/sh\necho here >&2 2>/dev/null\nexec cat '{pipe}'\n")
+    fake.chmod(0o755)
+    path = os.pathsep.join((str(fake.parent), os.environ["PATH"]))
+    started = subprocess.Popen(
+        [sys.executable, "-m", "deriva_ml_hooks", "check"],
+        cwd=repo.path,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with pipe.open("wb"):  # opened only once the other side is
+        os.killpg(started.pid, signal.SIGINT)
+        out, err = started.communicate()
+    assert started.returncode == INTERRUPTED
+    assert b"Traceback" not in err
+    assert out == b""
+
+
+def test_an_error_of_ours_is_told_and_gives_its_code(capfd: pytest.CaptureFixture[str]) -> None:
+    class OwnError(HooksError):
+        exit_code = 42
+
+    def fail(error: Exception) -> Callable[[], int]:
+        def action() -> int:
+            raise error
+
+        return action
+
+    assert guarded(fail(OwnError("what", fix="how"))) == 42
+    assert guarded(fail(UsageError("what", fix="how"))) == 2
+    assert guarded(fail(HooksError("https://Hunter2@host.org/r", fix="how"))) == 1
+    assert guarded(lambda: 7) == 7
+    assert guarded(fail(KeyboardInterrupt())) == INTERRUPTED  # type: ignore[arg-type]
+    assert capfd.readouterr() == (
+        "",
+        "deriva-ml-hooks: what\nfix: how\n" * 2 + "deriva-ml-hooks: https://***@host.org/r\nfix: how\n",
+    )
+
+
+DEFECTIVE = """
+import sys
+from deriva_ml_hooks import cli, hooks
+def broken(*_):
+    raise RuntimeError("a defect at https://ada:Hunter2@host.org/r")
+hooks.run_hook = broken
+import deriva_ml_hooks.commands
+deriva_ml_hooks.commands.app = broken
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("words", [["check"], ["hook", "cache-provenance"]])
+def test_a_defect_keeps_its_traceback_and_has_a_code_of_its_own(repo: Repo, words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DEFECTIVE, *words], cwd=repo.path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (DEFECT, "")
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert done.stderr.endswith("RuntimeError: a defect at https://***@host.org/r\n")
+
+
+def test_a_defect_in_a_command_is_one_too(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.chdir(repo.path)
+    monkeypatch.setattr("deriva_ml_hooks.gate.discover", broken)
+    assert main(["check"]) == DEFECT
+    assert capfd.readouterr().err.endswith("RuntimeError: a defect\n")
+
+
+def test_the_hooks_are_listed(tmp_path: Path, program: Program) -> None:
+    ran = program("hook", cwd=tmp_path)
+    assert (ran.code, ran.err) == (0, "")
+    assert "cache-provenance" in ran.out.split()
+    told = program("hook", "nonsense", cwd=tmp_path)
+    assert told.code == 2
+    assert "cache-provenance" in told.err
