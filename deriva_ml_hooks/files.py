@@ -15,7 +15,8 @@ def write_atomically(path: str, data: bytes, *, mode: int | None = None) -> None
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
-    descriptor, beside = tempfile.mkstemp(prefix=f".{os.path.basename(target)[:64]}.", dir=folder)
+    # Short: a name may have 255 bytes, and a character four of them.
+    descriptor, beside = tempfile.mkstemp(prefix=f".{os.path.basename(target)[:32]}.", dir=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

@@ -1,0 +1,145 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deriva_ml_hooks.files import sync_folder, write_atomically
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX modes and links")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("data", [b"", b"new\n", bytes(range(256)) * 5000])
+def test_what_is_written_is_what_is_read(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "file"
+    for _ in range(2):
+        write_atomically(str(path), data)
+        assert path.read_bytes() == data
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o755, 0o400, 0o666])
+def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "file"
+    path.write_text("old\n")
+    path.chmod(mode)
+    write_atomically(str(path), b"new\n", mode=0o777)
+    assert path.stat().st_mode & 0o7777 == mode
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_new_file_has_the_mode_that_the_umask_gives(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomically(str(tmp_path / "file"), b"x")
+        write_atomically(str(tmp_path / "asked"), b"x", mode=0o640)
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o7777 == mode
+    assert (tmp_path / "asked").stat().st_mode & 0o7777 == 0o640
+
+
+def test_a_link_stays_a_link_and_its_target_is_written(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "target").write_text("old\n")
+    (tmp_path / "link").symlink_to("there/target")
+    (tmp_path / "other").symlink_to("link")
+    write_atomically(str(tmp_path / "other"), b"new\n")
+    assert os.readlink(tmp_path / "other") == "link"
+    assert os.readlink(tmp_path / "link") == "there/target"
+    assert (tmp_path / "there" / "target").read_bytes() == b"new\n"
+    assert names(tmp_path / "there") == ["target"]
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 255, "🎉" * 63, "漢" * 85, ".hidden", "a b\n'c", os.fsdecode(b"\xff" * 255)]
+)
+def test_a_name_may_be_as_long_and_odd_as_the_system_lets_it(tmp_path: Path, name: str) -> None:
+    write_atomically(str(tmp_path / name), b"new\n")
+    assert names(tmp_path) == [name]
+
+
+def test_a_name_without_a_folder_is_one_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_atomically("file", b"new\n")
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("folder", "gone/file", "folder/inside/../../no/file", "loop"):
+        before = names(tmp_path)
+        try:
+            write_atomically(str(tmp_path / name), b"new\n")
+        except OSError:
+            assert names(tmp_path) == before
+            assert names(tmp_path / "folder") == ["inside"]
+        else:
+            assert name == "loop"  # replaced, since it leads nowhere
+
+
+def test_a_full_disk_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old\n")
+    script = (
+        "import resource, signal, sys; from deriva_ml_hooks.files import write_atomically\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: write_atomically(sys.argv[1], bytes(10000))\n"
+        "except OSError: sys.exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "file")], check=False)
+    assert done.returncode == 9
+    assert (tmp_path / "file").read_text() == "old\n"
+    assert names(tmp_path) == ["file"]
+
+
+def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    (tmp_path / "file").write_text("old\n")
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(str(tmp_path / "file"), b"new\n")
+    monkeypatch.undo()
+    assert (tmp_path / "file").read_text() == "old\n"
+    assert names(tmp_path) == ["file"]
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        done.append("folder" if os.path.isdir(f"/dev/fd/{descriptor}") else "file")
+        fsync(descriptor)
+
+    def replaced(source: str, target: str) -> None:
+        done.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    write_atomically(str(tmp_path / "file"), b"new\n")
+    assert done == ["file", "rename", "folder"]
+
+
+def test_a_folder_that_cannot_be_flushed_does_no_harm(tmp_path: Path) -> None:
+    sync_folder(str(tmp_path / "gone"))
+    assert names(tmp_path) == []
