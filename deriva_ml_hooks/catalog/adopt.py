@@ -103,8 +103,11 @@ def adopt(connection: Connection, model: Model, settings: Settings, work: Work, 
         for row in rows.values()
         if (text := described_as_is(row["Description"], execution)) != row["Description"]
     ]
-    executions.set_columns(connection, model, ["Description"], texts)
-    _correct(connection, model, settings, done, rows)
+    if model.tables["Execution"].may("update"):
+        executions.set_columns(connection, model, ["Description"], texts)
+        _correct(connection, model, settings, done, rows)
+    else:
+        done.said.append(f"{head} is only noted here: this user may not update rows of Execution")
     stored = assets.store(connection, model, [(execution, name) for name in rows])
     own = publication.own_rid
     if publication.recorded_by == "runner" and publication.rid not in (None, *rows):

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.errors import CatalogError
-from deriva_ml_hooks.catalog.leases import in_chunks, leased
+from deriva_ml_hooks.catalog.errors import CatalogError, ForbiddenError
+from deriva_ml_hooks.catalog.leases import in_chunks, is_spent, leased
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.catalog.rows import provenance_document
 from deriva_ml_hooks.catalog.session import Connection
@@ -92,7 +92,11 @@ def _added(connection: Connection, model: Model, documents: dict[str, bytes]) ->
     if rids is not None:
         rows = [row | {"RID": rids[names[row["MD5"]]]} for row in rows]
         query = "nondefaults=RID&onconflict=skip"
-    connection.insert(model.name("Execution_Metadata"), rows, query=query)
+    try:
+        connection.insert(model.name("Execution_Metadata"), rows, query=query)
+    except ForbiddenError as error:  # another run of the same commit was faster
+        if not is_spent(error):
+            raise
     assets = _found(connection, model, [*names])
     types = [{"Execution_Metadata": asset, "Asset_Type": "Execution_Metadata"} for asset in assets.values()]
     name = model.name("Execution_Metadata_Asset_Type")

@@ -11,7 +11,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from deriva_ml_hooks.catalog.adopt import records_itself
@@ -53,6 +52,7 @@ class During:
         self._work = Work(
             execution,
             Publication(execution.id, str(settings.address), recorded_by="deriva-ml" if theirs else "runner"),
+            fresh=True,
         )
         within = os.environ.get(_WITHIN)
         self._users_file = None if within else os.environ.get(SAVE_VARIABLE)
@@ -83,8 +83,13 @@ class During:
 
     def finish(self, execution: Execution) -> None:
         """Bring the row to the end of `execution`, or adopt what the command recorded itself."""
-        self._work = replace(self._work, execution=execution)
         self._fetch_users_file()
+        try:  # what an answer that was not waited for may have left
+            noted = self._publisher.publications.of(execution.id) or self._work.publication
+        except LedgerError as error:
+            self.complain(f"not published: {error}")
+            return
+        self._work = Work(execution, noted)
         if not self._connected:
             self._try(self._connect, bounded=False)
         if self._connected:
@@ -173,7 +178,7 @@ class During:
 
 
 def _way_out(error: HooksError) -> str:
-    return _LATER if _LATER in error.fix or isinstance(error, UnreachableError) else f"{error.fix}; {_LATER}"
+    return error.fix if _LATER in error.fix else f"{error.fix}; {_LATER}"
 
 
 def _start_deaf(thread: threading.Thread) -> None:

@@ -1,4 +1,4 @@
-"""Execution rows, each exactly once: inserted under a leased RID, found again after a lost answer."""
+"""Execution rows, each exactly once: inserted under a leased RID, looked for before a second try."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.leases import in_chunks, leased
+from deriva_ml_hooks.catalog.errors import ForbiddenError
+from deriva_ml_hooks.catalog.leases import in_chunks, is_spent, leased
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.catalog.rows import execution_row, holds
 from deriva_ml_hooks.catalog.session import Connection, Row
@@ -31,9 +32,9 @@ def put(
     new = [work for work in works if work.publication.state != "published"]
     if not model.tables["Execution"].may("update"):  # a row that cannot be closed is not begun
         new = [work for work in new if work.execution.status != "Running"]
-    made, known = _insert(connection, model, publications, new) if new else ([], [])
-    there += known
-    return made + _update(connection, model, there)
+    known, new = _looked_for(connection, model, new)
+    made, met = _insert(connection, model, publications, new) if new else ([], [])
+    return made + _update(connection, model, [*there, *known, *met])
 
 
 def set_columns(
@@ -44,42 +45,60 @@ def set_columns(
     return {row["RID"] for row in done}
 
 
+def _looked_for(connection: Connection, model: Model, works: Sequence[Work]) -> tuple[list[Work], list[Work]]:
+    """Those whose row is in the catalog, though the ledger was never told, and the others.
+
+    By the RID that was noted for them, else by the execution's id in the description: of one's own rows,
+    and not for an execution that has just begun.
+    """
+    noted = find(connection, model, [w.publication.rid for w in works if w.publication.rid is not None])
+    nameless = [w.execution.id for w in works if w.publication.rid is None and not w.fresh]
+    named = _own_rows(connection, model, nameless) if nameless else {}
+    known = [
+        _with(w, rid=w.publication.rid or named[w.execution.id]) for w in works if _is_in(w, noted, named)
+    ]
+    return known, [w for w in works if not _is_in(w, noted, named)]
+
+
+def _is_in(work: Work, noted: Mapping[str, Row], named: Mapping[str, str]) -> bool:
+    return work.publication.rid in noted or work.execution.id in named
+
+
 def _insert(
     connection: Connection, model: Model, publications: Publications, works: Sequence[Work]
 ) -> tuple[list[Work], list[Work]]:
-    """Insert what is not there: the executions that were inserted, and those that were there already."""
-    names = {w.execution.id: _lease_name(w) for w in works if w.publication.rid is None}
-    rids = leased(connection, [*names.values()])
+    """Insert what was not there: those that were inserted, and those that somebody else has by now."""
+    names = [w.execution.id for w in works if w.publication.rid is None]
+    rids = leased(connection, names)
     if rids is None:
-        return _insert_unleased(connection, model, publications, works)
-    works = [_with(w, rid=w.publication.rid or rids[names[w.execution.id]]) for w in works]
-    publications.put(w.publication for w in works)
+        return _insert_unleased(connection, model, works), []
+    works = [_with(w, rid=w.publication.rid or rids[w.execution.id]) for w in works]
+    works = publications.note(works)
     rows = [_row(work, model) | {"RID": work.publication.rid} for work in works]
-    done = connection.insert(model.name("Execution"), rows, query="nondefaults=RID&onconflict=skip")
+    try:
+        done = connection.insert(model.name("Execution"), rows, query="nondefaults=RID&onconflict=skip")
+    except ForbiddenError as error:
+        met, rest = _looked_for(connection, model, works)
+        if not is_spent(error) or not met:
+            raise
+        made, more = _insert(connection, model, publications, rest) if rest else ([], [])
+        return made, [*met, *more]
     inserted = {row["RID"] for row in done}
     made = [_settled(work) for work in works if work.publication.rid in inserted]
     return made, [work for work in works if work.publication.rid not in inserted]
 
 
-def _insert_unleased(
-    connection: Connection, model: Model, publications: Publications, works: Sequence[Work]
-) -> tuple[list[Work], list[Work]]:
-    """The same where RIDs may not be leased: look for the executions' ids among one's own rows first."""
-    found = _own_rows(connection, model, [work.execution.id for work in works])
-    known = [_with(work, rid=found[work.execution.id]) for work in works if work.execution.id in found]
-    new = [work for work in works if work.execution.id not in found]
-    if not new:
-        return [], known
+def _insert_unleased(connection: Connection, model: Model, works: Sequence[Work]) -> list[Work]:
+    """The same where RIDs may not be leased: what was looked for and not found is all that is known."""
     done = connection.insert(
-        model.name("Execution"), [_row(work, model) for work in new], query="defaults=RID"
+        model.name("Execution"), [_row(work, model) for work in works], query="defaults=RID"
     )
-    made = [
+    return [
         _settled(_with(work, rid=row["RID"]))
-        for work in new
+        for work in works
         for row in done
         if holds(row.get("Description"), work.execution.id)
     ]
-    return made, known
 
 
 def _own_rows(connection: Connection, model: Model, ids: Sequence[str]) -> dict[str, str]:
@@ -98,6 +117,8 @@ def _own_rows(connection: Connection, model: Model, ids: Sequence[str]) -> dict[
 
 
 def _update(connection: Connection, model: Model, works: Sequence[Work]) -> list[Work]:
+    if not model.tables["Execution"].may("update"):  # then nothing but what had ended was inserted
+        return [_settled(work) for work in works]
     ended = [work for work in works if work.execution.status != "Running"]
     rows = [_row(work, model) | {"RID": work.publication.rid} for work in ended]
     columns = [name for name in rows[0] if name != "RID"] if rows else []
@@ -130,7 +151,3 @@ def _settled(work: Work) -> Work:
 
 def _with(work: Work, **changes: object) -> Work:
     return replace(work, publication=replace(work.publication, **changes))  # type: ignore[arg-type]
-
-
-def _lease_name(work: Work) -> str:
-    return work.execution.id

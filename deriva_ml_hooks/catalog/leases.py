@@ -1,8 +1,9 @@
 """RIDs that are reserved before their row is there, so that a row can be inserted again without becoming two.
 
-ERMrest leases a RID under an id of the client's choice (table public:ERMrest_RID_Lease). The same id
-gives the same RID for ever, to everybody. Where leasing is not allowed the answer is None, and whoever
-asks has to look for the row before inserting it.
+ERMrest leases a RID under an id of the client's choice (table public:ERMrest_RID_Lease). The same id gives
+the same RID until a row has been inserted under it: that ends the lease, in the same transaction, and who
+is not the owner of the catalog is then refused (403, "non-leased value"). So a RID has to be noted before it
+is used, and a row looked for before it is inserted again. Where leasing is not allowed the answer is None.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.errors import ForbiddenError, MissingError, ServerError
+from deriva_ml_hooks.catalog.errors import CatalogError, ForbiddenError, MissingError, ServerError
 from deriva_ml_hooks.catalog.session import Connection
 
 TABLE = "public:ERMrest_RID_Lease"
@@ -39,6 +40,11 @@ def leased(connection: Connection, names: Sequence[str]) -> dict[str, str] | Non
             fix="ask the catalog's owner whether public:ERMrest_RID_Lease can be read",
         )
     return rids
+
+
+def is_spent(error: CatalogError) -> bool:
+    """Whether an insertion was refused because its RID is not leased: used already, or somebody else's."""
+    return isinstance(error, ForbiddenError) and "non-leased" in str(error)
 
 
 def in_chunks(filters: Sequence[str]) -> list[str]:

@@ -58,10 +58,11 @@ def sync(publisher: Publisher, *, limit: int | None, progress: Callable[[int], N
     publications = publisher.publications
     report = Report(publications.catalog)
     publisher.connect(max(publisher.settings.timeout, PATIENCE))
-    after, taken = "", 0
+    after, taken, came_to_an_end = "", 0, False
     while limit is None or taken < limit:
         works = publications.take(after, BATCH if limit is None else min(BATCH, limit - taken))
-        if not works:
+        if not works:  # what is left is being worked on by others
+            came_to_an_end = True
             break
         after = works[-1].execution.id
         taken += len(works)
@@ -75,7 +76,7 @@ def sync(publisher: Publisher, *, limit: int | None, progress: Callable[[int], N
         _count(report, works, outcome)
         progress(len(works))
     report.requests = publisher.connection.requests
-    report.left = report.failed + publications.waiting(after)
+    report.left = report.failed + (0 if came_to_an_end else publications.waiting(after))
     return report
 
 

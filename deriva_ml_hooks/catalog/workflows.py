@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.errors import TermError
-from deriva_ml_hooks.catalog.leases import in_chunks, leased
+from deriva_ml_hooks.catalog.errors import ForbiddenError, TermError
+from deriva_ml_hooks.catalog.leases import in_chunks, is_spent, leased
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.catalog.rows import WorkflowRow
 from deriva_ml_hooks.catalog.session import Connection
@@ -26,8 +26,8 @@ def workflow_rids(connection: Connection, model: Model, wanted: Iterable[Workflo
     found = _found(connection, model, by_key)
     missing = [workflow for key, workflow in by_key.items() if key not in found]
     if missing:
-        _insert(connection, model, missing)
-        found |= _found(connection, model, {(w.url, w.checksum) for w in missing})
+        found |= _made(connection, model, missing)
+    _link_types(connection, model, by_key, found)
     return found
 
 
@@ -53,9 +53,37 @@ def _age(rid: str) -> tuple[int, str]:
     return len(rid), rid
 
 
-def _insert(connection: Connection, model: Model, workflows: Sequence[WorkflowRow]) -> None:
+def _made(connection: Connection, model: Model, workflows: Sequence[WorkflowRow]) -> dict[Key, str]:
+    """Insert what is missing; also when others do so at the same time there is one row in the end.
+
+    A lease ends with the row, so whoever leases later than that finds the row when looking once more.
+    """
     types = {w.types: _types(connection, model, w.types) for w in workflows}
+    keys = [(w.url, w.checksum) for w in workflows]
     rids = leased(connection, [_lease_name(w) for w in workflows])
+    found = _found(connection, model, keys)
+    missing = [w for w in workflows if (w.url, w.checksum) not in found]
+    if missing:
+        try:
+            _insert(connection, model, missing, types, rids)
+        except ForbiddenError as error:
+            found = _found(connection, model, keys)
+            missing = [w for w in missing if (w.url, w.checksum) not in found]
+            if not is_spent(error):
+                raise
+            if missing:  # leased to somebody else, who has not come back
+                _insert(connection, model, missing, types, None)
+        found = _found(connection, model, keys)
+    return found
+
+
+def _insert(
+    connection: Connection,
+    model: Model,
+    workflows: Sequence[WorkflowRow],
+    types: Mapping[tuple[str, ...], tuple[str, ...]],
+    rids: Mapping[str, str] | None,
+) -> None:
     rows: list[dict[str, Any]] = []
     for workflow in workflows:
         row: dict[str, Any] = {
@@ -71,21 +99,23 @@ def _insert(connection: Connection, model: Model, workflows: Sequence[WorkflowRo
             row["Workflow_Type"] = types[workflow.types][0]
         rows.append(row)
     query = "nondefaults=RID&onconflict=skip" if rids is not None else "defaults=RID"
-    made = connection.insert(model.name("Workflow"), rows, query=query)
+    connection.insert(model.name("Workflow"), rows, query=query)
+
+
+def _link_types(
+    connection: Connection, model: Model, wanted: Mapping[Key, WorkflowRow], rids: Mapping[Key, str]
+) -> None:
+    """Give workflows without any type theirs: new ones, and those of a process killed between the two."""
     if model.type_column or "Workflow_Workflow_Type" not in model.tables:
         return
-    rid_of = {(row["URL"], row["Checksum"]): row["RID"] for row in made}
-    if rids is not None:  # also those of a process that was killed between the two inserts
-        rid_of = {(w.url, w.checksum): rids[_lease_name(w)] for w in workflows}
-    links = [
-        {"Workflow": rid_of[key], "Workflow_Type": name}
-        for w in workflows
-        if (key := (w.url, w.checksum)) in rid_of
-        for name in types[w.types]
-    ]
+    untyped = {rids[key]: workflow.types for key, workflow in wanted.items() if workflow.types}
+    table = model.name("Workflow_Workflow_Type")
+    for chunk in in_chunks([f"Workflow={quote(rid)}" for rid in untyped]):
+        for row in connection.get(f"/attribute/{table}/{chunk}/Workflow"):
+            untyped.pop(row["Workflow"], None)
+    links = [{"Workflow": rid, "Workflow_Type": name} for rid, types in untyped.items() for name in types]
     if links:
-        query = "defaults=RID&onconflict=skip"
-        connection.insert(model.name("Workflow_Workflow_Type"), links, query=query)
+        connection.insert(table, links, query="defaults=RID&onconflict=skip")
 
 
 def _lease_name(workflow: WorkflowRow) -> str:

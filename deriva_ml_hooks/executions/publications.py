@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from deriva_ml_hooks.executions import processes
@@ -53,6 +53,8 @@ class Work:
 
     execution: Execution
     publication: Publication
+    fresh: bool = False
+    """Whether nobody can have published it before: its run has just begun."""
 
 
 class Publications:
@@ -74,6 +76,27 @@ class Publications:
                 f" ON CONFLICT (execution, catalog) DO UPDATE SET {kept}",
                 [tuple(getattr(p, name) for name in _FIELDS) for p in publications],
             )
+
+    def note(self, works: Sequence[Work]) -> list[Work]:
+        """Write down the RIDs that rows are about to be inserted under; another's that is noted wins."""
+        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
+            migrate(connection, schema)
+            connection.executemany(
+                "INSERT INTO publications (execution, catalog, state, recorded_by, rid, workflow)"
+                " VALUES (?, ?, 'pending', 'runner', ?, ?) ON CONFLICT (execution, catalog)"
+                " DO UPDATE SET rid = coalesce(rid, excluded.rid), workflow = excluded.workflow",
+                [(w.execution.id, self.catalog, w.publication.rid, w.publication.workflow) for w in works],
+            )
+            query = "SELECT rid FROM publications WHERE execution = ? AND catalog = ?"
+            rids = [connection.execute(query, (w.execution.id, self.catalog)).fetchone()[0] for w in works]
+        return [
+            replace(w, publication=replace(w.publication, rid=r)) for w, r in zip(works, rids, strict=True)
+        ]
+
+    def of(self, execution_id: str) -> Publication | None:
+        """What is known of one execution."""
+        found = everywhere(self.ledger, [execution_id]).get(execution_id, ())
+        return next((p for p in found if p.catalog == self.catalog), None)
 
     def take(self, after: str, limit: int) -> list[Work]:
         """Claim the next executions that are not closed in the catalog, oldest first, ids above `after`."""

@@ -1,0 +1,260 @@
+"""Catalogs to publish to: a small server in both forms and under both policies, and a live one.
+
+A live one is named by DERIVA_ML_HOOKS_TEST_CATALOG (host/id), with a credential in deriva-py's own store; of
+what is there only rows of these tests are touched.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from deriva_ml_hooks.catalog.address import parse
+from deriva_ml_hooks.catalog.errors import CatalogError
+from deriva_ml_hooks.catalog.publish import Publisher
+from deriva_ml_hooks.catalog.settings import Settings
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.publications import Work
+from deriva_ml_hooks.executions.record import Execution, new_id, now
+
+# The fixtures of all tests give each test a home of its own; a live catalog's credential is in the real one.
+LIVE = os.environ.get("DERIVA_ML_HOOKS_TEST_CATALOG")
+HOME = Path(os.environ.get("HOME", "~")).expanduser()
+HAS_DERIVA = importlib.util.find_spec("deriva") is not None
+
+_spec = importlib.util.spec_from_file_location("catalog_server", Path(__file__).with_name("server.py"))
+assert _spec is not None
+assert _spec.loader is not None
+catalog_server = importlib.util.module_from_spec(_spec)
+sys.modules["catalog_server"] = catalog_server
+_spec.loader.exec_module(catalog_server)
+
+FORMS = {
+    "as-of-1.17.10": {"latest": False, "leases": False},
+    "as-of-1.17.10-with-leases": {"latest": False, "leases": True},
+    "later": {"latest": True, "leases": True},
+    "later-without-leases": {"latest": True, "leases": False},
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without deriva nothing here can run."""
+    for item in items:
+        if not HAS_DERIVA and Path(__file__).parent in item.path.parents and item.path.name != "test_rows.py":
+            item.add_marker(pytest.mark.skip(reason="needs deriva: pip install 'deriva-ml-hooks[catalog]'"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def deriva() -> None:
+    """deriva-py, loaded once, with the warnings that its own dependencies give."""
+    if HAS_DERIVA:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import deriva.core  # noqa: F401
+
+
+@dataclass
+class Place:
+    """A catalog for one test: where it is, what its workflows may be, and the server if it is ours."""
+
+    name: str
+    type: str
+    server: Any = None
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def catalog(self) -> Any:
+        """The rows behind it, where it is ours."""
+        return self.server.catalogs[parse(self.name).id]
+
+    def settings(self, **changes: Any) -> Settings:
+        """The settings for it."""
+        settings = Settings(
+            address=parse(self.name),
+            schema="deriva-ml",
+            workflow_types=(self.type,),
+            workflow_name=None,
+            refuses=False,
+            timeout=30.0,
+            recorded_by="auto",
+            correct_workflow=True,
+        )
+        return replace(settings, **changes)
+
+    def publisher(self, ledger: Ledger, **changes: Any) -> Publisher:
+        """A publisher that has reached it."""
+        publisher = Publisher(self.settings(**changes), ledger)
+        publisher.connect(30.0)
+        return publisher
+
+    def rows(self, publisher: Publisher, table: str, *filters: str) -> list[dict[str, Any]]:
+        """The rows of a table that pass the filters."""
+        found = publisher.connection.get("/".join([f"/entity/deriva-ml:{table}", *filters]))
+        assert isinstance(found, list)
+        return found
+
+    def of(self, publisher: Publisher, execution: Execution) -> list[dict[str, Any]]:
+        """The Execution rows that hold the block of an execution."""
+        return self.rows(publisher, "Execution", f"Description::regexp::{quote(execution.id)}")
+
+    def execution(
+        self, *, commit: str | None = None, path: str | None = "train.py", **changes: Any
+    ) -> Execution:
+        """An execution that has ended well, of a commit of its own by default."""
+        commit = commit or uuid.uuid4().hex + "01234567"
+        home = f"https://github.com/deriva-ml-hooks-tests/{self.mark}"
+        url = f"{home}/blob/{commit}/{path}" if path else f"{home}/tree/{commit}"
+        provenance = {
+            "schema": 1,
+            "commit": commit,
+            "tree": "e" * 40,
+            "committed_at": "2026-01-01T00:00:00+00:00",
+            "branch": "main",
+            "tag": None,
+            "tag_object": None,
+            "version": "1.2.3",
+            "repository_url": home,
+            "commit_url": f"{home}/commit/{commit}",
+            "remote": "origin",
+            "pushed": None,
+            "submodules": [],
+            "lockfiles": [{"path": "uv.lock", "blob": "b" * 40}],
+            "shallow": False,
+        }
+        entry_point = {
+            "path": path,
+            "blob": "a" * 40 if path else None,
+            "checksum": self.mark + "cafe0000",
+            "url": url,
+        }
+        execution = Execution(
+            id=new_id(),
+            status="Completed",
+            exit_code=0,
+            signal=None,
+            detail=None,
+            started_at=now(),
+            ended_at=now(),
+            duration=3.25,
+            description="A first try",
+            command=["python", "train.py"],
+            cwd=".",
+            host="elsewhere",
+            pid=1,
+            process=None,
+            entry_point=entry_point,
+            provenance=provenance,
+            warnings=[],
+            changed_during_run=[],
+        )
+        return replace(execution, **changes)
+
+
+@pytest.fixture
+def server(
+    tmp_path_factory: pytest.TempPathFactory, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """Our own server, with a catalog in each form, and a credential for it in deriva-py's store."""
+    folder = tmp_path_factory.getbasetemp()
+    catalogs = {name: catalog_server.Catalog(**form) for name, form in FORMS.items()}
+    made = catalog_server.Server(folder, catalogs)
+    for name in (
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    credential = {"cookie": "webauthn=good"}
+    if HAS_DERIVA:  # deriva-py has settled where its store is when it was loaded
+        monkeypatch.setattr("deriva.core.get_credential", lambda host: made.credential)
+    made.credential = credential
+    (home / ".deriva").mkdir()
+    (home / ".deriva" / "credential.json").write_text(json.dumps({made.host: credential}))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(params=[*FORMS, "live"])
+def place(request: pytest.FixtureRequest, ledger: Ledger) -> Iterator[Place]:
+    """A catalog in each form, and a live one."""
+    if request.param != "live":
+        server = request.getfixturevalue("server")
+        yield Place(f"{server.host}/{request.param}", "Training", server)
+        return
+    if LIVE is None:
+        pytest.skip("no live catalog: DERIVA_ML_HOOKS_TEST_CATALOG=host/id names one")
+    place = Place(LIVE, "")
+    publisher = place.publisher(ledger)
+    known = place.rows(publisher, "Workflow_Type")
+    if not known:
+        pytest.skip(f"{LIVE} has no workflow type")
+    place.type = known[0]["Name"]
+    yield place
+    _tidy(place, publisher)
+
+
+def _tidy(place: Place, publisher: Publisher) -> None:
+    """Delete what a test has made, as far as the user may."""
+    publisher.connection.restart()
+    mine = f"::regexp::{place.mark}"
+    executions = place.rows(publisher, "Execution", f"Description{mine}")
+    tables = publisher.model.tables
+    links = [t for t in ("Execution_Metadata_Execution", "Execution_Execution") if t in tables]
+    for row in executions:
+        _delete(
+            publisher, *(f"{table}/Execution={row['RID']}" for table in links), f"Execution/RID={row['RID']}"
+        )
+    for row in place.rows(publisher, "Workflow", f"URL{mine}"):
+        if "Workflow_Workflow_Type" in tables:
+            _delete(publisher, f"Workflow_Workflow_Type/Workflow={row['RID']}")
+        _delete(publisher, f"Workflow/RID={row['RID']}")
+    publisher.connection.close()
+
+
+def _delete(publisher: Publisher, *paths: str) -> None:
+    for path in paths:
+        try:
+            publisher.connection._send("DELETE", publisher.connection._catalog(f"/entity/deriva-ml:{path}"))
+        except CatalogError:
+            continue
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """A ledger of its own."""
+    return Ledger(str(tmp_path / "ledger" / "executions.sqlite3"))
+
+
+@pytest.fixture
+def publish(place: Place, ledger: Ledger) -> Callable[..., Work]:
+    """Adds an execution to the ledger, or brings it there to what it is, and publishes it once."""
+
+    def run(execution: Execution, publisher: Publisher | None = None, into: Ledger = ledger) -> Work:
+        publisher = publisher or place.publisher(into)
+        publisher.connection.restart()
+        if any(known.id == execution.id for known in into.newest()):
+            into.close(execution)
+        else:
+            into.add(execution)
+        work = next(w for w in publisher.publications.take("", 1000) if w.execution.id == execution.id)
+        publisher.publications.release([execution.id])
+        outcome = publisher.publish([work])
+        for _, error in outcome.failed:
+            raise error
+        return outcome.done[0] if outcome.done else work
+
+    return run

@@ -1,0 +1,337 @@
+"""Runs, syncs and checks with the real program and a catalog that may be well, ill, slow or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from catalog_server import Catalog, Fault
+
+SECRET = "planted-secret-1"
+Program = Callable[..., Any]
+
+
+@pytest.fixture
+def catalog(server: Any, repo: Any) -> Iterator[Any]:
+    """A catalog with the later schema, configured in `repo`; nothing that is stored holds the secret."""
+    configure(repo, server, "later")
+    yield server.catalogs["later"]
+    for folder in (repo.path / ".git" / "deriva-ml-hooks",):
+        for file in folder.rglob("*"):
+            assert not file.is_file() or SECRET.encode() not in file.read_bytes()
+    assert SECRET not in json.dumps(
+        [list(table.rows.values()) for table in server.catalogs["later"].tables.values()]
+    )
+
+
+def configure(repo: Any, server: Any, name: str, *lines: str) -> None:
+    text = "\n".join([f'catalog = "{server.host}/{name}"', 'workflow-type = "Training"', *lines])
+    repo.write("pyproject.toml", f"[tool.deriva-ml-hooks]\n{text}\n")
+    repo.commit("Configure")
+
+
+def rows(catalog: Any, table: str = "Execution") -> list[dict[str, Any]]:
+    return list(catalog.tables[table].rows.values())
+
+
+def records(program: Program) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(program("executions", "list", "--json").out)
+    return found
+
+
+def test_a_run_is_published_while_it_runs_and_closed_after_it(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    repo.write("src/train.py", "import os\nprint(os.environ['DERIVA_ML_HOOKS_EXECUTION_RID'])\n")
+    repo.commit()
+    words = ("--token", SECRET, f"--url=https://ada:{SECRET}@example.org/x", f"API_KEY={SECRET}")
+    done = program("run", "--description", f"with password={SECRET}", "--", "python", "src/train.py", *words)
+    assert done.code == 0, done.err
+    (row,) = rows(catalog)
+    assert done.out.strip() == row["RID"]
+    assert (row["Status"], row["Status_Detail"]) == ("Uploaded", "exit 0")
+    assert row["Description"].startswith("with password=***\n")
+    assert "- command: `python src/train.py --token *** " in row["Description"]
+    (record,) = records(program)
+    (publication,) = record["publications"]
+    url = f"https://{server.host}/chaise/record/#later/deriva-ml:Execution/RID={row['RID']}"
+    assert (publication["rid"], publication["state"], publication["url"]) == (row["RID"], "closed", url)
+    assert url in program("executions", "show", record["id"]).out
+    assert row["RID"] in program("executions", "list").out
+    assert program("sync").out == f"0 published to {server.host}/later, 0 left\n"
+    (stored,) = server.objects.values()
+    assert json.loads(stored)["commit"] == record["commit"]
+
+
+def test_what_the_run_did_is_told(catalog: Any, repo: Any, program: Program) -> None:
+    assert program("run", "--", "sh", "-c", "echo >> README.md; exit 3").code == 3
+    (row,) = rows(catalog)
+    assert (row["Status"], row["Status_Detail"]) == (
+        "Failed",
+        "exit 3; tree changed during the run: README.md",
+    )
+
+
+def test_a_command_that_cannot_be_started_is_closed_as_failed(
+    catalog: Any, repo: Any, program: Program
+) -> None:
+    repo.write("broken", "#!/nowhere/at/all\n").chmod(0o755)
+    repo.commit()
+    assert program("run", "--", "./broken").code == 126
+    assert [row["Status"] for row in rows(catalog)] == ["Failed"]
+
+
+@pytest.mark.parametrize("kind", [401, 409, 503])
+def test_a_refusing_catalog_does_not_stop_a_run(
+    catalog: Any, repo: Any, program: Program, server: Any, kind: int
+) -> None:
+    server.faults.append(Fault(kind, "POST"))
+    done = program("run", "--", "true")
+    assert done.code == 0
+    told = [line for line in done.err.splitlines() if "not published" in line]
+    assert len(told) == 1
+    assert f"(HTTP {kind})" in told[0]
+    assert told[0].endswith("later: deriva-ml-hooks sync)")
+    assert SECRET not in done.err
+    server.faults.clear()
+    assert program("sync").code == 0
+    assert len(rows(catalog)) == 1
+
+
+@pytest.mark.parametrize("kind", [403, "hang"])
+def test_with_refuse_nothing_starts(
+    catalog: Any, repo: Any, program: Program, server: Any, kind: Any
+) -> None:
+    configure(repo, server, "later", 'on-catalog-error = "refuse"', "catalog-timeout = 2")
+    server.faults.append(Fault(kind))
+    done = program("run", "--", "touch", "started")
+    assert done.code == 125
+    assert "fix: " in done.err
+    assert not (repo.path / "started").exists()
+    assert records(program) == []
+    assert rows(catalog) == []
+
+
+def test_with_refuse_an_execution_that_was_begun_is_aborted(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    configure(repo, server, "later", 'on-catalog-error = "refuse"', "catalog-timeout = 4")
+    server.faults.append(Fault("drop", "POST", "Execution", times=1))
+    assert program("run", "--", "touch", "started").code == 125
+    assert not (repo.path / "started").exists()
+    (record,) = records(program)
+    assert record["status"] == "Aborted"
+    assert record["detail"].startswith("not started: ")
+    assert program("sync").code == 0
+    (row,) = rows(catalog)
+    assert row["Status"] == "Aborted"
+
+
+@pytest.mark.parametrize("timeout", [1.5])
+def test_a_hanging_catalog_costs_no_more_than_its_time(
+    catalog: Any, repo: Any, program: Program, server: Any, timeout: float
+) -> None:
+    configure(repo, server, "later", f"catalog-timeout = {timeout}")
+    bare = min(timed(program, "run", "--catalog", "", "--", "true") for _ in range(2))
+    server.faults.append(Fault("hang"))
+    assert timed(program, "run", "--", "true") < bare + timeout + 2.0
+    server.faults.clear()
+    server.released.set()
+    assert program("sync").code == 0
+    assert len(rows(catalog)) == 1 + 2
+
+
+def timed(program: Program, *words: str) -> float:
+    started = time.monotonic()
+    assert program(*words, env={"DERIVA_ML_HOOKS_CATALOG": ""}).code == 0
+    return time.monotonic() - started
+
+
+def test_a_port_where_nobody_listens_costs_nothing(repo: Any, program: Program, server: Any) -> None:
+    started = time.monotonic()
+    done = program("run", "--catalog", "localhost:1/7", "--", "true")
+    assert time.monotonic() - started < 8
+    assert done.code == 0
+    assert "not published: localhost:1: not reachable" in done.err
+    assert program("sync", "--catalog", "localhost:1/7").code == 1
+
+
+def test_an_untrusted_certificate_is_told_at_once(
+    repo: Any, program: Program, server: Any, tmp_path: Path
+) -> None:
+    import certifi
+
+    configure(repo, server, "later")
+    started = time.monotonic()
+    done = program("run", "--", "true", env={"REQUESTS_CA_BUNDLE": certifi.where()})
+    assert time.monotonic() - started < 8
+    assert done.code == 0
+    assert "its certificate is not trusted here" in done.err
+    assert "REQUESTS_CA_BUNDLE" in done.err
+
+
+def test_a_signal_while_the_catalog_hangs_starts_nothing(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    server.faults.append(Fault("hang", "POST"))
+    words = [sys.executable, "-m", "deriva_ml_hooks", "run", "--", "touch", "started"]
+    process = subprocess.Popen(words, cwd=repo.path, stderr=subprocess.PIPE, text=True)
+    while not any(method == "POST" for method, _ in server.seen):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)  # on its way to the command, which is not there yet
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert not (repo.path / "started").exists()
+    (record,) = records(program)
+    assert (record["status"], record["detail"]) == (
+        "Aborted",
+        "not started: interrupted before the command was started",
+    )
+
+
+def test_a_run_that_was_killed_is_closed_by_a_sync(catalog: Any, repo: Any, program: Program) -> None:
+    words = [sys.executable, "-m", "deriva_ml_hooks", "run", "--", "sleep", "60"]
+    process = subprocess.Popen(words, cwd=repo.path, start_new_session=True, stderr=subprocess.DEVNULL)
+    while not rows(catalog):
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert program("sync").code == 0
+    assert [row["Status"] for row in rows(catalog)] == ["Running"]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = program("sync", "--json")
+    assert (done.code, json.loads(done.out)["published"]) == (0, 1)
+    (row,) = rows(catalog)
+    assert row["Status"] == "Aborted"
+    assert row["Status_Detail"].startswith("lost: its process")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "Lease"),
+        ("POST", "Workflow"),
+        ("POST", "deriva-ml:Execution[?]"),
+        ("PUT", "Execution"),
+    ],
+)
+@pytest.mark.parametrize("form", ["as-of-1.17.10", "later"])
+def test_an_answer_that_is_lost_makes_no_second_row(
+    server: Any, repo: Any, program: Program, method: str, path: str, form: str
+) -> None:
+    configure(repo, server, form, "catalog-timeout = 5")
+    server.faults.append(Fault("drop", method, path, times=1))
+    assert program("run", "--", "true").code == 0
+    assert program("sync").code == 0
+    (row,) = rows(server.catalogs[form])
+    assert row["Status"] in ("Completed", "Uploaded")
+    assert len(rows(server.catalogs[form], "Workflow")) == 1
+
+
+SCRIPT = """\
+import json, os
+from pathlib import Path
+saved = {"hostname": os.environ["HOST"], "catalog_id": "later", "execution_rid": os.environ["OWN"]}
+Path(os.environ["DERIVA_ML_SAVE_EXECUTION_RID"]).write_text(json.dumps(saved))
+"""
+
+
+@pytest.mark.parametrize("setting", ["auto", "runner", "deriva-ml"])
+def test_a_command_that_records_itself_is_one_execution(
+    catalog: Any, repo: Any, program: Program, server: Any, setting: str
+) -> None:
+    configure(repo, server, "later", f'recorded-by = "{setting}"')
+    repo.write("src/train.py", SCRIPT)
+    repo.commit()
+    workflow = catalog.add(
+        catalog.tables["Workflow"], {"URL": "https://example.org/blob/0000000/a.py"}, "ada"
+    )
+    own = catalog.add(
+        catalog.tables["Execution"], {"Workflow": workflow["RID"], "Description": "mine"}, "ada"
+    )
+    env = {"HOST": server.host, "OWN": own["RID"], "DERIVA_ML_SAVE_EXECUTION_RID": str(repo.path / "x.log")}
+    done = program("run", "--", "python", "src/train.py", env=env)
+    assert done.code == 0, done.err
+    ours = [row for row in rows(catalog) if row["RID"] != own["RID"]]
+    (record,) = records(program)
+    (publication,) = record["publications"]
+    if setting == "runner":
+        assert [row["Status"] for row in ours] == ["Uploaded"]
+        assert own["Description"] == "mine"
+        return
+    assert (publication["rid"], publication["recorded_by"]) == (own["RID"], "deriva-ml")
+    assert own["Description"].startswith("mine\n\nderiva-ml-hooks execution")
+    right = catalog.tables["Workflow"].rows[own["Workflow"]]
+    assert record["commit"] in right["URL"]
+    assert f"{own['RID']} was linked to workflow {workflow['RID']} of another commit" in done.err
+    assert (repo.path / "x.log").exists()  # the user's own file stays theirs
+    if setting == "auto":
+        (folded,) = ours
+        assert (folded["Status"], folded["Status_Detail"]) == ("Aborted", f"recorded as {own['RID']}")
+        assert f"{folded['RID']} is marked as aborted" in done.err
+    else:
+        assert ours == []
+
+
+def test_deriva_mls_programs_are_not_published_before_they_run(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    repo.write("bin/deriva-ml-run", '#!/bin/sh\ntest -z "$DERIVA_ML_HOOKS_EXECUTION_RID"\n').chmod(0o755)
+    repo.commit()
+    assert program("run", "--", "bin/deriva-ml-run").code == 0
+    assert [row["Status"] for row in rows(catalog)] == ["Uploaded"]  # it recorded nothing, so the run is ours
+
+
+def test_catalog_check_tells_what_is_missing(server: Any, repo: Any, program: Program, home: Path) -> None:
+    def check(name: str, *words: str) -> Any:
+        return program("catalog", "check", "--catalog", f"{server.host}/{name}", *words)
+
+    good = check("later")
+    assert good.code == 0
+    assert "ok       login: as ada\n" in good.out
+    points = json.loads(check("later", "--json").out)
+    assert all(point["ok"] for point in points)
+    server.catalogs["bare"] = Catalog(latest=True, leases=True)
+    server.catalogs["bare"].tables.clear()
+    bare = check("bare")
+    assert bare.code == 1
+    assert "FAILED   schema: " in bare.out
+    forbidden = Catalog(latest=True, leases=False)
+    for table in forbidden.tables.values():
+        table.insert = False
+    forbidden.updates = False
+    server.catalogs["forbidden"] = forbidden
+    rights = check("forbidden")
+    assert rights.code == 1
+    assert "FAILED   Execution: no right to insert and update rows\n" in rights.out
+    assert "without  RID leases: no right" in rights.out
+    untyped = Catalog(latest=False, leases=True, types=())
+    server.catalogs["untyped"] = untyped
+    assert "FAILED   workflow types: none\n" in check("untyped").out
+    server.hatrac = False
+    assert "without  hatrac: not there" in check("later").out
+    (home / ".deriva" / "credential.json").write_text("{}")
+    nobody = check("later")
+    assert nobody.code == 1
+    assert f"fix: deriva-globus-auth-utils login --host {server.host}" in nobody.out
+
+
+def test_no_catalog_is_an_error_of_usage(repo: Any, program: Program) -> None:
+    for words in (
+        ("sync",),
+        ("catalog", "check"),
+        ("sync", "--catalog", "host/1@2AB"),
+        ("sync", "--catalog", "x"),
+    ):
+        done = program(*words)
+        assert done.code == 2
+        assert "fix: " in done.err

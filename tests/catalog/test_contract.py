@@ -1,0 +1,315 @@
+"""What a catalog is left with, whatever form its schema has, whatever its policy, whoever serves it."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deriva_ml_hooks.catalog import executions
+from deriva_ml_hooks.catalog.adopt import SAVED
+from deriva_ml_hooks.catalog.check import examine
+from deriva_ml_hooks.catalog.errors import MissingError, SchemaError, TermError
+from deriva_ml_hooks.catalog.sync import sync
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.publications import Work
+
+Publish = Callable[..., Work]
+
+
+def only(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    assert len(rows) == 1
+    return rows[0]
+
+
+def test_an_execution_is_a_row_with_its_workflow(place: Any, ledger: Ledger, publish: Publish) -> None:
+    publisher = place.publisher(ledger)
+    execution = place.execution()
+    work = publish(execution, publisher)
+    row = only(place.of(publisher, execution))
+    assert (work.publication.state, work.publication.rid) == ("closed", row["RID"])
+    latest = "Execution_Duration" in row
+    assert row["Status"] == ("Uploaded" if latest else "Completed")
+    assert row["Status_Detail"] == "exit 0"
+    assert row["Execution_Duration" if latest else "Duration"] == (
+        "PT3.25S" if latest else "0.0H 0.0min 3.25sec"
+    )
+    provenance = execution.provenance
+    assert row["Description"] == (
+        f"A first try\n\nderiva-ml-hooks execution `{execution.id}`\n\n"
+        f"- commit: [`{provenance['commit']}`]({provenance['commit_url']})\n- branch: `main`\n"
+        f"- version: `1.2.3`\n- repository: {provenance['repository_url']}\n"
+        "- command: `python train.py`\n- lockfile: `uv.lock` bbbbbbbbbbbb"
+    )
+    workflow = only(place.rows(publisher, "Workflow", f"RID={row['Workflow']}"))
+    assert workflow["Name"] == f"{place.mark}/train.py"
+    assert workflow["URL"] == execution.entry_point["url"]
+    assert workflow["Checksum"] == execution.entry_point["checksum"]
+    assert workflow["Version"] == "1.2.3"
+    if publisher.model.type_column:
+        assert workflow["Workflow_Type"] == place.type
+    else:
+        linked = place.rows(publisher, "Workflow_Workflow_Type", f"Workflow={workflow['RID']}")
+        assert only(linked)["Workflow_Type"] == place.type
+
+
+def test_a_running_one_is_closed_later(place: Any, ledger: Ledger, publish: Publish) -> None:
+    publisher = place.publisher(ledger)
+    ended = place.execution(status="Failed", exit_code=3, duration=61.5)
+    running = replace(ended, status="Running", exit_code=None, ended_at=None, duration=None)
+    first = publish(running, publisher)
+    if publisher.model.tables["Execution"].may("update"):
+        assert first.publication.state == "published"
+        row = only(place.of(publisher, running))
+        assert (row["Status"], row["Status_Detail"]) == ("Running", None)
+    publish(ended, publisher)
+    row = only(place.of(publisher, running))
+    assert (row["Status"], row["Status_Detail"]) == ("Failed", "exit 3")
+    assert row[publisher.model.duration_column] in ("PT1M1.5S", "0.0H 1.0min 1.5sec")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "detail"),
+    [
+        ({"status": "Aborted", "detail": "signal 15", "exit_code": 143}, "Aborted", "signal 15"),
+        (
+            {"changed_during_run": [{"code": "unstaged", "path": "a.py", "message": "modified"}]},
+            None,
+            "exit 0; tree changed during the run: a.py",
+        ),
+        (
+            {"status": "Aborted", "detail": "lost", "exit_code": None},
+            "Aborted",
+            "lost: its process on elsewhere",
+        ),
+    ],
+    ids=["a signal", "a changed tree", "lost"],
+)
+def test_how_it_ended_is_told(
+    place: Any, ledger: Ledger, publish: Publish, changes: dict[str, Any], status: str | None, detail: str
+) -> None:
+    publisher = place.publisher(ledger)
+    execution = place.execution(**changes)
+    publish(execution, publisher)
+    row = only(place.of(publisher, execution))
+    assert status in (None, row["Status"])
+    assert row["Status_Detail"].startswith(detail)
+
+
+def test_a_workflow_is_found_by_url_and_checksum_together(
+    place: Any, ledger: Ledger, publish: Publish
+) -> None:
+    publisher = place.publisher(ledger)
+    one, again = place.execution(), place.execution()
+    again = replace(again, entry_point=one.entry_point, provenance=one.provenance)
+    other = place.execution()  # the same file, so the same checksum, in another commit
+    assert other.entry_point["checksum"] == one.entry_point["checksum"]
+    first, second, third = (publish(e, publisher).publication.workflow for e in (one, again, other))
+    assert first == second != third
+    assert len(place.rows(publisher, "Workflow", f"URL::regexp::{place.mark}")) == 2
+
+
+def test_publishing_again_adds_nothing(place: Any, ledger: Ledger, publish: Publish, tmp_path: Path) -> None:
+    publisher = place.publisher(ledger)
+    execution = place.execution()
+    first = publish(execution, publisher)
+    assert publisher.publish([first]).done[0].publication.rid == first.publication.rid
+    # As after a kill before the ledger was told: it knows nothing of the row.
+    forgetful = Ledger(str(tmp_path / "other.sqlite3"))
+    assert publish(execution, into=forgetful).publication.rid == first.publication.rid
+    assert len(place.of(publisher, execution)) == 1
+    assert len(place.rows(publisher, "Workflow", f"URL::regexp::{place.mark}")) == 1
+
+
+def test_a_row_that_was_deleted_is_not_made_again(place: Any, ledger: Ledger, publish: Publish) -> None:
+    publisher = place.publisher(ledger)
+    ended = place.execution()
+    running = replace(ended, status="Running", exit_code=None, ended_at=None, duration=None)
+    rid = publish(running, publisher).publication.rid
+    if not publisher.model.tables["Execution"].may("delete") or rid is None:
+        pytest.skip("this user may not delete")
+    connection = publisher.connection
+    connection._send("DELETE", connection._catalog(f"/entity/deriva-ml:Execution/RID={rid}"))
+    closed = publish(ended, publisher)
+    assert (closed.publication.state, closed.publication.error) == ("closed", executions.GONE)
+    assert place.of(publisher, ended) == []
+
+
+def test_the_tree_as_a_whole_is_a_workflow_too(place: Any, ledger: Ledger, publish: Publish) -> None:
+    publisher = place.publisher(ledger, workflow_name="Everything")
+    execution = place.execution(path=None)
+    publish(execution, publisher)
+    row = only(place.of(publisher, execution))
+    assert only(place.rows(publisher, "Workflow", f"RID={row['Workflow']}"))["Name"] == "Everything"
+
+
+def test_an_unknown_workflow_type_names_the_near_one(place: Any, ledger: Ledger, publish: Publish) -> None:
+    publisher = place.publisher(ledger, workflow_types=(place.type + "x",))
+    execution = place.execution()
+    with pytest.raises(TermError) as raised:
+        publish(execution, publisher)
+    assert raised.value.fix == f"did you mean {place.type}?"
+    assert place.rows(publisher, "Workflow", f"URL::regexp::{place.mark}") == []
+    assert place.of(publisher, execution) == []
+
+
+def test_a_missing_schema_or_catalog_is_told(place: Any, ledger: Ledger) -> None:
+    with pytest.raises(SchemaError, match="no schema nowhere"):
+        place.publisher(ledger, schema="nowhere")
+    missing = replace(place.settings().address, id="does-not-exist")
+    with pytest.raises(MissingError, match="HTTP 404"):
+        place.publisher(ledger, address=missing)
+
+
+def test_strange_text_arrives(place: Any, ledger: Ledger, publish: Publish) -> None:
+    publisher = place.publisher(ledger)
+    odd = "100% `quoted` \N{SNOWMAN} \udcff \x00 \n- a list & <b>; (x)=y"
+    execution = place.execution(path="sub dir/a&b;c=(d),e.py", description=odd, command=["sh", "-c", odd])
+    publish(execution, publisher)
+    text = only(place.of(publisher, execution))["Description"]
+    assert text.startswith("100% `quoted` \N{SNOWMAN} \\xff \\x00 \n- a list & <b>; (x)=y\n\nderiva-ml-hooks")
+    assert "- command: ``sh -c '100% `quoted`" in text
+
+
+def test_the_provenance_is_one_file_for_a_commit(place: Any, ledger: Ledger, publish: Publish) -> None:
+    publisher = place.publisher(ledger)
+    one = place.execution()
+    two = replace(place.execution(), entry_point=one.entry_point, provenance=one.provenance)
+    first, second = publish(one, publisher).publication, publish(two, publisher).publication
+    if place.server is None and first.asset is None:
+        pytest.skip("no Hatrac there that takes files")
+    assert first.asset == second.asset
+    assert first.asset is not None
+    asset = only(place.rows(publisher, "Execution_Metadata", f"RID={first.asset}"))
+    assert asset["Filename"] == "deriva-ml-hooks-provenance.json"
+    links = place.rows(publisher, "Execution_Metadata_Execution", f"Execution_Metadata={first.asset}")
+    assert {(row["Execution"], row["Asset_Role"]) for row in links} == {
+        (first.rid, "Output"),
+        (second.rid, "Output"),
+    }
+    types = place.rows(publisher, "Execution_Metadata_Asset_Type", f"Execution_Metadata={first.asset}")
+    assert [row["Asset_Type"] for row in types] == ["Execution_Metadata"]
+
+
+def test_sync_publishes_everything_once(place: Any, ledger: Ledger) -> None:
+    commits = [uuid.uuid4().hex + "01234567" for _ in range(3)]
+    made = [place.execution(commit=commits[i % 3], path=f"{i % 2}.py") for i in range(30)]
+    made.sort(key=lambda execution: execution.id)  # several were made within one millisecond
+    for execution in made:
+        ledger.add(execution)
+    publisher = place.publisher(ledger)
+    first = sync(publisher, limit=10, progress=lambda _: None)
+    assert (first.published, first.left) == (10, 20)
+    assert all(len(place.of(publisher, e)) == (1 if i < 10 else 0) for i, e in enumerate(made))
+    second = sync(publisher, limit=None, progress=lambda _: None)
+    assert (second.published, second.left, second.reasons) == (20, 0, [])
+    third = sync(publisher, limit=None, progress=lambda _: None)
+    assert (third.published, third.left) == (0, 0)
+    for execution in made:
+        row = only(place.of(publisher, execution))
+        workflow = only(place.rows(publisher, "Workflow", f"RID={row['Workflow']}"))
+        assert workflow["URL"] == execution.entry_point["url"]
+    assert len(place.rows(publisher, "Workflow", f"URL::regexp::{place.mark}")) == 6
+
+
+def deriva_mls_own(place: Any, publisher: Any, execution: Any, *, commit: str) -> dict[str, Any]:
+    """The rows that DerivaML makes: the workflow names an older commit with the same file."""
+    url = execution.entry_point["url"].replace(execution.provenance["commit"], commit)
+    workflow = {"Name": "Mine", "URL": url, "Checksum": execution.entry_point["checksum"], "Version": "0.1"}
+    if publisher.model.type_column:
+        workflow["Workflow_Type"] = place.type
+    made = publisher.connection.insert("deriva-ml:Workflow", [workflow], query="defaults=RID")[0]
+    if not publisher.model.type_column:
+        link = {"Workflow": made["RID"], "Workflow_Type": place.type}
+        publisher.connection.insert("deriva-ml:Workflow_Workflow_Type", [link], query="defaults=RID")
+    row = {"Workflow": made["RID"], "Description": f"of {place.mark}", "Status": "Running"}
+    own: dict[str, Any] = publisher.connection.insert("deriva-ml:Execution", [row], query="defaults=RID")[0]
+    return own
+
+
+def save(place: Any, ledger: Ledger, execution: Any, rid: str) -> None:
+    host, _, catalog = place.name.rpartition("/")
+    saved = {"hostname": host, "catalog_id": catalog, "workflow_rid": "x", "execution_rid": rid}
+    with open(os.path.join(ledger.folder_of(execution.id), SAVED), "w", encoding="utf-8") as file:
+        json.dump(saved, file)
+
+
+@pytest.mark.parametrize("correct", [True, False])
+def test_what_deriva_ml_recorded_is_adopted(
+    place: Any, ledger: Ledger, publish: Publish, correct: bool
+) -> None:
+    publisher = place.publisher(ledger, correct_workflow=correct)
+    if not publisher.model.tables["Execution"].may("update"):
+        pytest.skip("this user may not update rows")
+    ended = place.execution()
+    running = replace(ended, status="Running", exit_code=None, ended_at=None, duration=None)
+    ours = publish(running, publisher).publication.rid
+    own = deriva_mls_own(place, publisher, ended, commit="0" * 40)
+    save(place, ledger, ended, own["RID"])
+    ledger.close(ended)
+    report = sync(publisher, limit=None, progress=lambda _: None)
+    assert (report.published, report.left) == (1, 0)
+    row = only(place.rows(publisher, "Execution", f"RID={own['RID']}"))
+    assert row["Status"] == "Running"  # DerivaML's own business
+    assert row["Description"].startswith(f"of {place.mark}\n\nderiva-ml-hooks execution `{ended.id}`")
+    workflow = only(place.rows(publisher, "Workflow", f"RID={row['Workflow']}"))
+    assert (ended.provenance["commit"] in workflow["URL"]) is correct
+    assert workflow["Checksum"] == ended.entry_point["checksum"]
+    said = "\n".join(report.said)
+    assert f"{own['RID']} was linked to workflow" in said if correct else "correct-workflow = false" in said
+    if ours is not None:
+        folded = only(place.rows(publisher, "Execution", f"RID={ours}"))
+        assert (folded["Status"], folded["Status_Detail"]) == ("Aborted", f"recorded as {own['RID']}")
+        assert f"{ours} is marked as aborted" in said
+    again = sync(publisher, limit=None, progress=lambda _: None)
+    assert (again.published, again.left) == (0, 0)
+
+
+def test_a_multiruns_children_are_adopted_with_their_parent(place: Any, ledger: Ledger) -> None:
+    publisher = place.publisher(ledger)
+    if "Execution_Execution" not in publisher.model.tables:
+        pytest.skip("executions are not nested in this schema")
+    execution = place.execution(path=None)
+    template = place.execution(commit=execution.provenance["commit"])
+    rids = [
+        deriva_mls_own(place, publisher, template, commit=commit * 40)["RID"] for commit in ("0", "1", "2")
+    ]
+    links = [{"Execution": rids[0], "Nested_Execution": rid} for rid in rids[1:]]
+    publisher.connection.insert("deriva-ml:Execution_Execution", links, query="defaults=RID")
+    ledger.add(execution)
+    save(place, ledger, execution, rids[2])  # the last one that was made
+    sync(publisher, limit=None, progress=lambda _: None)
+    rows = place.of(publisher, execution)
+    assert {row["RID"] for row in rows} == set(rids)
+    assert len({row["Workflow"] for row in rows}) == 1
+    workflow = only(place.rows(publisher, "Workflow", f"RID={rows[0]['Workflow']}"))
+    assert workflow["URL"] == template.entry_point["url"]
+    (work,) = [p for p in [publisher.publications] if p.rids() == {rids[0]}]
+    assert work
+
+
+def test_what_was_recorded_meanwhile_is_found_without_a_file(place: Any, ledger: Ledger) -> None:
+    publisher = place.publisher(ledger, recorded_by="deriva-ml")
+    execution = place.execution(path="analysis.ipynb")
+    own = deriva_mls_own(place, publisher, execution, commit="0" * 40)
+    ledger.add(execution)
+    known = Work(
+        execution, replace(publisher.publications.take("", 1)[0].publication, recorded_by="deriva-ml")
+    )
+    outcome = publisher.publish([known])
+    assert [work.publication.rid for work in outcome.done] == [own["RID"]]
+
+
+def test_a_catalog_that_is_fit_is_found_fit(place: Any) -> None:
+    points = {point.name: point for point in examine(place.settings())}
+    assert [name for name, point in points.items() if point.fine is False] == []
+    assert list(points) == [
+        *("server", "login", "schema", "Workflow", "Execution", "RID leases", "workflow types", "hatrac"),
+    ]
+    assert place.type in points["workflow types"].found
