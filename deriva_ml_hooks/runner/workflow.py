@@ -69,10 +69,11 @@ def resolve(
 
 def _word_for(found: Invocation, cwd: str) -> str:
     path = found.path or ""
-    return os.path.relpath(path, cwd) if os.path.isabs(path) else redact(path)
+    return os.path.relpath(path, cwd) if os.path.isabs(path) else path
 
 
 def _file(path: str, shown: str, provenance: Provenance, worktree: str) -> Resolved:
+    shown = redact(shown)  # it may be an address with a password in it
     if "://" in path and not os.path.lexists(path):
         message = "not in the repository, so no commit of it holds this code"
         return Resolved(None, Finding(CODE, shown, message, _NAME_IT))

@@ -121,6 +121,12 @@ def test_a_notebook_at_an_address_is_refused_and_its_password_not_repeated(repo:
     assert "example.org/x.ipynb: not in the repository" in said
 
 
+def test_an_address_named_as_the_workflow_is_refused_and_its_password_not_repeated(repo: Any) -> None:
+    found = resolved(repo, "true", explicit="https://ada:hunter2secret@example.org/x.py")
+    assert found.reason is not None
+    assert "hunter2secret" not in str(found.reason)
+
+
 def test_the_named_file_is_the_workflow_whatever_runs(repo: Any, tmp_path: Path) -> None:
     (tmp_path / "outside.py").write_text("")
     repo.write("ignored.log")
