@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deriva_ml_hooks.errors import HooksError
-from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import as_error
 
 INTERRUPTED = 130
@@ -58,6 +57,8 @@ def guarded(action: Callable[[], int]) -> int:
         return UNREAD
     except Exception:
         import traceback
+
+        from deriva_ml_hooks.redact import redact
 
         sys.stderr.write(redact(traceback.format_exc()))
         return DEFECT

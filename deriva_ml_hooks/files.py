@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+from itertools import count
 
 
 def write_atomically(path: str, data: bytes, *, mode: int | None = None) -> None:
@@ -15,8 +15,7 @@ def write_atomically(path: str, data: bytes, *, mode: int | None = None) -> None
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
-    # Short: a name may have 255 bytes, and a character four of them.
-    descriptor, beside = tempfile.mkstemp(prefix=f".{os.path.basename(target)[:32]}.", dir=folder)
+    descriptor, beside = _beside(target)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -29,6 +28,18 @@ def write_atomically(path: str, data: bytes, *, mode: int | None = None) -> None
             os.unlink(beside)
         raise
     sync_folder(folder)
+
+
+def _beside(target: str) -> tuple[int, str]:
+    """A new file beside `target`, open for writing, and its path."""
+    # tempfile would do, and cost every hook its import (random, shutil). The name is short: one may have
+    # 255 bytes, and a character four of them.
+    stem = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:32]}.{os.getpid():x}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    for number in count():
+        with contextlib.suppress(FileExistsError):
+            return os.open(f"{stem}-{number:x}", flags, 0o600), f"{stem}-{number:x}"
+    raise AssertionError("there is always another number")
 
 
 def _mode(target: str, wanted: int | None) -> int:

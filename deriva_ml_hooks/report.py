@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.redact import redact
@@ -17,8 +16,7 @@ LISTED = 20
 """How many paths of one kind are listed before the rest is counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):  # a dataclass would cost every hook the import of inspect
     """One thing that is wrong: `code` for programs, `path` where it is (None: the whole repository)."""
 
     code: str
@@ -28,7 +26,7 @@ class Finding:
 
     def as_json(self) -> dict[str, Any]:
         """The finding as JSON keys `code`, `path`, `message`, `fix`."""
-        return asdict(self)
+        return self._asdict()
 
 
 def printable(text: str) -> str:

@@ -6,18 +6,15 @@ that git repeats in an error.
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deriva_ml_hooks.errors import GitError, GitMissingError
-from deriva_ml_hooks.redact import redact
-
-log = logging.getLogger(__name__)
 
 TIMEOUT = 600.0
 """Seconds that one git process may take; a status on a cold network file system takes minutes."""
@@ -86,8 +83,7 @@ def _settled(env: dict[str, str]) -> dict[str, str]:
     return env | ({"LC_CTYPE": everything} if everything else {}) | _ALWAYS
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """A git process that has ended."""
 
     args: tuple[str, ...]
@@ -98,7 +94,9 @@ class Completed:
     @property
     def said(self) -> str:
         """What git wrote to stderr, secrets removed."""
-        return redact(os.fsdecode(self.stderr).strip())
+        from deriva_ml_hooks.redact import redact  # its patterns take a while to compile
+
+        return redact(os.fsdecode(self.stderr).strip()) if self.stderr else ""
 
     def checked(self) -> bytes:
         """Its output; raises GitError when it failed."""
@@ -107,13 +105,20 @@ class Completed:
         return self.stdout
 
 
+def _trace(args: Sequence[str], cwd: str) -> None:
+    """Tell the log, where there is one: a program that has not loaded logging does not listen."""
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        logging.getLogger(__name__).debug("%s (in %s)", shlex.join(args), cwd)
+
+
 class Running:
     """A git process under way, so that two measurements can share the time they take."""
 
     def __init__(self, args: Sequence[str], cwd: str, env: Mapping[str, str], stdin: bytes | None) -> None:
         self.args = ("git", *args)
         self._stdin = stdin
-        log.debug("%s (in %s)", shlex.join(self.args), cwd)
+        _trace(self.args, cwd)
         try:
             self._process = subprocess.Popen(
                 self.args,
