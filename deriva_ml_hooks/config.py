@@ -34,6 +34,14 @@ class Config:
     no_remote: Policy = "warn"
     untagged: Policy = "ignore"
     shallow: Policy = "warn"
+    catalog: str | None = None
+    schema: str = "deriva-ml"
+    workflow_type: tuple[str, ...] = ()
+    workflow_name: str | None = None
+    on_catalog_error: Literal["defer", "refuse"] = "defer"
+    catalog_timeout: float = 10.0
+    recorded_by: Literal["auto", "runner", "deriva-ml"] = "auto"
+    correct_workflow: bool = True
 
 
 Settings = Mapping[str, Any]
@@ -54,6 +62,19 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
         raise _UnfitError("an array of strings")
     return tuple(value)
+
+
+def _text_or_texts(value: Any) -> tuple[str, ...]:
+    try:
+        return (_text(value),) if isinstance(value, str) else _texts(value)
+    except _UnfitError:
+        raise _UnfitError("a string, or an array of strings") from None
+
+
+def _seconds(value: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 3600:
+        raise _UnfitError("a number of seconds, above 0 and at most 3600")
+    return float(value)
 
 
 def _switch(value: Any) -> bool:
@@ -102,6 +123,14 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "no-remote": _POLICY,
     "untagged": _POLICY,
     "shallow": _POLICY,
+    "catalog": _text,
+    "schema": _text,
+    "workflow-type": _text_or_texts,
+    "workflow-name": _text,
+    "on-catalog-error": _one_of("defer", "refuse"),
+    "catalog-timeout": _seconds,
+    "recorded-by": _one_of("auto", "runner", "deriva-ml"),
+    "correct-workflow": _switch,
 }
 KEYS = tuple(_READERS)
 """Every key of the table, in the order of the README."""

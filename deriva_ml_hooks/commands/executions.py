@@ -9,9 +9,11 @@ from typing import Optional
 
 import typer
 
+from deriva_ml_hooks.catalog.address import parse
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.git.repository import discover
 from deriva_ml_hooks.report import printable
@@ -30,14 +32,16 @@ def list_(
 ) -> None:
     """The executions, newest first."""
     # One more than is shown, so that what is shown of an id tells it from that one too.
-    everything = _ledger().newest(None if limit is None else limit + 1)
+    ledger = _ledger()
+    everything = ledger.newest(None if limit is None else limit + 1)
     found = everything[:limit]
+    published = _published(ledger, found)
     if as_json:
-        output.data([execution.as_json() for execution in found])
+        output.data([execution.as_json() | {"publications": published[execution.id]} for execution in found])
     elif not found:
         output.note("no executions yet; the first one: deriva-ml-hooks run -- COMMAND")
     else:
-        _table(found, _unique_length([execution.id for execution in everything]))
+        _table(found, _unique_length([execution.id for execution in everything]), published)
 
 
 @program.command("show")
@@ -46,9 +50,11 @@ def show(
     as_json: bool = typer.Option(False, "--json", help="Print the record as JSON."),
 ) -> None:
     """One execution, whole."""
-    execution = _ledger().find(execution_id)
+    ledger = _ledger()
+    execution = ledger.find(execution_id)
+    published = _published(ledger, [execution])[execution.id]
     if as_json:
-        output.data(execution.as_json())
+        output.data(execution.as_json() | {"publications": published})
         return
     provenance, entry_point = execution.provenance, execution.entry_point
     pairs = [
@@ -77,6 +83,11 @@ def show(
         ("changed", f"{change['path'] or ''} {change['message']}".strip())
         for change in execution.changed_during_run
     ]
+    for publication in published:
+        pairs.append(("catalog", f"{publication['catalog']}, {publication['state']}"))
+        pairs.append(("RID", publication["rid"]))
+        pairs.append(("record", publication["url"]))
+        pairs.append(("not published", publication["error"]))
     output.text(output.fields(pairs))
 
 
@@ -85,7 +96,31 @@ def _ledger() -> Ledger:
     return Ledger(ledger_path(repository, load(repository.worktree)))
 
 
-def _table(found: list[Execution], length: int) -> None:
+def _published(ledger: Ledger, found: list[Execution]) -> dict[str, list[dict[str, Optional[str]]]]:
+    """What is known of executions in catalogs, as JSON, by id; `url` is where Chaise shows the row."""
+    schema = load(discover().worktree).schema
+    known = everywhere(ledger, [execution.id for execution in found])
+    return {
+        execution.id: [_publication(publication, schema) for publication in known.get(execution.id, ())]
+        for execution in found
+    }
+
+
+def _publication(publication: Publication, schema: str) -> dict[str, Optional[str]]:
+    there = publication.rid is not None and publication.state in ("published", "closed")
+    rid = publication.rid if there else None
+    return {
+        "catalog": publication.catalog,
+        "state": publication.state,
+        "recorded_by": publication.recorded_by,
+        "rid": rid,
+        "workflow": publication.workflow if there else None,
+        "url": parse(publication.catalog).record_url(schema, "Execution", rid) if rid else None,
+        "error": publication.error,
+    }
+
+
+def _table(found: list[Execution], length: int, published: dict[str, list[dict[str, Optional[str]]]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -98,6 +133,9 @@ def _table(found: list[Execution], length: int) -> None:
         "COMMIT": [Text(execution.provenance["commit"][:9]) for execution in found],
         "VERSION": [Text(e.provenance["tag"] or e.provenance["version"] or "") for e in found],
     }
+    rids = [next((p["rid"] for p in published[e.id] if p["rid"]), None) for e in found]
+    if any(rids):
+        columns["RID"] = [Text(rid or "") for rid in rids]
     commands = [Text(printable(shlex.join(execution.command))) for execution in found]
     console = Console()
     widths = {name: max(len(name), *map(len, cells)) + 2 for name, cells in columns.items()}

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 import typer
 
-from deriva_ml_hooks.commands import check, demo, executions, hook, provenance, release, run, setup
+from deriva_ml_hooks.commands import (
+    catalog,
+    check,
+    demo,
+    executions,
+    hook,
+    provenance,
+    release,
+    run,
+    setup,
+    sync,
+)
 
 _program = typer.Typer(
     name="deriva-ml-hooks",
@@ -20,6 +31,8 @@ _program.command("run", context_settings={"allow_interspersed_args": False})(run
 _program.command("check")(check.check)
 _program.command("provenance")(provenance.provenance)
 _program.add_typer(executions.program, name="executions")
+_program.command("sync")(sync.sync)
+_program.add_typer(catalog.program, name="catalog")
 _program.command("hook", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})(
     hook.hook
 )

@@ -32,6 +32,9 @@ def run(
     tag_required: bool = typer.Option(
         False, "--tag-required", help="Refuse a commit that carries no version tag."
     ),
+    catalog: Optional[str] = typer.Option(
+        None, "--catalog", metavar="HOST/ID", help="Publish to this catalog (default: as configured)."
+    ),
     json_file: Optional[str] = typer.Option(
         None, "--json", metavar="FILE", help="Write the record to FILE; the verdict when refused."
     ),
@@ -52,7 +55,7 @@ def run(
 
     if dry_run:
         raise typer.Exit(run_unrecorded(command, say=say))
-    request = Request(command, description, entry_point, tag_required)
+    request = Request(command, description, entry_point, tag_required, catalog)
     try:
         code, execution = run_recorded(accept(request), say=say, complain=complain)
     except RefusedError as refused:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
@@ -22,12 +22,12 @@ from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.cache import FOLDER
 
-SCHEMA = 1
+SCHEMA = 2
 BUSY_TIMEOUT = 120.0
 """Seconds to wait for other writers before giving up."""
 
 _JSON = ("command", "entry_point", "provenance", "warnings", "changed_during_run")
-_COLUMNS = tuple(f.name for f in fields(Execution))
+COLUMNS = tuple(f.name for f in fields(Execution))
 _TABLE = """
 CREATE TABLE IF NOT EXISTS executions (
     id TEXT PRIMARY KEY NOT NULL,
@@ -50,6 +50,23 @@ CREATE TABLE IF NOT EXISTS executions (
     changed_during_run TEXT NOT NULL
 ) WITHOUT ROWID
 """
+_PUBLICATIONS = """
+CREATE TABLE IF NOT EXISTS publications (
+    execution TEXT NOT NULL,
+    catalog TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'published', 'closed', 'failed')),
+    recorded_by TEXT NOT NULL CHECK (recorded_by IN ('runner', 'deriva-ml')),
+    rid TEXT,
+    workflow TEXT,
+    own_rid TEXT,
+    asset TEXT,
+    error TEXT,
+    claim TEXT,
+    PRIMARY KEY (execution, catalog)
+) WITHOUT ROWID
+"""
+_MIGRATIONS = (_TABLE, _PUBLICATIONS)
+"""What makes schema n+1 of schema n: an older ledger stays as it is until something is written to it."""
 
 
 def ledger_path(repository: Repository, config: Config) -> str:
@@ -85,10 +102,8 @@ class Ledger:
             raise self._unusable(error) from error
         row = _row(execution)
         names, marks = ", ".join(row), ", ".join(map(_mark, row.values()))
-        with self._transaction("BEGIN IMMEDIATE") as (connection, schema):
-            if schema == 0:
-                connection.execute(_TABLE)
-                connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        with self.transaction("BEGIN IMMEDIATE") as (connection, schema):
+            migrate(connection, schema)
             connection.execute(
                 f"INSERT INTO executions ({names}) VALUES ({marks})",  # noqa: S608
                 (*row.values(),),
@@ -98,7 +113,8 @@ class Ledger:
         """Replace the row with the id of `execution` by it."""
         row = _row(execution)
         assignments = ", ".join(f"{name} = {_mark(value)}" for name, value in row.items())
-        with self._transaction("BEGIN IMMEDIATE") as (connection, _):
+        with self.transaction("BEGIN IMMEDIATE") as (connection, schema):
+            migrate(connection, schema)
             connection.execute(
                 f"UPDATE executions SET {assignments} WHERE id = ?",  # noqa: S608
                 (*row.values(), execution.id),
@@ -128,22 +144,23 @@ class Ledger:
         if not os.path.exists(self.path):
             return []
         rows = []
-        with self._transaction("BEGIN") as (connection, schema):
+        with self.transaction("BEGIN") as (connection, schema):
             if schema:  # a kill before the first commit leaves an empty file
-                query = f"SELECT {', '.join(_COLUMNS)} FROM executions {rest}"  # noqa: S608
+                query = f"SELECT {', '.join(COLUMNS)} FROM executions {rest}"  # noqa: S608
                 rows = connection.execute(query, values).fetchall()
-        return [_shown(self._read(row)) for row in rows]
+        return [self.execution_of(row) for row in rows]
 
-    def _read(self, row: tuple[Any, ...]) -> Execution:
-        values = dict(zip(_COLUMNS, row, strict=True))
+    def execution_of(self, row: Sequence[Any]) -> Execution:
+        """The execution of a row of COLUMNS, as it is by now."""
+        values = dict(zip(COLUMNS, row, strict=True))
         try:
             values |= {name: json.loads(values[name]) for name in _JSON}
         except (TypeError, ValueError) as error:
             raise self._unusable(error) from error
-        return Execution(**values)
+        return _shown(Execution(**values))
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+    def transaction(self, begin: str) -> Iterator[tuple[sqlite3.Connection, int]]:
         """A connection within a transaction, and the schema of the file; writers begin IMMEDIATE.
 
         Their wait for other writers is at the start then, where SQLite can wait at all.
@@ -194,9 +211,17 @@ class Ledger:
         )
 
 
+def migrate(connection: sqlite3.Connection, schema: int) -> None:
+    """Bring a ledger of `schema` to SCHEMA, within a transaction; its rows stay."""
+    for statement in _MIGRATIONS[schema:]:
+        connection.execute(statement)
+    if schema < SCHEMA:
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
 def _row(execution: Execution) -> dict[str, Any]:
     """The columns of a row; text as bytes, since a file name need not be UTF-8 (see `_text`)."""
-    values = {name: getattr(execution, name) for name in _COLUMNS}
+    values = {name: getattr(execution, name) for name in COLUMNS}
     values |= {name: json.dumps(values[name]) for name in _JSON}
     return {
         name: value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value

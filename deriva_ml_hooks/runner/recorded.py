@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,7 +26,7 @@ from deriva_ml_hooks.git.repository import Repository, discover
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.redact import redact, redact_command
 from deriva_ml_hooks.report import as_line, printable
-from deriva_ml_hooks.runner import child
+from deriva_ml_hooks.runner import child, publishing
 from deriva_ml_hooks.runner.child import Ending
 from deriva_ml_hooks.runner.workflow import EntryPoint, resolve
 
@@ -47,6 +47,7 @@ class Request:
     description: str | None = None
     entry_point: str | None = None
     tag_required: bool = False
+    catalog: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +109,25 @@ def run_recorded(accepted: Accepted, *, say: Say, complain: Say) -> tuple[int, E
     env.pop(_NEVER_PASSED_ON, None)
     env[EXECUTION_VARIABLE] = execution.id
     env[PROVENANCE_VARIABLE] = _provenance_file(ledger, execution)
+    try:
+        during = publishing.part_in_run(
+            accepted.request.catalog, accepted.verdict.config, ledger, execution, complain
+        )
+    except BaseException:
+        _forget(env)
+        raise
     with child.held_signals() as mask:
         try:
             ledger.add(execution)
         except LedgerError:
-            shutil.rmtree(os.path.dirname(env[PROVENANCE_VARIABLE]), ignore_errors=True)
+            _forget(env)
             raise
+        if during is not None:
+            with _not_started(ledger, execution, complain):
+                env |= publishing.begin(during, mask)
         say(_opening_line(accepted, execution))
         started = time.monotonic()
-        with _closing(ledger, execution, complain):
+        with _closing(ledger, execution, complain, lambda failed: publishing.finish(during, failed, mask)):
             ending = child.run(accepted.executable, accepted.request.argv, env, mask)
         execution = _ended(execution, ending, time.monotonic() - started)
         changes = child.interruptible(lambda: changed_since(accepted), mask)
@@ -124,6 +135,7 @@ def run_recorded(accepted: Accepted, *, say: Say, complain: Say) -> tuple[int, E
             changes = [_unmeasured("interrupted before the worktree was measured again")]
         execution = replace(execution, changed_during_run=changes)
         _close(ledger, execution, complain)
+        publishing.finish(during, execution, mask)
     say(_closing_line(execution))
     return ending.exit_code, execution
 
@@ -227,7 +239,9 @@ def _provenance_file(ledger: Ledger, execution: Execution) -> str:
 
 
 @contextmanager
-def _closing(ledger: Ledger, execution: Execution, complain: Say) -> Iterator[None]:
+def _closing(
+    ledger: Ledger, execution: Execution, complain: Say, publish: Callable[[Execution], None]
+) -> Iterator[None]:
     """Close the record also when the command could not be started after all."""
     try:
         yield
@@ -235,8 +249,27 @@ def _closing(ledger: Ledger, execution: Execution, complain: Say) -> Iterator[No
         failed = replace(
             execution, status="Failed", exit_code=error.exit_code, detail=str(error), ended_at=now()
         )
-        _close(ledger, replace(failed, duration=0.0), complain)
+        failed = replace(failed, duration=0.0)
+        _close(ledger, failed, complain)
+        publish(failed)
         raise
+
+
+@contextmanager
+def _not_started(ledger: Ledger, execution: Execution, complain: Say) -> Iterator[None]:
+    """Close the record of a command that must not start without its row in the catalog."""
+    try:
+        yield
+    except HooksError as error:
+        detail = f"not started: {error}"
+        ended = replace(execution, status="Aborted", detail=detail, ended_at=now(), duration=0.0)
+        _close(ledger, ended, complain)
+        raise
+
+
+def _forget(env: Mapping[str, str]) -> None:
+    """Take away the files of an execution that does not come to be."""
+    shutil.rmtree(os.path.dirname(env[PROVENANCE_VARIABLE]), ignore_errors=True)
 
 
 def _ended(execution: Execution, ending: Ending, duration: float) -> Execution:

@@ -92,7 +92,7 @@ def test_a_row_is_durable_and_the_journal_is_no_write_ahead_log(ledger: Ledger) 
     assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
     connection.close()
     assert os.listdir(os.path.dirname(ledger.path)) == ["executions.sqlite3"]
-    with ledger._transaction("BEGIN") as (own, _):
+    with ledger.transaction("BEGIN") as (own, _):
         assert own.execute("PRAGMA synchronous").fetchone() == (3,)
 
 
