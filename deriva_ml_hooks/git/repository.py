@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from deriva_ml_hooks.errors import BareRepositoryError, GitError, HooksError, NotARepositoryError
 from deriva_ml_hooks.redact import redact
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dulwich.object_store import DiskObjectStore
     from dulwich.objects import Blob, Commit, ShaFile, Tree
     from dulwich.refs import RefsContainer
+
+T = TypeVar("T")
 
 _OPERATIONS = (
     ("MERGE_HEAD", "merge"),
@@ -96,9 +98,9 @@ class Repository:
         if value is None:
             return default
         word = value.lower()
-        if word in ("true", "yes", "on", "1", ""):
+        if word in ("true", "yes", "on", "1"):
             return True
-        return False if word in ("false", "no", "off", "0") else default
+        return False if word in ("false", "no", "off", "0", "") else default
 
     @cached_property
     def refs(self) -> RefsContainer:
@@ -143,27 +145,24 @@ class Repository:
         """The commit `oid`; raises GitError where it is not there, or something else is."""
         from dulwich.objects import Commit
 
-        found = self.object(oid)
-        if not isinstance(found, Commit):
-            raise GitError(f"object {oid.decode('ascii', 'replace')}", "not a commit")
-        return found
+        return self._of(Commit, oid)
 
     def tree(self, oid: bytes) -> Tree:
-        """The tree `oid`."""
+        """The tree `oid`; raises GitError as `commit` does."""
         from dulwich.objects import Tree
 
-        found = self.object(oid)
-        if not isinstance(found, Tree):
-            raise GitError(f"object {oid.decode('ascii', 'replace')}", "not a tree")
-        return found
+        return self._of(Tree, oid)
 
     def blob(self, oid: bytes) -> Blob:
-        """The blob `oid`."""
+        """The blob `oid`; raises GitError as `commit` does."""
         from dulwich.objects import Blob
 
+        return self._of(Blob, oid)
+
+    def _of(self, kind: type[T], oid: bytes) -> T:
         found = self.object(oid)
-        if not isinstance(found, Blob):
-            raise GitError(f"object {oid.decode('ascii', 'replace')}", "not a blob")
+        if not isinstance(found, kind):
+            raise GitError(f"object {oid.decode('ascii', 'replace')}", f"not a {kind.__name__.lower()}")
         return found
 
     def entry(self, tree: bytes, path: str) -> tuple[int, bytes] | None:
