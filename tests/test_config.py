@@ -46,6 +46,15 @@ ACCEPTED: tuple[tuple[str, Mapping[str, Any]], ...] = (
         for key in ("unpushed", "no-remote", "untagged", "shallow")
         for policy in ("refuse", "warn", "ignore")
     ),
+    ('catalog = "www.example.org/7"', {"catalog": "www.example.org/7"}),
+    ('schema = "ml"', {"schema": "ml"}),
+    ('workflow-type = "Training"', {"workflow_type": ("Training",)}),
+    ('workflow-type = ["Training", "Testing"]', {"workflow_type": ("Training", "Testing")}),
+    ('workflow-name = "Train"', {"workflow_name": "Train"}),
+    *((f'on-catalog-error = "{what}"', {"on_catalog_error": what}) for what in ("defer", "refuse")),
+    *((f"catalog-timeout = {number}", {"catalog_timeout": float(number)}) for number in (5, 0.5)),
+    *((f'recorded-by = "{who}"', {"recorded_by": who}) for who in ("auto", "runner", "deriva-ml")),
+    *((f"correct-workflow = {value}", {"correct_workflow": value == "true"}) for value in ("true", "false")),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 import sys
-from typing import Optional
+from typing import Any, Optional
 
 import typer
 
@@ -37,7 +37,7 @@ def list_(
     found = everything[:limit]
     published = _published(ledger, found)
     if as_json:
-        output.data([execution.as_json() | {"publications": published[execution.id]} for execution in found])
+        output.data([_as_json(execution, published[execution.id]) for execution in found])
     elif not found:
         output.note("no executions yet; the first one: deriva-ml-hooks run -- COMMAND")
     else:
@@ -54,7 +54,7 @@ def show(
     execution = ledger.find(execution_id)
     published = _published(ledger, [execution])[execution.id]
     if as_json:
-        output.data(execution.as_json() | {"publications": published})
+        output.data(_as_json(execution, published))
         return
     provenance, entry_point = execution.provenance, execution.entry_point
     pairs = [
@@ -94,6 +94,10 @@ def show(
 def _ledger() -> Ledger:
     repository = discover()
     return Ledger(ledger_path(repository, load(repository.worktree)))
+
+
+def _as_json(execution: Execution, published: list[dict[str, Optional[str]]]) -> dict[str, Any]:
+    return execution.as_json() | ({"publications": published} if published else {})
 
 
 def _published(ledger: Ledger, found: list[Execution]) -> dict[str, list[dict[str, Optional[str]]]]:
