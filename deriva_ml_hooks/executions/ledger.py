@@ -22,11 +22,16 @@ from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.cache import FOLDER
 
-SCHEMA = 2
+SCHEMA = 3
 BUSY_TIMEOUT = 120.0
 """Seconds to wait for other writers before giving up."""
 
-_JSON = ("command", "entry_point", "provenance", "warnings", "changed_during_run")
+_JSON = (
+    *("command", "entry_point", "provenance", "warnings", "changed_during_run"),
+    *("environment", "isolated"),
+)
+_LATER = frozenset({"environment", "isolated"})
+"""Columns that a ledger of an older schema lacks while it is only read."""
 COLUMNS = tuple(f.name for f in fields(Execution))
 _TABLE = """
 CREATE TABLE IF NOT EXISTS executions (
@@ -65,7 +70,12 @@ CREATE TABLE IF NOT EXISTS publications (
     PRIMARY KEY (execution, catalog)
 ) WITHOUT ROWID
 """
-_MIGRATIONS = (_TABLE, _PUBLICATIONS)
+_ISOLATION = """
+ALTER TABLE executions ADD COLUMN environment TEXT NOT NULL DEFAULT 'null';
+ALTER TABLE executions ADD COLUMN isolated TEXT NOT NULL DEFAULT 'false';
+ALTER TABLE executions ADD COLUMN rerun_of TEXT
+"""
+_MIGRATIONS = (_TABLE, _PUBLICATIONS, _ISOLATION)
 """What makes schema n+1 of schema n: an older ledger stays as it is until something is written to it."""
 
 
@@ -146,15 +156,18 @@ class Ledger:
         rows = []
         with self.transaction("BEGIN") as (connection, schema):
             if schema:  # a kill before the first commit leaves an empty file
-                query = f"SELECT {', '.join(COLUMNS)} FROM executions {rest}"  # noqa: S608
+                there = {column[1] for column in connection.execute("PRAGMA table_info(executions)")}
+                names = [name if name in there else f"NULL AS {name}" for name in COLUMNS]
+                query = f"SELECT {', '.join(names)} FROM executions {rest}"  # noqa: S608
                 rows = connection.execute(query, values).fetchall()
         return [self.execution_of(row) for row in rows]
 
     def execution_of(self, row: Sequence[Any]) -> Execution:
         """The execution of a row of COLUMNS, as it is by now."""
         values = dict(zip(COLUMNS, row, strict=True))
+        values = {name: value for name, value in values.items() if value is not None or name not in _LATER}
         try:
-            values |= {name: json.loads(values[name]) for name in _JSON}
+            values |= {name: json.loads(values[name]) for name in _JSON if name in values}
         except (TypeError, ValueError) as error:
             raise self._unusable(error) from error
         return _shown(Execution(**values))
@@ -213,8 +226,9 @@ class Ledger:
 
 def migrate(connection: sqlite3.Connection, schema: int) -> None:
     """Bring a ledger of `schema` to SCHEMA, within a transaction; its rows stay."""
-    for statement in _MIGRATIONS[schema:]:
-        connection.execute(statement)
+    for step in _MIGRATIONS[schema:]:
+        for statement in step.split(";"):
+            connection.execute(statement)
     if schema < SCHEMA:
         connection.execute(f"PRAGMA user_version = {SCHEMA}")
 

@@ -20,7 +20,11 @@ LOST = "lost"
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One run of a command. `duration` is in seconds; times are ISO 8601 in UTC; `command` is redacted."""
+    """One run of a command. `duration` is in seconds; times are ISO 8601 in UTC; `command` is redacted.
+
+    `environment`: the names, never the values, of the variables that were set (None: not recorded).
+    `isolated`: it ran in a temporary worktree of its own. `rerun_of`: the id of the execution it repeats.
+    """
 
     id: str
     status: Status
@@ -40,6 +44,9 @@ class Execution:
     provenance: Mapping[str, Any]
     warnings: Sequence[Mapping[str, Any]]
     changed_during_run: Sequence[Mapping[str, Any]]
+    environment: Sequence[str] | None = None
+    isolated: bool = False
+    rerun_of: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The execution as JSON; `commit` repeats the provenance's, since everybody asks for it."""

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
@@ -52,7 +53,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A request that the gate has let pass, with everything its record will name."""
+    """A request that the gate has let pass, with everything its record will name.
+
+    `home`: for a run in a temporary worktree, the user's own repository, which keeps the record.
+    """
 
     request: Request
     executable: str
@@ -60,6 +64,8 @@ class Accepted:
     repository: Repository
     provenance: Provenance
     entry_point: EntryPoint
+    home: Repository | None = None
+    rerun_of: str | None = None
 
 
 def accept(request: Request) -> Accepted:
@@ -104,9 +110,9 @@ def run_recorded(accepted: Accepted, *, say: Say, complain: Say) -> tuple[int, E
     record afterwards. Raises LedgerError when the record cannot be begun: nothing has been started then.
     """
     ledger = Ledger(_ledger_file(accepted))
-    execution = _begun(accepted)
     env = process.command_environment()
     env.pop(_NEVER_PASSED_ON, None)
+    execution = _begun(accepted, env)
     env[EXECUTION_VARIABLE] = execution.id
     env[PROVENANCE_VARIABLE] = _provenance_file(ledger, execution)
     try:
@@ -178,9 +184,12 @@ def _unmeasured(message: str) -> dict[str, Any]:
 
 
 def _ledger_file(accepted: Accepted) -> str:
-    path = ledger_path(accepted.repository, accepted.verdict.config)
-    real, worktree = os.path.realpath(path), accepted.repository.worktree
-    if _is_in(real, os.path.realpath(accepted.repository.common_dir)) or not _is_in(real, worktree):
+    repository, config = accepted.repository, accepted.verdict.config
+    if accepted.home is not None:
+        repository, config = accepted.home, load(accepted.home.worktree)
+    path = ledger_path(repository, config)
+    real, worktree = os.path.realpath(path), repository.worktree
+    if _is_in(real, os.path.realpath(repository.common_dir)) or not _is_in(real, worktree):
         return path
     inside = os.path.relpath(real, worktree)
     folder = os.path.dirname(inside)
@@ -202,7 +211,7 @@ def _is_in(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _begun(accepted: Accepted) -> Execution:
+def _begun(accepted: Accepted, env: Mapping[str, str]) -> Execution:
     pid = os.getpid()
     request = accepted.request
     return Execution(
@@ -224,6 +233,9 @@ def _begun(accepted: Accepted) -> Execution:
         provenance=accepted.provenance.as_json(),
         warnings=[finding.as_json() for finding in accepted.verdict.warnings],
         changed_during_run=[],
+        environment=sorted(env),
+        isolated=accepted.home is not None,
+        rerun_of=accepted.rerun_of,
     )
 
 

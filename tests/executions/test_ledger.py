@@ -345,6 +345,7 @@ def test_a_kill_of_the_runner_at_any_moment_leaves_a_readable_ledger_and_the_row
             said = progress.read()  # until runner and command have both ended: both hold the other end
         return runner.wait(), said
 
+    killed(0)  # makes the ledger: a longer way
     code, lines = killed(0)
     assert code == 0
     moments = [1 + round(i * (int(lines) - 1) / 23) for i in range(24)]
