@@ -7,7 +7,7 @@ import importlib
 import tempfile
 from pathlib import Path
 
-TOPICS = ("gate", "hooks")
+TOPICS = ("gate", "hooks", "verify")
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from deriva_ml_hooks.commands import (
     run,
     setup,
     sync,
+    verify,
 )
 
 _program = typer.Typer(
@@ -31,6 +32,7 @@ _program.command("run", context_settings={"allow_interspersed_args": False})(run
 _program.command("check")(check.check)
 _program.command("provenance")(provenance.provenance)
 _program.add_typer(executions.program, name="executions")
+_program.command("verify")(verify.verify_)
 _program.command("sync")(sync.sync)
 _program.add_typer(catalog.program, name="catalog")
 _program.command("hook", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})(

@@ -1,0 +1,479 @@
+"""Records held against repositories in which things have happened since: moved, dropped, edited, lied."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deriva_ml_hooks.config import Config
+from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.executions import processes
+from deriva_ml_hooks.executions.record import Execution, new_id, now
+from deriva_ml_hooks.executions.verification import Verification, verify
+from deriva_ml_hooks.git import remotes
+from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.provenance.cache import provenance_of
+
+NOTEBOOK = Path(__file__).parents[1] / "data" / "notebooks" / "v4.ipynb"
+
+
+def recorded(repo: Any, path: str | None = "src/train.py", **told: Any) -> Execution:
+    """An execution as the runner records it here and now; `told` replaces what its provenance says."""
+    provenance = provenance_of(discover(str(repo.path)), Config())
+    if path is None:
+        code = {"path": None, "blob": None, "checksum": provenance.tree, "url": provenance.tree_url()}
+    else:
+        file = provenance.file(path)
+        code = {"path": path, "blob": file.blob, "checksum": file.checksum, "url": file.url}
+    return Execution(
+        id=new_id(),
+        status="Completed",
+        exit_code=0,
+        signal=None,
+        detail=None,
+        started_at=now(),
+        ended_at=now(),
+        duration=0.1,
+        description=None,
+        command=["python", path or "x"],
+        cwd=".",
+        host=processes.host(),
+        pid=os.getpid(),
+        process=None,
+        entry_point=code,
+        provenance=provenance.as_json() | told,
+        warnings=[],
+        changed_during_run=[],
+    )
+
+
+def verified(repo: Any, *executions: Execution, ask: bool = False) -> list[Verification]:
+    repository = discover(str(repo.path))
+    remote = remotes.chosen(repository, configured=None, hosts={})
+    return verify(repository, executions, remote=remote.name if remote else None, ask=ask)
+
+
+def verdict(repo: Any, execution: Execution, *, ask: bool = False) -> tuple[str, str, str]:
+    """The verdict of one, and the messages and fixes of all its findings."""
+    [found] = verified(repo, execution, ask=ask)
+    messages = "; ".join(f"{f.path or ''} {f.message}".strip() for f in found.findings)
+    return found.verdict, messages, "; ".join(f.fix for f in found.findings)
+
+
+def tag(repo: Any, name: str, *words: str, date: str | None = None) -> None:
+    env = {"GIT_COMMITTER_DATE": date} if date else None
+    repo.git("tag", "--annotate", "--message", "Version", name, *words, env=env)
+
+
+LONG_AGO = "2001-01-01T00:00:00Z"
+
+
+@pytest.fixture
+def pushed(repo: Any, remote: Any) -> Any:
+    """`repo` with lockfiles and a version tag, all of it on the remote."""
+    repo.write("uv.lock", "lock\n")
+    repo.write("requirements-dev.txt", "pytest\n")
+    repo.commit("Locked")
+    tag(repo, "v1.0.0", date=LONG_AGO)
+    repo.push("origin", "main", "--tags")
+    return repo
+
+
+class TestTrue:
+    def test_a_record_of_a_pushed_commit_is_verified_also_after_more_commits(self, pushed: Any) -> None:
+        whole, script = recorded(pushed, None), recorded(pushed)
+        assert [v.verdict for v in verified(pushed, whole, script)] == ["verified", "verified"]
+        pushed.commit("More", **{"more.py": "x\n"})
+        pushed.push()
+        assert [(v.verdict, v.findings) for v in verified(pushed, whole, script)] == [("verified", ())] * 2
+        for ask in (False, True):
+            assert verdict(pushed, recorded(pushed), ask=ask)[0] == "verified"
+
+    def test_the_state_of_the_worktree_and_the_branch_do_not_matter(self, pushed: Any) -> None:
+        execution = recorded(pushed)
+        pushed.write("src/train.py", "changed\n")
+        pushed.git("checkout", "--quiet", "--orphan", "other")
+        pushed.git("rm", "-r", "--quiet", "--force", "--cached", ".")
+        assert verdict(pushed, execution)[0] == "verified"
+
+    def test_in_a_repository_of_sha256(self, make_repo: Callable[..., Any], tmp_path: Path) -> None:
+        repo = make_repo("wide", "--object-format=sha256")
+        repo.write("src/train.py")
+        repo.commit()
+        tag(repo, "v1.0.0", date=LONG_AGO)
+        bare = make_repo("wide.git", "--bare", "--object-format=sha256")
+        repo.git("remote", "add", "origin", str(bare.path))
+        repo.push("origin", "main")
+        repo.commit("Second", **{"more.py": "x\n"})
+        execution = recorded(repo)
+        assert len(execution.provenance["commit"]) == 64
+        assert verdict(repo, execution)[0] == "unpushed"
+        repo.push("origin", "main")
+        assert verdict(repo, execution) == ("verified", "", "")
+        lie = replace(execution, entry_point={**execution.entry_point, "blob": "0" * 64})
+        assert verdict(repo, lie)[0] == "mismatch"
+
+    def test_a_lightweight_tag_and_a_record_without_version(self, pushed: Any) -> None:
+        pushed.commit("Next")
+        pushed.git("tag", "v1.1.0")
+        pushed.push()
+        execution = recorded(pushed)
+        assert (execution.provenance["tag"], execution.provenance["tag_object"]) == ("v1.1.0", None)
+        assert verdict(pushed, execution)[0] == "verified"
+        assert verdict(pushed, recorded(pushed, version=None))[0] == "verified"
+        pushed.git("tag", "--force", "v1.1.0", "HEAD~1")
+        assert verdict(pushed, execution)[0] == "moved-tag"
+
+    def test_an_entry_point_in_a_submodule(
+        self, pushed: Any, make_repo: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        module = make_repo("module")
+        module.write("tool.py")
+        module.commit()
+        pushed.git("submodule", "--quiet", "add", str(module.path), "lib")
+        pushed.commit("Submodule")
+        pushed.push()
+        execution = recorded(pushed, "lib/tool.py")
+        assert verdict(pushed, execution)[0] == "verified"
+        other = [{**execution.provenance["submodules"][0], "commit": "1" * 40}]
+        assert "submodule" in verdict(pushed, recorded(pushed, "lib/tool.py", submodules=other))[1]
+        shutil.rmtree(pushed.path / "lib")
+        found = verdict(pushed, execution)
+        assert found[0] != "verified"
+
+
+class TestMissing:
+    def test_a_commit_that_was_dropped(self, pushed: Any) -> None:
+        pushed.commit("Doomed", **{"more.py": "x\n"})
+        execution = recorded(pushed)
+        pushed.git("reset", "--quiet", "--hard", "HEAD~1")
+        assert verdict(pushed, execution)[0] == "unpushed"
+        pushed.git("reflog", "expire", "--expire=now", "--all")
+        pushed.git("gc", "--quiet", "--prune=now")
+        found, message, fix = verdict(pushed, execution)
+        commit = execution.provenance["commit"]
+        assert (found, fix) == ("missing-commit", f"git fetch origin {commit}, from wherever it still is")
+        assert "is not here" in message
+
+    def test_a_commit_edited_in_history_keeps_its_record_until_it_is_collected(self, pushed: Any) -> None:
+        pushed.commit("Change", **{"src/train.py": "first\n"})
+        execution = recorded(pushed)
+        pushed.write("src/train.py", "second\n")
+        pushed.git("commit", "--quiet", "--all", "--amend", "--message", "Change")
+        assert verdict(pushed, execution)[0] == "unpushed"
+        assert recorded(pushed).entry_point["blob"] != execution.entry_point["blob"]
+        assert verdict(pushed, replace(recorded(pushed), entry_point=execution.entry_point))[0] == "mismatch"
+
+    def test_in_a_shallow_clone(self, pushed: Any, tmp_path: Path) -> None:
+        execution = recorded(pushed)
+        pushed.commit("Next", **{"next.py": "x\n"})
+        pushed.push()
+        latest = recorded(pushed)
+        clone = type(pushed)(tmp_path / "shallow")
+        pushed.git("clone", "--quiet", "--depth=1", f"file://{tmp_path}/remote.git", str(clone.path))
+        found, _, fix = verdict(clone, execution)
+        assert (found, fix) == ("missing-commit", "git fetch --unshallow --tags")
+        [known] = verified(clone, latest)
+        assert (known.verdict, len(known.notes)) == ("verified", 1)
+        assert "cannot be told here" in known.notes[0]
+
+    def test_an_object_with_other_bytes_than_its_name_promises(self, repo: Any, remote: Any) -> None:
+        execution = recorded(repo)
+        other = repo.commit("Another", **{"more.py": "x\n"})
+        objects = repo.git_dir / "objects"
+        where = objects / execution.provenance["commit"][:2] / execution.provenance["commit"][2:]
+        where.chmod(0o600)
+        where.write_bytes((objects / other[:2] / other[2:]).read_bytes())
+        found, message, _ = verdict(repo, execution)
+        assert found == "missing-commit"
+        assert "missing or broken" in message
+        where.write_bytes(b"garbage")
+        assert verdict(repo, execution)[0] == "missing-commit"
+
+    def test_a_file_whose_content_is_gone(self, repo: Any, remote: Any) -> None:
+        execution = recorded(repo)
+        blob = execution.entry_point["blob"]
+        (repo.git_dir / "objects" / blob[:2] / blob[2:]).unlink()
+        assert verdict(repo, execution)[0] == "missing-commit"
+
+    @pytest.mark.parametrize("oid", ["", "HEAD", "0" * 40, "é" * 40, "caf\udce9", "../../etc", "a" * 39])
+    def test_what_is_no_commit_at_all(self, pushed: Any, oid: str) -> None:
+        assert verdict(pushed, recorded(pushed, commit=oid))[0] == "missing-commit"
+
+    def test_a_tree_where_a_commit_should_be(self, pushed: Any) -> None:
+        tree = pushed.git("rev-parse", "HEAD^{tree}")
+        assert verdict(pushed, recorded(pushed, commit=tree))[0] == "missing-commit"
+
+
+class TestLies:
+    """A row that was edited by hand, one field at a time."""
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("commit", None),  # another commit of the same repository
+            ("tree", "1" * 40),
+            ("committed_at", "2020-02-02T02:02:02+00:00"),
+            ("commit_url", "https://github.com/lab/model/commit/" + "1" * 40),
+            ("version", "9.9.9"),
+            ("tag_object", None),
+            ("lockfiles", [{"path": "uv.lock", "blob": "1" * 40}]),
+            ("lockfiles", [{"path": "poetry.lock", "blob": "1" * 40}]),
+            ("submodules", [{"path": "lib", "commit": "1" * 40, "url": None}]),
+        ],
+    )
+    def test_in_the_provenance(self, pushed: Any, field: str, value: Any) -> None:
+        if field == "commit":
+            value = pushed.git("rev-parse", "HEAD~1")
+        told = {field: value} | ({"tag": None, "tag_object": "1" * 40} if field == "tag_object" else {})
+        found, message, fix = verdict(pushed, recorded(pushed, **told))
+        assert found == "mismatch"
+        assert fix
+        assert message
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("path", "README.md"),
+            ("path", "src/missing.py"),
+            ("path", "src"),
+            ("path", None),
+            ("blob", "1" * 40),
+            ("checksum", "1" * 40),
+            ("url", "https://github.com/lab/model/blob/main/src/train.py"),
+        ],
+    )
+    def test_in_the_entry_point(self, pushed: Any, field: str, value: Any) -> None:
+        execution = recorded(pushed)
+        lie = replace(execution, entry_point={**execution.entry_point, field: value})
+        assert verdict(pushed, lie)[0] == "mismatch"
+
+    def test_in_the_checksum_of_a_whole_tree(self, pushed: Any) -> None:
+        execution = recorded(pushed, None)
+        lie = replace(execution, entry_point={**execution.entry_point, "checksum": "1" * 40})
+        assert verdict(pushed, lie)[0] == "mismatch"
+
+    def test_a_record_of_which_parts_are_missing_is_no_traceback(self, pushed: Any) -> None:
+        execution = recorded(pushed)
+        bare = replace(execution, provenance={"commit": execution.provenance["commit"]}, entry_point={})
+        assert verdict(pushed, bare)[0] == "mismatch"
+        assert verdict(pushed, replace(execution, provenance={}))[0] == "missing-commit"
+
+    def test_the_gravest_finding_is_the_verdict_and_all_are_told(self, pushed: Any) -> None:
+        pushed.commit("Local", **{"more.py": "x\n"})
+        tag(pushed, "v1.1.0")
+        execution = recorded(pushed, tree="1" * 40)
+        pushed.git("tag", "--delete", "v1.1.0")
+        [found] = verified(pushed, execution)
+        assert found.verdict == "mismatch"
+        assert {finding.code for finding in found.findings} == {"mismatch", "moved-tag", "unpushed"}
+
+
+class TestNotebooks:
+    def test_outputs_do_not_count_and_code_does(self, pushed: Any) -> None:
+        notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+        pushed.write("run.ipynb", json.dumps(notebook))
+        pushed.commit("Notebook")
+        pushed.push()
+        first = recorded(pushed, "run.ipynb")
+        assert first.entry_point["checksum"] != first.entry_point["blob"]
+        assert [v.verdict for v in verified(pushed, *[first] * 3)] == ["verified"] * 3
+        lie = replace(first, entry_point={**first.entry_point, "checksum": first.entry_point["blob"]})
+        assert verdict(pushed, lie)[0] == "mismatch"
+        pushed.write("same.txt", json.dumps(notebook))
+        pushed.commit("The same bytes as text")
+        pushed.push()
+        both = [recorded(pushed, "same.txt"), recorded(pushed, "run.ipynb")]
+        assert both[0].entry_point["blob"] == both[1].entry_point["blob"]
+        assert [v.verdict for v in verified(pushed, *both)] == ["verified"] * 2
+
+
+class TestTags:
+    def test_moved_replaced_and_deleted(self, pushed: Any) -> None:
+        execution = recorded(pushed)
+        target = execution.provenance["tag_object"]
+        pushed.commit("Next")
+        pushed.push()
+        tag(pushed, "v1.0.0", "--force")
+        found, message, fix = verdict(pushed, execution)
+        assert (found, fix) == ("moved-tag", f"git tag --force v1.0.0 {target}")
+        assert "it was on" in message
+        tag(pushed, "v1.0.0", "--force", execution.provenance["commit"])
+        found, message, _ = verdict(pushed, execution)
+        assert (found, "anew on the same commit" in message) == ("moved-tag", True)
+        pushed.git("tag", "--delete", "v1.0.0")
+        assert verdict(pushed, execution)[:2] == ("moved-tag", "tag v1.0.0 is not here any more")
+        pushed.git(*fix.split()[1:])
+        assert verdict(pushed, execution)[0] == "verified"
+
+    def test_a_tag_whose_object_is_gone_is_fetched_again(self, pushed: Any) -> None:
+        execution = recorded(pushed)
+        pushed.git("tag", "--delete", "v1.0.0")
+        pushed.git("gc", "--quiet", "--prune=now")
+        found, _, fix = verdict(pushed, execution)
+        assert (found, fix) == ("moved-tag", "git fetch --force origin tag v1.0.0")
+        pushed.git(*fix.split()[1:])
+        assert verdict(pushed, execution)[0] == "verified"
+
+    def test_a_tag_made_after_the_run_changes_todays_version_and_not_the_verdict(self, pushed: Any) -> None:
+        pushed.commit("Next", **{"next.py": "x\n"})
+        pushed.push()
+        execution = recorded(pushed)
+        tag(pushed, "v1.1.0", "HEAD", date="2099-01-01T00:00:00Z")
+        [found] = verified(pushed, execution)
+        assert (found.verdict, found.findings) == ("verified", ())
+        assert found.notes == ("the version would be 1.1.0 today, by a tag made since",)
+
+    def test_a_tag_made_before_the_run_contradicts_the_recorded_version(self, pushed: Any) -> None:
+        pushed.commit("Next", **{"next.py": "x\n"})
+        pushed.push()
+        execution = recorded(pushed)
+        tag(pushed, "v1.1.0", "HEAD", date=LONG_AGO)
+        assert verdict(pushed, execution)[0] == "mismatch"
+
+    def test_a_lightweight_tag_has_no_date_and_is_noted(self, pushed: Any) -> None:
+        pushed.commit("Next", **{"next.py": "x\n"})
+        pushed.push()
+        execution = recorded(pushed)
+        pushed.git("tag", "v1.1.0")
+        [found] = verified(pushed, execution)
+        assert (found.verdict, len(found.notes)) == ("verified", 1)
+        assert "no date" in found.notes[0]
+
+    def test_a_missing_ancestor_tag_is_a_mismatch_with_the_way_to_get_it(self, pushed: Any) -> None:
+        pushed.commit("Next", **{"next.py": "x\n"})
+        pushed.push()
+        execution = recorded(pushed)
+        pushed.git("tag", "--delete", "v1.0.0")
+        found, _, fix = verdict(pushed, execution)
+        assert found == "mismatch"
+        assert "git fetch --tags" in fix
+        pushed.git("fetch", "--quiet", "--tags")
+        assert verdict(pushed, execution)[0] == "verified"
+
+
+class TestPushed:
+    def test_an_unpushed_commit_names_what_pushes_it(self, pushed: Any) -> None:
+        pushed.git("checkout", "--quiet", "-b", "it's-mine")
+        pushed.commit("Local", **{"more.py": "x\n"})
+        execution = recorded(pushed)
+        found, _, fix = verdict(pushed, execution)
+        assert (found, fix) == ("unpushed", """git push origin 'it'"'"'s-mine'""")
+        pushed.git("reset", "--quiet", "--hard", "HEAD~1")
+        commit = execution.provenance["commit"]
+        assert verdict(pushed, execution)[2] == f"git push origin {commit}:refs/heads/NAME"
+        subprocess.run(
+            f"git push --quiet origin {commit}:refs/heads/saved", shell=True, cwd=pushed.path, check=True
+        )
+        assert verdict(pushed, execution)[0] == "verified"
+
+    def test_without_a_remote_nothing_is_pushed(self, repo: Any) -> None:
+        found, message, fix = verdict(repo, recorded(repo))
+        assert (found, fix) == ("unpushed", "git remote add origin URL && git push origin main")
+        assert "no remote" in message
+
+    def test_a_remote_that_was_renamed_gives_way_to_todays(self, pushed: Any) -> None:
+        execution = recorded(pushed)
+        pushed.git("remote", "rename", "origin", "lab")
+        assert verdict(pushed, execution)[0] == "verified"
+
+    def test_the_remote_itself_can_be_behind_what_is_known_of_it_here(self, pushed: Any, remote: Any) -> None:
+        pushed.commit("Next", **{"next.py": "x\n"})
+        pushed.push()
+        execution = recorded(pushed)
+        remote.git("update-ref", "refs/heads/main", "refs/heads/main~1")
+        assert verdict(pushed, execution)[0] == "verified"
+        found, _, fix = verdict(pushed, execution, ask=True)
+        assert (found, fix) == ("unpushed", "git push origin main")
+
+    def test_the_remote_itself_can_be_ahead(self, pushed: Any, remote: Any, tmp_path: Path) -> None:
+        pushed.commit("Next", **{"next.py": "x\n"})
+        execution = recorded(pushed)
+        other = type(pushed)(tmp_path / "other")
+        pushed.git("clone", "--quiet", str(pushed.path), str(other.path))
+        other.commit("On top", **{"top.py": "x\n"})
+        other.git("push", "--quiet", str(remote.path), "main")
+        assert verdict(pushed, execution)[0] == "unpushed"
+        found, message, fix = verdict(pushed, execution, ask=True)
+        assert found == "unpushed"
+        assert "1 of its branches and tags are not" in message
+        assert fix.startswith("git fetch origin, then verify again")
+        pushed.git("fetch", "--quiet", "origin")
+        assert verdict(pushed, execution, ask=True)[0] == "verified"
+
+    def test_a_tag_on_the_remote_keeps_a_commit_there(self, pushed: Any) -> None:
+        pushed.commit("Next", **{"next.py": "x\n"})
+        tag(pushed, "v1.1.0")
+        execution = recorded(pushed)
+        pushed.push("origin", "v1.1.0")
+        assert verdict(pushed, execution)[0] == "unpushed"
+        assert verdict(pushed, execution, ask=True)[0] == "verified"
+
+    def test_the_tag_of_the_remote_is_compared_when_it_is_asked(self, pushed: Any, remote: Any) -> None:
+        execution = recorded(pushed)
+        remote.git("tag", "--delete", "v1.0.0")
+        found, _, fix = verdict(pushed, execution, ask=True)
+        assert (found, fix) == ("unpushed", "git push origin refs/tags/v1.0.0")
+        remote.git("tag", "v1.0.0", "main~1")
+        found, _, fix = verdict(pushed, execution, ask=True)
+        assert (found, fix.split(": ")[1]) == ("moved-tag", "git push --force origin refs/tags/v1.0.0")
+        assert verdict(pushed, execution)[0] == "verified"
+
+    def test_a_remote_that_does_not_answer_is_an_error_that_says_so(self, pushed: Any) -> None:
+        execution = recorded(pushed)
+        pushed.git("remote", "set-url", "origin", str(pushed.path / "nowhere"))
+        assert verdict(pushed, execution)[0] == "verified"
+        with pytest.raises(GitError, match="remote origin") as caught:
+            verified(pushed, execution, ask=True)
+        assert caught.value.fix == "see why it does not answer: git ls-remote origin"
+
+    def test_nothing_is_fetched_or_changed(self, pushed: Any) -> None:
+        execution = recorded(pushed)
+        before = {p: p.stat().st_mtime_ns for p in pushed.path.rglob("*") if p.is_file()}
+        verified(pushed, execution, ask=True)
+        assert {p: p.stat().st_mtime_ns for p in pushed.path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("settings", ["", "git_describe_command = ['git', 'describe', '--tags', '--long']\n"])
+def test_versions_of_a_branching_history_are_what_setuptools_scm_prints(repo: Any, settings: str) -> None:
+    """Merges, tags on side branches, commits before any tag: each in a clean checkout of that commit."""
+    from deriva_ml_hooks.provenance.versions import scm_versions
+
+    repo.write("pyproject.toml", f"[tool.setuptools_scm]\n{settings}")
+    repo.commit("Configured")
+    repo.git("checkout", "--quiet", "-b", "side", "HEAD~1")
+    repo.commit("Side 1", **{"side.txt": "1\n"})
+    if not settings:
+        tag(repo, "v0.3.0")
+    repo.commit("Side 2", **{"side.txt": "2\n"})
+    repo.git("checkout", "--quiet", "main")
+    repo.commit("Main 1", **{"main.txt": "1\n"})
+    repo.git("merge", "--quiet", "--no-edit", "side")
+    repo.commit("After", **{"main.txt": "2\n"})
+    repo.git("tag", "data-7")
+    tag(repo, "v0.4.0rc1")
+    repo.commit("Last", **{"main.txt": "3\n"})
+    commits = repo.git("rev-list", "--all").split()
+    if settings:
+        commits = commits[:2]
+    repository = discover(str(repo.path))
+    found = scm_versions(repository, [(oid.encode(), None) for oid in commits])
+    for oid in commits:
+        repo.git("checkout", "--quiet", oid)
+        done = subprocess.run(
+            [sys.executable, "-m", "setuptools_scm"],
+            cwd=repo.path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert found[oid.encode(), None] == (done.stdout.strip() or None), done.stderr
