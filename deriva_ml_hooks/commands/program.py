@@ -15,6 +15,7 @@ from deriva_ml_hooks.commands import (
     hook,
     provenance,
     release,
+    rerun,
     run,
     setup,
     sync,
@@ -32,6 +33,7 @@ _program.command("run", context_settings={"allow_interspersed_args": False})(run
 _program.command("check")(check.check)
 _program.command("provenance")(provenance.provenance)
 _program.add_typer(executions.program, name="executions")
+_program.command("rerun")(rerun.rerun)
 _program.command("verify")(verify.verify_)
 _program.command("sync")(sync.sync)
 _program.add_typer(catalog.program, name="catalog")

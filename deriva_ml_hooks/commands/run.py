@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Optional
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
@@ -15,6 +16,9 @@ from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.report import as_error, as_text
 from deriva_ml_hooks.runner.recorded import Request, accept, run_recorded, run_unrecorded
+
+if TYPE_CHECKING:
+    from deriva_ml_hooks.executions.record import Execution
 
 REFUSED = 125
 """Exit code when nothing was started: one that a command itself hardly ever returns (env(1))."""
@@ -35,6 +39,12 @@ def run(
     catalog: Optional[str] = typer.Option(
         None, "--catalog", metavar="HOST/ID", help="Publish to this catalog (default: as configured)."
     ),
+    isolated: bool = typer.Option(
+        False, "--isolated", help="Run in a temporary worktree of HEAD, whatever is changed in yours."
+    ),
+    output_paths: Optional[list[str]] = typer.Option(
+        None, "--output", metavar="PATH", help="With --isolated: copy this back; may be given several times."
+    ),
     json_file: Optional[str] = typer.Option(
         None, "--json", metavar="FILE", help="Write the record to FILE; the verdict when refused."
     ),
@@ -46,30 +56,51 @@ def run(
     126 and 127 when it cannot be executed or found; 2 usage or configuration error.
     """
 
-    def complain(line: str) -> None:
-        _note(f"deriva-ml-hooks: {line}")
-
     def say(line: str) -> None:
         if not quiet:
             complain(line)
 
+    if (output_paths and not isolated) or (isolated and dry_run):
+        wrong = "--isolated and --dry-run exclude each other" if dry_run else "--output is for --isolated"
+        raise UsageError(wrong, fix="deriva-ml-hooks run --isolated --output PATH -- COMMAND")
     if dry_run:
         raise typer.Exit(run_unrecorded(command, say=say))
     request = Request(command, description, entry_point, tag_required, catalog)
+    if isolated:
+        from deriva_ml_hooks.runner.isolated import EndedBySignalError, Isolated, run_isolated
+
+        wanted = Isolated(request, outputs=output_paths or ())
+        try:
+            code = concluded(lambda: run_isolated(wanted, say=say, complain=complain), json_file)
+        except EndedBySignalError as ended:
+            code = ended.exit_code
+        raise typer.Exit(code)
+    raise typer.Exit(
+        concluded(lambda: run_recorded(accept(request), say=say, complain=complain), json_file)
+    )
+
+
+def complain(line: str) -> None:
+    """Tell what went wrong with a record."""
+    _note(f"deriva-ml-hooks: {line}")
+
+
+def concluded(action: Callable[[], tuple[int, Execution]], json_file: str | None) -> int:
+    """The exit code of a recorded run; its record, or the verdict that refused it, goes to `json_file`."""
     try:
-        code, execution = run_recorded(accept(request), say=say, complain=complain)
+        code, execution = action()
     except RefusedError as refused:
         _note(as_text(refused.reasons))
         _note("\nderiva-ml-hooks: refused; nothing was started, nothing is recorded")
         _write(json_file, refused.verdict.as_json())
-        raise typer.Exit(REFUSED) from None
+        return REFUSED
     except HooksError as error:
         if error.exit_code != 1:  # which means something else here: that the command failed
             raise
         _note(as_error(error))
-        raise typer.Exit(REFUSED) from None
+        return REFUSED
     _write(json_file, execution.as_json())
-    raise typer.Exit(code)
+    return code
 
 
 def _write(path: str | None, document: Any) -> None:

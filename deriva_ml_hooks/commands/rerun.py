@@ -1,0 +1,70 @@
+"""`deriva-ml-hooks rerun`: a recorded command once more, from exactly the recorded commit."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Optional
+
+import typer
+
+from deriva_ml_hooks.commands.run import complain, concluded
+from deriva_ml_hooks.config import load
+from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.runner.again import lost_variables, maybe_absent, request_of
+from deriva_ml_hooks.runner.isolated import EndedBySignalError, Isolated, run_isolated
+
+if TYPE_CHECKING:
+    from deriva_ml_hooks.executions.record import Execution
+
+_NAMED = 8
+"""How many names of one kind are told before the rest is counted."""
+
+
+def rerun(
+    execution_id: str = typer.Argument(..., metavar="ID", help="An id, or enough of its beginning."),
+    keep: bool = typer.Option(False, "--keep", help="Leave the temporary worktree behind."),
+    output: Optional[list[str]] = typer.Option(
+        None, "--output", metavar="PATH", help="Copy this back afterwards; may be given several times."
+    ),
+    json_file: Optional[str] = typer.Option(None, "--json", metavar="FILE", help="Write the record to FILE."),
+    quiet: bool = typer.Option(False, "--quiet", help="No line before and after the command."),
+) -> None:
+    """Run a recorded command again, from exactly the recorded commit, in a temporary worktree.
+
+    Exit: the command's own code, as `run` has it; 125 refused, nothing was started.
+    """
+
+    def say(line: str) -> None:
+        if not quiet:
+            complain(line)
+
+    def again() -> tuple[int, Execution]:
+        home = discover()
+        first = Ledger(ledger_path(home, load(home.worktree))).find(execution_id)
+        wanted = Isolated(
+            request_of(first, home),
+            commit=first.provenance["commit"],
+            cwd=first.cwd,
+            outputs=output or (),
+            keep=keep,
+            rerun_of=first.id,
+        )
+        lost = lost_variables(first, os.environ)
+        if lost:
+            say(f"not set now, but in the first run: {_some(lost)}")
+        absent = maybe_absent(first, home)
+        if absent:
+            say(f"not in the commit, so not in the temporary worktree: {_some(absent)}")
+        return run_isolated(wanted, say=say, complain=complain)
+
+    try:
+        code = concluded(again, json_file)
+    except EndedBySignalError as ended:
+        raise typer.Exit(ended.exit_code) from None
+    raise typer.Exit(code)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

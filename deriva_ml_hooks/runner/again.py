@@ -1,0 +1,110 @@
+"""What is to be run for a recorded execution to happen again, or why it cannot."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+
+from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.executions.record import Execution
+from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.redact import MASK
+from deriva_ml_hooks.runner.entry_point import Kind, invocation
+from deriva_ml_hooks.runner.isolated import IsolationError
+from deriva_ml_hooks.runner.own_tree import OwnTree
+from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Request
+
+# Of a session, not of a run.
+_OF_NO_INTEREST = frozenset({"_", "OLDPWD", "SHLVL", "PWD", EXECUTION_VARIABLE, PROVENANCE_VARIABLE})
+
+
+def request_of(first: Execution, home: Repository) -> Request:
+    """The request that runs `first` again from its commit.
+
+    Raises IsolationError where the commit is missing, or the command used what is in no commit.
+    """
+    commit = first.provenance["commit"]
+    try:
+        tree = repository_tree(home, commit)
+    except GitError as error:
+        remote = shlex.quote(first.provenance.get("remote") or "REMOTE")
+        raise IsolationError(
+            f"commit {commit[:12]} is not here, so it cannot run: {error}",
+            fix=f"git fetch {remote} {commit}, from wherever it still is",
+        ) from None
+    if "run-notebook" in first.command[:2]:
+        raise IsolationError(
+            "a notebook was run, which only run-notebook does",
+            fix=f"git worktree add ../again {commit} && cd ../again && deriva-ml-hooks run-notebook NOTEBOOK",
+        )
+    masked = [word for word in first.command if MASK in word]
+    if masked:
+        raise IsolationError(
+            f"the record does not hold the whole command: {masked[0]} stands for a secret",
+            fix="run it yourself, and hand secrets over in the environment: deriva-ml-hooks run --isolated",
+        )
+    untracked = [warning.get("path") for warning in first.warnings if warning.get("code") == "untracked"]
+    if untracked:
+        more = f" and {len(untracked) - 1} more" if len(untracked) > 1 else ""
+        raise IsolationError(
+            f"untracked files were let pass in the first run, and are in no commit: {untracked[0]}{more}",
+            fix="commit what the command reads, and run it anew",
+        )
+    _refuse_outside(first, home)
+    path = first.entry_point.get("path")
+    explicit = os.path.join(home.worktree, path) if path is not None else None
+    if path is not None and home.entry(tree, path.split("/")[0]) is None:
+        raise IsolationError(
+            f"{path}: not in commit {commit[:12]}, whatever the record says",
+            fix=f"deriva-ml-hooks verify {first.id}",
+        )
+    return Request([*first.command], first.description, explicit)
+
+
+def repository_tree(home: Repository, commit: str) -> bytes:
+    """The tree of a commit; raises GitError where it is not here."""
+    tree: bytes = home.commit(commit.encode("utf-8", "surrogateescape")).tree
+    return tree
+
+
+def _refuse_outside(first: Execution, home: Repository) -> None:
+    own = OwnTree(home.worktree, home.worktree)
+    absolute = own.absolute(first.command)
+    if absolute:
+        raise IsolationError(
+            f"{absolute[0]}: named by its place in your own worktree, which may hold anything",
+            fix="run it anew with paths relative to the folder that you are in",
+        )
+    cwd = os.path.join(home.worktree, first.cwd)
+    found = invocation(first.command, cwd=cwd, roots=[home.worktree], executable=None)
+    if found.kind is Kind.STDIN:
+        raise IsolationError("the code came from standard input", fix="put it into a file and commit it")
+    path = os.path.realpath(found.path or home.worktree)
+    if found.kind is Kind.FILE and not path.startswith(home.worktree + os.sep):
+        raise IsolationError(
+            f"{found.path}: the command runs a file from outside the repository, so no commit holds it",
+            fix="commit it, and run it anew",
+        )
+
+
+def lost_variables(first: Execution, env: Mapping[str, str]) -> list[str]:
+    """Names of variables that were set for the first run and are not now."""
+    return sorted(set(first.environment or ()) - set(env) - _OF_NO_INTEREST)
+
+
+def maybe_absent(first: Execution, home: Repository) -> list[str]:
+    """Words of the command that name something here that its commit does not hold: data, or old results."""
+    tree = repository_tree(home, first.provenance["commit"])
+    absent = []
+    for word in first.command[1:]:
+        for part in (word, word.partition("=")[2]):
+            if not part or part.startswith("-") or os.path.isabs(part):
+                continue
+            here = os.path.normpath(os.path.join(home.worktree, first.cwd, part))
+            inside = os.path.relpath(here, home.worktree).replace(os.sep, "/")
+            if inside == "." or not os.path.exists(here):
+                continue
+            if inside.startswith("../") or home.entry(tree, inside) is None:
+                absent.append(part)
+    return list(dict.fromkeys(absent))

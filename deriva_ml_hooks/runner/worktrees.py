@@ -1,0 +1,265 @@
+"""Temporary linked worktrees: made at a commit, and gone afterwards, whatever ends the process.
+
+Each has a mark in the common git directory, written before anything else exists and removed last. It
+names the process, so that a later call takes away what a killed one has left. Nothing of the user's is
+pruned: a worktree on a disk that is not mounted just now looks like one that is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import posixpath
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from deriva_ml_hooks.errors import GitError, HooksError
+from deriva_ml_hooks.executions import processes
+from deriva_ml_hooks.executions.record import new_id
+from deriva_ml_hooks.files import write_atomically
+from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.content import GITLINK
+from deriva_ml_hooks.git.repository import Repository, discover
+from deriva_ml_hooks.provenance.cache import FOLDER
+from deriva_ml_hooks.runner import child
+
+_PREFIX = "deriva-ml-hooks-"
+# Hooks of the user's own (post-checkout) are about their own worktree; submodules are checked out below.
+_QUIETLY = ("-c", f"core.hooksPath={os.devnull}", "-c", "submodule.recurse=false")
+
+
+class WorktreeError(HooksError):
+    """A temporary worktree cannot be made."""
+
+
+@dataclass
+class Temporary:
+    """A temporary worktree. `keep`: leave it behind."""
+
+    repository: Repository
+    keep: bool = False
+
+
+@dataclass
+class _Mark:
+    """What has to be taken away, and whose it is. `repositories`: common git directories that know of it."""
+
+    path: str
+    folder: str
+    repositories: list[str] = field(default_factory=list)
+
+    def write(self) -> None:
+        pid = os.getpid()
+        document = {
+            "folder": self.folder,
+            "repositories": self.repositories,
+            "host": processes.host(),
+            "pid": pid,
+            "process": processes.identity(pid),
+        }
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        write_atomically(self.path, json.dumps(document).encode("ascii") + b"\n")
+
+    def remove(self) -> None:
+        """Take everything away; what is gone already is no error."""
+        for common in self.repositories:
+            _forget(common, self.folder)
+        _remove_tree(self.folder)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        with contextlib.suppress(OSError):  # others are there
+            os.rmdir(os.path.dirname(self.path))
+
+
+@contextlib.contextmanager
+def temporary_worktree(home: Repository, commit: str) -> Iterator[Temporary]:
+    """A worktree of `home` at `commit`, HEAD detached, submodules checked out; removed when this ends.
+
+    Raises WorktreeError and GitError where it cannot be made; nothing is left then.
+    """
+    token = new_id()
+    folder = os.path.join(os.path.realpath(tempfile.gettempdir()), _PREFIX + token)
+    mark = _Mark(os.path.join(_marks(home), f"{token}.json"), folder)
+    temporary = None
+    try:
+        try:
+            mark.write()
+            os.mkdir(folder, 0o700)
+        except OSError as error:
+            raise WorktreeError(
+                f"{error.filename}: {error.strerror}",
+                fix="see its owner, and the space on its disk; TMPDIR says where worktrees are made",
+            ) from None
+        path = os.path.join(folder, os.path.basename(home.worktree) or "worktree")
+        _add(home.git_dir, home.common_dir, path, commit, mark)
+        _add_submodules(path, home.worktree, home.common_dir, mark)
+        temporary = Temporary(discover(path))
+        yield temporary
+    finally:
+        with child.held_signals():
+            if temporary is not None and temporary.keep:
+                os.unlink(mark.path)
+            else:
+                mark.remove()
+
+
+def clear_left_over(home: Repository) -> list[str]:
+    """Remove the temporary worktrees of processes that are gone from this host; the folders removed.
+
+    One in which something still runs is left for later: a command survives the kill of its runner.
+    """
+    removed = []
+    with contextlib.suppress(FileNotFoundError):
+        for name in sorted(os.listdir(_marks(home))):
+            path = os.path.join(_marks(home), name)
+            try:
+                with open(path, encoding="ascii") as file:
+                    told = json.load(file)
+                mark = _Mark(path, told["folder"], [*told["repositories"]])
+                abandoned = told["host"] == processes.host() and processes.is_gone(
+                    told["pid"], told["process"]
+                )
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            # A mark that somebody has edited must not have anything else removed.
+            ours = os.path.basename(mark.folder) == _PREFIX + name.removesuffix(".json")
+            if ours and abandoned and not _in_use(mark.folder):
+                mark.remove()
+                removed.append(mark.folder)
+    return removed
+
+
+def _marks(home: Repository) -> str:
+    return os.path.join(home.common_dir, FOLDER, "worktrees")
+
+
+def _in_use(folder: str) -> bool:
+    """Whether a process works in `folder`, where the system tells (proc(5))."""
+    with contextlib.suppress(OSError):
+        for pid in os.listdir("/proc"):
+            with contextlib.suppress(OSError):
+                if pid.isdigit() and (os.readlink(f"/proc/{pid}/cwd") + os.sep).startswith(folder + os.sep):
+                    return True
+    return False
+
+
+def _forget(common: str, folder: str) -> None:
+    """Remove what the repository `common` keeps of its worktrees in `folder` (gitrepository-layout(5))."""
+    worktrees = os.path.join(common, "worktrees")
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(worktrees):
+            own = os.path.join(worktrees, name)
+            with contextlib.suppress(OSError):
+                with open(os.path.join(own, "gitdir"), "rb") as file:
+                    where = os.path.join(own, os.fsdecode(file.read().strip()))
+                if os.path.normpath(where).startswith(folder + os.sep):
+                    _remove_tree(own)
+        with contextlib.suppress(OSError):  # there are others
+            os.rmdir(worktrees)
+
+
+def _remove_tree(path: str) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):  # a command may have left folders that nobody may write in
+        for folder, _, _ in os.walk(path):
+            with contextlib.suppress(OSError):
+                os.chmod(folder, 0o700)
+                for entry in os.scandir(folder):
+                    if entry.is_dir(follow_symlinks=False):
+                        os.chmod(entry.path, 0o700)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _environment() -> dict[str, str]:
+    """Filters and transports as the user has set them up for git, replaced objects left out."""
+    return process.hook_environment(process.command_environment())
+
+
+def _add(git_dir: str, common: str, path: str, commit: str, mark: _Mark) -> None:
+    mark.repositories.append(common)
+    mark.write()
+    done = process.run(
+        *(*_QUIETLY, f"--git-dir={git_dir}", f"--work-tree={mark.folder}"),
+        *("worktree", "add", "--quiet", "--force", "--detach", "--", path, commit),
+        cwd=mark.folder,
+        env=_environment(),
+    )
+    if done.returncode:
+        raise WorktreeError(
+            f"no temporary worktree of commit {commit[:12]}: {done.said}",
+            fix="see what git says: git worktree add --detach ../try " + commit,
+        )
+
+
+def _add_submodules(path: str, home: str | None, common: str, mark: _Mark) -> None:
+    """Check out the submodules of the worktree `path`, theirs too, from what is here wherever that will do.
+
+    `home` and `common`: where the user's own checkout of the same repository is, and its git directory.
+    """
+    repository = discover(path)
+    head = repository.head()
+    file = os.path.join(path, ".gitmodules")
+    if head is None or not os.path.isfile(file):
+        return
+    listed = process.run(
+        "config", "--file", file, "--null", "--get-regexp", r"^submodule\..*\.path$", cwd=path
+    )
+    tree = repository.commit(head).tree
+    for pair in os.fsdecode(listed.stdout).split("\0")[:-1]:
+        key, _, where = pair.partition("\n")
+        entry = repository.entry(tree, where)
+        target = os.path.join(path, where)
+        # Left out by a sparse checkout: there is no folder of it.
+        if entry is None or entry[0] != GITLINK or not os.path.isdir(target):
+            continue
+        name, commit = key[len("submodule.") : -len(".path")], entry[1].decode("ascii")
+        own, module = _module(home, common, name, where)
+        if module is not None and _has(module, commit):
+            _add(module, module, target, commit, mark)
+            _add_submodules(target, own, module, mark)
+        else:
+            _fetch_submodule(repository, name, where)
+
+
+def _module(home: str | None, common: str, name: str, where: str) -> tuple[str | None, str | None]:
+    """The user's own checkout of a submodule, and its git directory; None for what is not there."""
+    if home is not None:
+        folder = os.path.join(home, where)
+        with contextlib.suppress(HooksError):
+            found = discover(folder)
+            if found.worktree == os.path.realpath(folder):
+                return found.worktree, found.common_dir
+    module = os.path.join(common, "modules", name)
+    return None, module if os.path.isfile(os.path.join(module, "HEAD")) else None
+
+
+def _has(common: str, commit: str) -> bool:
+    words = (f"--git-dir={common}", "--work-tree=.", "cat-file", "-e", f"{commit}^{{commit}}")
+    return process.run(*words, cwd=common).returncode == 0
+
+
+def _fetch_submodule(repository: Repository, name: str, where: str) -> None:
+    """Clone a submodule that is not here. As settings of this one process: git writes none down then."""
+    told = process.run("config", "--file", ".gitmodules", f"submodule.{name}.url", cwd=repository.worktree)
+    url = os.fsdecode(told.stdout).strip()
+    if url.startswith(("./", "../")):  # relative to the superproject's own (gitmodules(5))
+        base = repository.setting("remote", "url", "origin") or repository.worktree
+        scheme, mark, rest = base.rpartition("://")
+        url = scheme + mark + posixpath.normpath(posixpath.join(rest, url))
+    settings = (f"{name}.url={url}", f"{name}.active=true", f"{name}.update=checkout")
+    words = [word for setting in settings for word in ("-c", f"submodule.{setting}")]
+    try:
+        process.run(
+            *(*_QUIETLY, *words, "submodule", "--quiet", "update", "--init", "--recursive", "--checkout"),
+            *("--", where),
+            cwd=repository.worktree,
+            env=_environment(),
+        ).checked()
+    except GitError as error:
+        raise WorktreeError(
+            f"the submodule {where} is not here, and cannot be fetched: {error.detail}",
+            fix="git submodule update --init --recursive",
+        ) from None

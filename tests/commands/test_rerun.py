@@ -1,0 +1,217 @@
+"""The `rerun` command: from exactly the recorded commit, or not at all."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.git.repository import discover
+
+Program = Callable[..., Any]
+
+
+def ledger_of(repo: Any) -> Ledger:
+    return Ledger(str(Path(discover(str(repo.path)).common_dir) / "deriva-ml-hooks" / "executions.sqlite3"))
+
+
+def nothing_is_left(repo: Any) -> bool:
+    """No worktree but the user's own, no mark of one, no lock."""
+    listed = repo.git("worktree", "list", "--porcelain").count("worktree ")
+    return (
+        listed == 1
+        and not (repo.git_dir / "worktrees").exists()
+        and not (repo.git_dir / "deriva-ml-hooks" / "worktrees").exists()
+        and not list(repo.git_dir.rglob("*.lock"))
+    )
+
+
+@pytest.fixture
+def script(repo: Any) -> Any:
+    """`repo` with a script that prints what its helper says, and what it was given."""
+    repo.write("src/helper.py", "def say():\n    return 'first'\n")
+    repo.write("src/train.py", "import os, sys, helper\nprint(helper.say(), *sys.argv[1:], os.getcwd())\n")
+    repo.write(".gitignore", "*.log\n__pycache__/\nresults/\n")
+    repo.commit("Script")
+    return repo
+
+
+@pytest.fixture
+def first(script: Any, program: Program) -> dict[str, Any]:
+    """A run of the script from `src`, with a variable that is not set afterwards."""
+    env = {"MODEL_SEED": "hunter2"}
+    done = program(
+        "run", "--description", "why", "--", "python3", "train.py", "x", cwd=script.path / "src", env=env
+    )
+    assert done.out == f"first x {script.path}/src\n"
+    listed = json.loads(program("executions", "list", "--json").out)
+    assert "hunter2" not in json.dumps(listed)
+    return dict(listed[0])
+
+
+def test_a_changed_helper_and_a_dirty_tree_do_not_change_what_runs(
+    script: Any, first: dict[str, Any], program: Program, tmp_path: Path
+) -> None:
+    script.commit("Better", **{"src/helper.py": "def say():\n    return 'second'\n"})
+    script.write("src/helper.py", "def say():\n    return 'dirty'\n")
+    script.write("src/train.py", "syntax error\n")
+    script.write("src/random.py", "raise SystemExit('untracked')\n")
+    status = script.git("status", "--porcelain")
+    file = tmp_path / "again.json"
+    done = program("rerun", "--json", str(file), first["id"][:13])
+    assert (done.code, done.out.split()[:2]) == (0, ["first", "x"]), done.err
+    where = done.out.split()[2]
+    assert where.endswith("/repo/src")
+    assert not Path(where).exists()
+    assert "not set now, but in the first run: MODEL_SEED" in done.err
+    again = json.loads(file.read_text())
+    assert again["rerun_of"] == first["id"]
+    assert (again["isolated"], first["isolated"], first["rerun_of"]) == (True, False, None)
+    for field in ("commit", "command", "cwd", "entry_point", "description"):
+        assert again[field] == first[field], field
+    assert again["provenance"] == first["provenance"] | {"branch": None}
+    assert again["changed_during_run"] == []
+    assert "MODEL_SEED" in first["environment"]
+    assert "MODEL_SEED" not in again["environment"]
+    assert script.git("status", "--porcelain") == status
+    assert nothing_is_left(script)
+    assert program("verify").out.startswith("2 executions: 2 unpushed")
+
+
+def test_a_rerun_can_be_run_again_and_so_can_a_failed_one(script: Any, first: Any, program: Program) -> None:
+    assert program("rerun", first["id"]).code == 0
+    again = json.loads(program("executions", "list", "--json").out)[0]
+    assert program("rerun", again["id"]).code == 0
+    program("run", "--", "sh", "-c", "exit 7")
+    failed = json.loads(program("executions", "list", "--json").out)[0]
+    assert program("rerun", "--quiet", failed["id"]).code == 7
+    assert nothing_is_left(script)
+
+
+def test_addresses_are_those_of_the_users_own_repository(
+    script: Any, program: Program, tmp_path: Path
+) -> None:
+    script.git("init", "--quiet", "--bare", "../remote.git")
+    script.git("remote", "add", "origin", "../remote.git")
+    script.push()
+    program("run", "--", "python3", "src/train.py")
+    one = json.loads(program("executions", "list", "--json").out)[0]
+    assert program("rerun", one["id"]).code == 0
+    two = json.loads(program("executions", "list", "--json").out)[0]
+    assert two["provenance"]["repository_url"] == f"file://{tmp_path}/remote.git"
+    assert two["entry_point"] == one["entry_point"]
+    assert two["provenance"] == one["provenance"] | {"branch": None}
+    assert program("verify").code == 0
+
+
+def test_keep_leaves_the_worktree_and_says_where(script: Any, first: Any, program: Program) -> None:
+    done = program("rerun", "--keep", first["id"])
+    where = done.err.rpartition("git worktree remove --force ")[2].strip()
+    assert (Path(where) / "src" / "train.py").is_file()
+    assert program("rerun", first["id"]).code == 0
+    assert Path(where).is_dir()
+    script.git("worktree", "remove", "--force", where)
+    Path(where).parent.rmdir()
+    assert nothing_is_left(script)
+
+
+class TestRefused:
+    def refused(self, repo: Any, program: Program, execution_id: str) -> str:
+        count = len(json.loads(program("executions", "list", "--json").out))
+        done = program("rerun", execution_id)
+        assert (done.code, done.out) == (125, "")
+        assert done.err.count("fix: ") == 1
+        assert len(json.loads(program("executions", "list", "--json").out)) == count
+        assert nothing_is_left(repo)
+        return str(done.err)
+
+    def changed(self, repo: Any, first: dict[str, Any], **values: Any) -> None:
+        ledger = ledger_of(repo)
+        ledger.close(replace(ledger.find(first["id"]), **values))
+
+    def test_a_commit_that_is_gone(self, script: Any, program: Program) -> None:
+        script.commit("Doomed", **{"more.py": "x\n"})
+        program("run", "--", "true")
+        doomed = json.loads(program("executions", "list", "--json").out)[0]
+        script.git("reset", "--quiet", "--hard", "HEAD~1")
+        script.git("reflog", "expire", "--expire=now", "--all")
+        script.git("gc", "--quiet", "--prune=now")
+        said = self.refused(script, program, doomed["id"])
+        assert f"commit {doomed['commit'][:12]} is not here" in said
+        assert "fix: git fetch" in said
+
+    def test_an_unknown_execution(self, script: Any, first: Any, program: Program) -> None:
+        assert "no execution" in self.refused(script, program, "ffff")
+
+    def test_a_command_whose_secrets_were_not_recorded(self, script: Any, program: Program) -> None:
+        program("run", "--", "true", "--token", "hunter2")
+        masked = json.loads(program("executions", "list", "--json").out)[0]
+        assert "secret" in self.refused(script, program, masked["id"])
+
+    def test_untracked_files_that_were_let_pass(self, script: Any, program: Program) -> None:
+        script.write(".deriva-ml-hooks.toml", 'untracked-ignore = ["notes/"]\n')
+        script.commit("Tolerant")
+        script.write("notes/a.txt")
+        assert program("run", "--", "true").code == 0
+        tolerant = json.loads(program("executions", "list", "--json").out)[0]
+        assert "notes/a.txt" in self.refused(script, program, tolerant["id"])
+
+    def test_a_file_outside_the_repository(self, script: Any, program: Program, tmp_path: Path) -> None:
+        (tmp_path / "launch.py").write_text("print('launched')\n")
+        words = ("--entry-point", "src/train.py", "--", "python3", "../launch.py")
+        assert program("run", *words).code == 0
+        launched = json.loads(program("executions", "list", "--json").out)[0]
+        assert "launch.py: the command runs a file from outside" in self.refused(
+            script, program, launched["id"]
+        )
+
+    def test_a_path_into_the_users_own_worktree(self, script: Any, program: Program) -> None:
+        script.write("results/data.csv", "1\n")
+        for word in (f"{script.path}/src/helper.py", f"--data={script.path}/results/data.csv"):
+            assert program("run", "--", "true", word).code == 0
+            absolute = json.loads(program("executions", "list", "--json").out)[0]
+            assert "your own worktree" in self.refused(script, program, absolute["id"])
+
+    def test_a_record_that_names_a_folder_or_file_that_its_commit_lacks(
+        self, script: Any, first: Any, program: Program
+    ) -> None:
+        self.changed(script, first, cwd="nowhere")
+        assert "nowhere: not a folder of the commit" in self.refused(script, program, first["id"])
+        lie = {**first["entry_point"], "path": "missing.py"}
+        self.changed(script, first, cwd="src", entry_point=lie)
+        assert "missing.py" in self.refused(script, program, first["id"])
+
+
+def test_what_only_the_users_own_worktree_holds_is_told(script: Any, program: Program) -> None:
+    script.write("results/old.csv", "1\n")
+    assert program("run", "--", "sh", "-c", "cat results/*; ls -A", "results", "src/train.py").code == 0
+    one = json.loads(program("executions", "list", "--json").out)[0]
+    done = program("rerun", one["id"])
+    assert "not in the commit, so not in the temporary worktree: results\n" in done.err
+    assert "results" not in done.out
+
+
+def test_a_ledger_of_the_first_schema_is_read_then_brought_up(
+    script: Any, first: Any, program: Program
+) -> None:
+    path = ledger_of(script).path
+    connection = sqlite3.connect(path)
+    for column in ("environment", "isolated", "rerun_of", "notebook"):
+        connection.execute(f"ALTER TABLE executions DROP COLUMN {column}")
+    connection.execute("DROP TABLE publications")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    shown = json.loads(program("executions", "show", "--json", first["id"]).out)
+    new = {"environment": None, "isolated": False, "rerun_of": None}
+    assert {name: shown[name] for name in new} == new
+    assert program("rerun", first["id"]).code == 0
+    listed = json.loads(program("executions", "list", "--json").out)
+    assert [e["rerun_of"] for e in listed] == [first["id"], None]
+    assert listed[1] == shown
