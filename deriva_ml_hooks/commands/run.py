@@ -75,9 +75,7 @@ def run(
         except EndedBySignalError as ended:
             code = ended.exit_code
         raise typer.Exit(code)
-    raise typer.Exit(
-        concluded(lambda: run_recorded(accept(request), say=say, complain=complain), json_file)
-    )
+    raise typer.Exit(concluded(lambda: run_recorded(accept(request), say=say, complain=complain), json_file))
 
 
 def complain(line: str) -> None:
