@@ -218,7 +218,7 @@ def _compare_versions(facts: Facts, cases: Sequence[_Case], tick: Tick) -> None:
             case.notes.append("the version cannot be told here, so it is not compared")
         else:
             message = f"version is {version}, setuptools-scm says {today[name]}"
-            fix = "if a tag is missing here: git fetch --tags; else the record is not to be trusted"
+            fix = "if a tag is missing or was moved here: git fetch --tags --force; else the record is wrong"
             case.findings.append(Finding("mismatch", None, message, fix))
 
 

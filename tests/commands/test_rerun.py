@@ -202,7 +202,8 @@ def test_a_ledger_of_the_first_schema_is_read_then_brought_up(
 ) -> None:
     path = ledger_of(script).path
     connection = sqlite3.connect(path)
-    for column in ("environment", "isolated", "rerun_of", "notebook"):
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(executions)")]
+    for column in columns[columns.index("changed_during_run") + 1 :]:
         connection.execute(f"ALTER TABLE executions DROP COLUMN {column}")
     connection.execute("DROP TABLE publications")
     connection.execute("PRAGMA user_version = 1")
