@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+EMPTY_TREES = (
+    b"4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    b"6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+)
+"""The id of a tree without entries, by SHA-1 and by SHA-256."""
+
 _OPERATIONS = (
     ("MERGE_HEAD", "merge"),
     ("rebase-merge", "rebase"),
@@ -151,7 +157,8 @@ class Repository:
         """The tree `oid`; raises GitError as `commit` does."""
         from dulwich.objects import Tree
 
-        return self._of(Tree, oid)
+        # git knows the tree without entries also where it was never written (gitrepository-layout(5)).
+        return Tree() if oid in EMPTY_TREES else self._of(Tree, oid)
 
     def blob(self, oid: bytes) -> Blob:
         """The blob `oid`; raises GitError as `commit` does."""

@@ -247,3 +247,14 @@ def test_objects_that_are_borrowed_are_found(repo: Repo, tmp_path: Path) -> None
     shutil.rmtree(repo.path / ".git" / "objects")
     with pytest.raises(GitError):
         discover(str(tmp_path / "borrower")).commit(head)
+
+
+def test_a_tree_without_entries_is_known_where_it_was_never_written(make_repo: Callable[..., Repo]) -> None:
+    for name, algorithm in (("one", "sha1"), ("two", "sha256")):
+        repo = make_repo(name, f"--object-format={algorithm}")
+        repo.git("commit", "--quiet", "--allow-empty", "--message", "Nothing")
+        repository = discover(str(repo.path))
+        tree = repo.git("rev-parse", "HEAD^{tree}").encode()
+        loose = repo.git_dir / "objects" / tree[:2].decode() / tree[2:].decode()
+        loose.unlink(missing_ok=True)
+        assert list(repository.tree(tree).iteritems()) == []
