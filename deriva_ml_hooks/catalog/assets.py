@@ -105,13 +105,13 @@ def _added(connection: Connection, model: Model, documents: dict[str, bytes]) ->
 
 
 def _uploaded(connection: Connection, digest: str, data: bytes) -> str | None:
-    """Put a file where DerivaML's own template has it (`/hatrac/metadata/MD5.NAME`); its address."""
+    """Put a file where DerivaML puts those of this table (`/hatrac/TABLE/MD5.NAME`); its address."""
     headers = {
         "Content-Type": "application/json",
         "Content-MD5": base64.b64encode(bytes.fromhex(digest)).decode("ascii"),
         "Content-Disposition": f"filename*=UTF-8''{NAME}",
     }
-    path = f"/hatrac/metadata/{digest}.{NAME}"
+    path = f"/hatrac/Execution_Metadata/{digest}.{NAME}"
     status, text, answered = connection.service("PUT", f"{path}?parents=true", data=data, headers=headers)
     if status >= 400:
         return None

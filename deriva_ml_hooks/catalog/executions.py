@@ -25,11 +25,15 @@ def put(
 ) -> list[Work]:
     """Bring the rows of these executions to what the ledger says; what is known of them afterwards.
 
-    `workflows` gives the RID of the workflow by the execution's id. Raises CatalogError.
+    `workflows` gives the RIDs of their workflows by id, for those that are not known to be there. Raises
+    CatalogError.
     """
-    works = [_with(work, workflow=workflows[work.execution.id]) for work in works]
     there = [work for work in works if work.publication.state == "published"]
-    new = [work for work in works if work.publication.state != "published"]
+    new = [
+        _with(work, workflow=workflows[work.execution.id])
+        for work in works
+        if work.publication.state != "published"
+    ]
     if not model.tables["Execution"].may("update"):  # a row that cannot be closed is not begun
         new = [work for work in new if work.execution.status != "Running"]
     known, new = _looked_for(connection, model, new)

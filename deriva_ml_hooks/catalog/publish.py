@@ -121,8 +121,9 @@ class Publisher:
         wanted = {
             work.execution.id: workflow_of(work.execution, settings.workflow_name, settings.workflow_types)
             for work in works
+            if work.publication.state != "published"
         }
-        rids = workflow_rids(self.connection, self.model, wanted.values())
+        rids = workflow_rids(self.connection, self.model, wanted.values()) if wanted else {}
         workflows = {name: rids[w.url, w.checksum] for name, w in wanted.items()}
         done = executions.put(self.connection, self.model, self.publications, works, workflows)
         ended = [

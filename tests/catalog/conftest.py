@@ -258,3 +258,9 @@ def publish(place: Place, ledger: Ledger) -> Callable[..., Work]:
         return outcome.done[0] if outcome.done else work
 
     return run
+
+
+@pytest.fixture
+def old_execution() -> Execution:
+    """An execution, for a ledger without a catalog."""
+    return Place("localhost/1", "Training").execution()

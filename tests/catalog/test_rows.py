@@ -1,0 +1,150 @@
+"""Addresses, and what a catalog is asked and told: pure, so without a catalog."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deriva_ml_hooks.catalog.address import AddressError, parse
+from deriva_ml_hooks.catalog.adopt import records_itself
+from deriva_ml_hooks.catalog.errors import LoginError, RequestError, ServerError, of_answer
+from deriva_ml_hooks.catalog.model import Model, Table
+from deriva_ml_hooks.catalog.settings import settings_of
+from deriva_ml_hooks.config import Config
+from deriva_ml_hooks.executions import ledger as ledger_module
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.publications import Publication, Publications, everywhere
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "www.example.org/7",
+        "WWW.example.org/7/",
+        "https://www.example.org/7",
+        "https://www.example.org/ermrest/catalog/7",
+        "https://www.example.org/ermrest/catalog/7/schema",
+        "https://www.example.org/chaise/recordset/#7/deriva-ml:Execution",
+        "https://www.example.org/chaise/record/?#7/deriva-ml:Execution/RID=1-ABC",
+    ],
+)
+def test_an_address_is_understood(text: str) -> None:
+    assert str(parse(text)) == "www.example.org/7"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "7", "www.example.org", "www.example.org/7@2ZX", "http://www.example.org/7"),
+        *("https://ada:planted-secret@www.example.org/7", "www.example.org/7/8", "a b/7", "-x/7"),
+    ],
+)
+def test_another_text_is_refused_without_its_secrets(text: str) -> None:
+    with pytest.raises(AddressError) as raised:
+        parse(text)
+    assert "planted" not in f"{raised.value} {raised.value.fix}"
+
+
+def test_a_snapshot_is_refused_for_what_it_is() -> None:
+    with pytest.raises(AddressError, match="read-only"):
+        parse("https://www.example.org/ermrest/catalog/7@2ZX-ABC")
+
+
+def test_words_go_before_the_environment_and_that_before_the_configuration() -> None:
+    config = Config(catalog="c/3")
+    env = {"DERIVA_ML_HOOKS_CATALOG": "b/2"}
+    found = [settings_of(config, "a/1", env), settings_of(config, None, env), settings_of(config, None, {})]
+    assert [str(s.address) for s in found if s] == ["a/1", "b/2", "c/3"]
+    assert settings_of(Config(), None, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "latest", "old"),
+    [
+        (0.0, "PT0S", "0.0H 0.0min 0.0sec"),
+        (59.9996, "PT60S", "0.0H 0.0min 59.9996sec"),
+        (3725.5, "PT1H2M5.5S", "1.0H 2.0min 5.5sec"),
+        (360000.0, "PT100H0S", "100.0H 0.0min 0.0sec"),
+    ],
+)
+def test_a_duration_is_told_as_the_schema_has_it(seconds: float, latest: str, old: str) -> None:
+    for column, expected in (("Execution_Duration", latest), ("Duration", old)):
+        tables = {"Execution": Table(frozenset({column}), {})}
+        assert Model("deriva-ml", tables, False).duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["deriva-ml-run", "x"], True),
+        (["uv", "run", "deriva-ml-run-notebook", "a.ipynb"], True),
+        (["/opt/bin/deriva-ml-run"], True),
+        (["python", "-m", "deriva_ml.run_notebook", "a.ipynb"], True),
+        (["python", "train.py"], False),
+        (["deriva-ml-hooks", "run"], False),
+    ],
+)
+def test_deriva_mls_own_programs_are_known(words: list[str], expected: bool) -> None:
+    assert records_itself(words) is expected
+
+
+def test_an_answer_is_told_by_what_can_be_done_about_it() -> None:
+    assert isinstance(of_answer("h", 401, ""), LoginError)
+    assert isinstance(of_answer("h", 503, "<html>"), ServerError)
+    error = of_answer("h", 400, "bad\n password=planted-secret " + "x" * 1000)
+    assert isinstance(error, RequestError)
+    assert error.row
+    assert "planted" not in str(error)
+    assert len(str(error)) < 400
+
+
+def test_a_ledger_of_the_first_schema_is_read_and_kept(tmp_path: Path, old_execution: Any) -> None:
+    path = tmp_path / "executions.sqlite3"
+    ledger = Ledger(str(path))
+    ledger.add(old_execution)
+    connection = sqlite3.connect(path)
+    with connection:
+        first = ledger_module._MIGRATIONS[0]
+        connection.execute("ALTER TABLE executions RENAME TO newest")
+        connection.execute(first)
+        names = ", ".join(row[1] for row in connection.execute("PRAGMA table_info(executions)"))
+        connection.execute(f"INSERT INTO executions ({names}) SELECT {names} FROM newest")
+        connection.execute("DROP TABLE newest")
+        connection.execute("DROP TABLE publications")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    assert [e.id for e in ledger.newest()] == [old_execution.id]
+    assert everywhere(ledger, [old_execution.id]) == {}
+    publications = Publications(ledger, "host/1")
+    assert (publications.waiting(), publications.rids()) == (1, set())
+    (work,) = publications.take("", 10)
+    assert (work.execution.id, work.publication) == (
+        old_execution.id,
+        Publication(old_execution.id, "host/1"),
+    )
+    publications.put([replace(work.publication, state="closed", rid="1-ABC")])
+    assert publications.take("", 10) == []
+    assert [e.id for e in ledger.newest()] == [old_execution.id]
+    assert [p.rid for p in everywhere(ledger, [old_execution.id])[old_execution.id]] == ["1-ABC"]
+
+
+def test_what_somebody_works_on_is_left_to_them(tmp_path: Path, old_execution: Any) -> None:
+    ledger = Ledger(str(tmp_path / "executions.sqlite3"))
+    ledger.add(old_execution)
+    mine, theirs = Publications(ledger, "host/1"), Publications(ledger, "host/1")
+    theirs._me = "another-host\t1\tx"
+    assert len(theirs.take("", 10)) == 1
+    assert mine.take("", 10) == []
+    assert not mine.claim(old_execution.id)
+    assert len(Publications(ledger, "host/2").take("", 10)) == 1
+    theirs.release([old_execution.id])
+    assert len(mine.take("", 10)) == 1
+    gone = Publications(ledger, "host/1")
+    gone._me = mine._me.split("\t")[0] + "\t999999999\tx"  # of a process of this host that has ended
+    mine.release([old_execution.id])
+    assert len(gone.take("", 10)) == 1
+    assert len(mine.take("", 10)) == 1
