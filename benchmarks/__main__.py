@@ -7,7 +7,7 @@ import importlib
 import tempfile
 from pathlib import Path
 
-TOPICS = ("gate", "hooks", "verify")
+TOPICS = ("gate", "hooks", "verify", "catalog")
 
 
 def main() -> None:

@@ -43,6 +43,11 @@ def in_turn(commands: Mapping[str, Command], runs: int) -> dict[str, Timed]:
     return {name: Timed(statistics.median(times[name]), memory[name]) for name in commands}
 
 
+def once(command: Command) -> Timed:
+    """One run of a command."""
+    return Timed(*_once(command))
+
+
 def _once(command: Command) -> tuple[float, float]:
     null = os.open(os.devnull, os.O_RDWR)
     here = os.getcwd()
