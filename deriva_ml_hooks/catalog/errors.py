@@ -72,6 +72,11 @@ class ServerError(CatalogError):
     """The server is there but cannot do its work (5xx, 429), or what it answers makes no sense."""
 
 
+def not_logged_in(host: str) -> LoginError:
+    """The error of a host for which there is no credential, or that takes this user for nobody."""
+    return LoginError(f"{host}: nobody is logged in there", fix=LOGIN.format(host=host))
+
+
 def of_answer(host: str, status: int, text: str) -> CatalogError:
     """The error that an HTTP answer of ERMrest or Hatrac stands for."""
     said = printable(redact(" ".join(text.split())))[:300] or "no reason given"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from deriva_ml_hooks.catalog import adopt, assets, executions, model
-from deriva_ml_hooks.catalog.errors import CatalogError
+from deriva_ml_hooks.catalog.errors import CatalogError, not_logged_in
 from deriva_ml_hooks.catalog.rows import workflow_of
 from deriva_ml_hooks.catalog.session import Connection
 from deriva_ml_hooks.catalog.settings import Settings
@@ -46,6 +46,8 @@ class Publisher:
     def connect(self, timeout: float) -> None:
         """Reach the catalog and read what it looks like; `timeout`: seconds for this and what follows."""
         self.connection = Connection(self.settings.address, timeout)
+        if not self.connection.has_credential:
+            raise not_logged_in(self.settings.address.host)
         self.model = model.read(self.connection, self.settings.schema)
 
     def publish(self, works: Sequence[Work]) -> Outcome:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.errors import ForbiddenError, TermError
+from deriva_ml_hooks.catalog.errors import ForbiddenError, TermError, not_logged_in
 from deriva_ml_hooks.catalog.leases import in_chunks, is_spent, leased
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.catalog.rows import WorkflowRow
@@ -128,6 +128,9 @@ def _types(connection: Connection, model: Model, wanted: tuple[str, ...]) -> tup
     if not wanted and not model.type_column:
         return ()
     known = terms(connection, model)
+    # A credential that has run out is no error everywhere: nobody may read, but sees no rows.
+    if not known and connection.whoami() is None:
+        raise not_logged_in(connection.address.host)
     if not known and model.type_column:
         raise TermError(
             f"{connection.address}: no workflow type exists there yet, and a workflow needs one",

@@ -323,6 +323,9 @@ def test_catalog_check_tells_what_is_missing(server: Any, repo: Any, program: Pr
     nobody = check("later")
     assert nobody.code == 1
     assert f"fix: deriva-globus-auth-utils login --host {server.host}" in nobody.out
+    run = program("run", "--catalog", f"{server.host}/later", "--", "true")
+    assert run.code == 0
+    assert f"nobody is logged in there (deriva-globus-auth-utils login --host {server.host}" in run.err
 
 
 def test_no_catalog_is_an_error_of_usage(repo: Any, program: Program) -> None:
