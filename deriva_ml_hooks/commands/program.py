@@ -17,6 +17,7 @@ from deriva_ml_hooks.commands import (
     release,
     rerun,
     run,
+    run_notebook,
     setup,
     sync,
     verify,
@@ -30,6 +31,7 @@ _program = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _program.command("run", context_settings={"allow_interspersed_args": False})(run.run)
+_program.command("run-notebook")(run_notebook.run_notebook)
 _program.command("check")(check.check)
 _program.command("provenance")(provenance.provenance)
 _program.add_typer(executions.program, name="executions")
@@ -67,8 +69,9 @@ def _options(
 
 def app(words: Sequence[str]) -> int:
     """Run the program with `words`; its exit code. Errors of ours pass through; usage errors are told."""
+    words = run_notebook.joined(words) if words[:1] == ["run-notebook"] else list(words)
     try:
-        result = _program(list(words), standalone_mode=True, prog_name=_program.info.name)
+        result = _program(words, standalone_mode=True, prog_name=_program.info.name)
     except SystemExit as ended:
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or 0

@@ -22,15 +22,15 @@ from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.cache import FOLDER
 
-SCHEMA = 3
+SCHEMA = 4
 BUSY_TIMEOUT = 120.0
 """Seconds to wait for other writers before giving up."""
 
 _JSON = (
     *("command", "entry_point", "provenance", "warnings", "changed_during_run"),
-    *("environment", "isolated"),
+    *("environment", "isolated", "notebook"),
 )
-_LATER = frozenset({"environment", "isolated"})
+_LATER = frozenset({"environment", "isolated", "notebook"})
 """Columns that a ledger of an older schema lacks while it is only read."""
 COLUMNS = tuple(f.name for f in fields(Execution))
 _TABLE = """
@@ -75,7 +75,8 @@ ALTER TABLE executions ADD COLUMN environment TEXT NOT NULL DEFAULT 'null';
 ALTER TABLE executions ADD COLUMN isolated TEXT NOT NULL DEFAULT 'false';
 ALTER TABLE executions ADD COLUMN rerun_of TEXT
 """
-_MIGRATIONS = (_TABLE, _PUBLICATIONS, _ISOLATION)
+_NOTEBOOK = "ALTER TABLE executions ADD COLUMN notebook TEXT NOT NULL DEFAULT 'null'"
+_MIGRATIONS = (_TABLE, _PUBLICATIONS, _ISOLATION, _NOTEBOOK)
 """What makes schema n+1 of schema n: an older ledger stays as it is until something is written to it."""
 
 

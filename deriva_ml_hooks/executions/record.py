@@ -24,6 +24,7 @@ class Execution:
 
     `environment`: the names, never the values, of the variables that were set (None: not recorded).
     `isolated`: it ran in a temporary worktree of its own. `rerun_of`: the id of the execution it repeats.
+    `notebook`: its parameters, kernel, output (a path, and its `sha256`) and `failed_cell`.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Execution:
     environment: Sequence[str] | None = None
     isolated: bool = False
     rerun_of: str | None = None
+    notebook: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The execution as JSON; `commit` repeats the provenance's, since everybody asks for it."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
@@ -42,13 +42,36 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be run: the words, and what the user says about them."""
+    """What is to be run: the words, and what the user says about them.
+
+    `executable`: the program that is started, where the words do not name it.
+    """
 
     argv: Sequence[str]
     description: str | None = None
     entry_point: str | None = None
     tag_required: bool = False
     catalog: str | None = None
+    executable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is started for an execution where that is not the words of its request."""
+
+    execution: Execution
+    argv: Sequence[str]
+    env: Mapping[str, str]
+
+
+class Task(Protocol):
+    """More than a command: it prepares what is started, and adds to the record what came of it."""
+
+    def start(self, execution: Execution, folder: str) -> Start:
+        """What to start; `folder` is the execution's own. A HooksError means that nothing is."""
+
+    def ended(self, execution: Execution) -> Execution:
+        """The record, with what is known now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +100,7 @@ def accept(request: Request) -> Accepted:
     verdict = judge(require_tag=request.tag_required)
     missing: HooksError | None = None
     try:
-        executable = child.located(request.argv[0])
+        executable = request.executable or child.located(request.argv[0])
     except HooksError as error:
         executable, missing = None, error
     entry_point = None
@@ -103,11 +126,14 @@ def accept(request: Request) -> Accepted:
     return Accepted(request, executable, verdict, verdict.repository, verdict.provenance, entry_point)
 
 
-def run_recorded(accepted: Accepted, *, say: Say, complain: Say) -> tuple[int, Execution]:
+def run_recorded(
+    accepted: Accepted, *, say: Say, complain: Say, task: Task | None = None
+) -> tuple[int, Execution]:
     """Run what was accepted; the exit code for the caller, and the closed record.
 
     `say` is given one line before the command and one after it, `complain` what went wrong with the
-    record afterwards. Raises LedgerError when the record cannot be begun: nothing has been started then.
+    record afterwards; `task` is what is run where that is not the words of the request. Raises LedgerError
+    when the record cannot be begun: nothing has been started then.
     """
     ledger = Ledger(_ledger_file(accepted))
     env = process.command_environment()
@@ -115,7 +141,12 @@ def run_recorded(accepted: Accepted, *, say: Say, complain: Say) -> tuple[int, E
     execution = _begun(accepted, env)
     env[EXECUTION_VARIABLE] = execution.id
     env[PROVENANCE_VARIABLE] = _provenance_file(ledger, execution)
+    argv = accepted.request.argv
     try:
+        if task is not None:
+            start = task.start(execution, os.path.dirname(env[PROVENANCE_VARIABLE]))
+            execution, argv = start.execution, start.argv
+            env |= start.env
         during = publishing.part_in_run(
             accepted.request.catalog, accepted.verdict.config, ledger, execution, complain
         )
@@ -134,8 +165,10 @@ def run_recorded(accepted: Accepted, *, say: Say, complain: Say) -> tuple[int, E
         say(_opening_line(accepted, execution))
         started = time.monotonic()
         with _closing(ledger, execution, complain, lambda failed: publishing.finish(during, failed, mask)):
-            ending = child.run(accepted.executable, accepted.request.argv, env, mask)
+            ending = child.run(accepted.executable, argv, env, mask)
         execution = _ended(execution, ending, time.monotonic() - started)
+        if task is not None:
+            execution = task.ended(execution)
         changes = child.interruptible(lambda: changed_since(accepted), mask)
         if changes is None:
             changes = [_unmeasured("interrupted before the worktree was measured again")]
@@ -146,10 +179,13 @@ def run_recorded(accepted: Accepted, *, say: Say, complain: Say) -> tuple[int, E
     return ending.exit_code, execution
 
 
-def run_unrecorded(argv: Sequence[str], *, say: Say) -> int:
-    """Run a command without a record, and tell it so (DERIVA_ML_DRY_RUN); its exit code."""
+def run_unrecorded(argv: Sequence[str], *, say: Say, more: Mapping[str, str] | None = None) -> int:
+    """Run a command without a record, and tell it so (DERIVA_ML_DRY_RUN); its exit code.
+
+    `more`: variables that it gets besides.
+    """
     executable = child.located(argv[0])
-    env = process.command_environment()
+    env = process.command_environment() | dict(more or {})
     env.pop(_NEVER_PASSED_ON, None)
     env[DRY_RUN_VARIABLE] = "true"
     say("dry run: nothing is recorded")

@@ -1,0 +1,153 @@
+"""`deriva-ml-hooks run-notebook`: a notebook under the gate, with its record."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Optional
+
+import typer
+
+from deriva_ml_hooks.commands import output
+from deriva_ml_hooks.commands.run import complain, concluded
+from deriva_ml_hooks.errors import UsageError
+from deriva_ml_hooks.report import printable
+
+if TYPE_CHECKING:
+    from deriva_ml_hooks.executions.record import Execution
+    from deriva_ml_hooks.runner.notebook import Notebook
+
+
+def run_notebook(
+    notebook: str = typer.Argument(
+        ..., metavar="NOTEBOOK", help="The notebook; the committed one is executed."
+    ),
+    parameters: Optional[list[str]] = typer.Option(
+        None,
+        *("--parameter", "-p"),
+        metavar="NAME VALUE",
+        help="Set a parameter, typed as papermill types it.",
+    ),
+    files: Optional[list[str]] = typer.Option(
+        None, "--parameters-file", "-f", metavar="FILE", help="Set the parameters in a YAML or JSON file."
+    ),
+    kernel: Optional[str] = typer.Option(
+        None, "--kernel", help="The kernel (default: the notebook's, else this environment's own)."
+    ),
+    executed: Optional[str] = typer.Option(
+        None, "--output", metavar="PATH", help="The executed notebook (default: in the execution's folder)."
+    ),
+    inspect: bool = typer.Option(False, "--inspect", help="List the notebook's parameters; run nothing."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Execute the working file without a record; kept only with --output."
+    ),
+    description: Optional[str] = typer.Option(None, "--description", help="What this run is for."),
+    tag_required: bool = typer.Option(
+        False, "--tag-required", help="Refuse a commit that carries no version tag."
+    ),
+    catalog: Optional[str] = typer.Option(
+        None, "--catalog", metavar="HOST/ID", help="Publish to this catalog (default: as configured)."
+    ),
+    json_file: Optional[str] = typer.Option(
+        None, "--json", metavar="FILE", help="Write the record to FILE; the verdict when refused."
+    ),
+    quiet: bool = typer.Option(False, "--quiet", help="No line before and after, no progress."),
+) -> None:
+    """Execute NOTEBOOK, as it is committed, if the working tree is exactly the commit; keep its record.
+
+    It runs in the current folder. Exit: 0 when every cell ran; 1 when one failed; 128+n when signal n
+    ended it; 125 refused, nothing was started; 2 usage or configuration error, unknown parameters too.
+    """
+
+    from deriva_ml_hooks.runner.notebook import (
+        NotebookTask,
+        child,
+        committed,
+        masked,
+        read,
+        require_untracked,
+        values,
+    )
+    from deriva_ml_hooks.runner.recorded import Request, accept, run_recorded, run_unrecorded
+
+    pairs = [_pair(word) for word in parameters or []]
+    progress = not quiet and sys.stderr is not None and sys.stderr.isatty()
+
+    def say(line: str) -> None:
+        if not quiet:
+            complain(line)
+
+    def found(path: str, data: bytes) -> Notebook:
+        notebook = read(path, data, kernel=kernel)
+        if notebook.kernel.note and not inspect:
+            say(notebook.kernel.note)
+        return notebook
+
+    def recorded() -> tuple[int, Execution]:
+        words = ["deriva-ml-hooks", "run-notebook", notebook]
+        words += [word for name, value in pairs for word in ("-p", name, str(masked({name: value})[name]))]
+        words += [word for file in files or [] for word in ("-f", file)]
+        words += ["--kernel", kernel] if kernel else []
+        words += ["--output", executed] if executed else []
+        request = Request(words, description, notebook, tag_required, catalog, executable=sys.executable)
+        accepted = accept(request)
+        if executed is not None:
+            require_untracked(executed, accepted)
+        that = found(accepted.entry_point.path or notebook, committed(notebook, accepted))
+        task = NotebookTask(that, values(that, pairs, files or []), executed, progress)
+        return run_recorded(accepted, say=say, complain=complain, task=task)
+
+    if inspect:
+        _list(found(notebook, _working_file(notebook)))
+    elif dry_run:
+        that = found(notebook, _working_file(notebook))
+        where = os.path.abspath(executed) if executed else None
+        chosen = values(that, pairs, files or [])
+        words, env = child(that, chosen, os.path.abspath(notebook), where, progress=progress)
+        raise typer.Exit(run_unrecorded(words, say=say, more=env))
+    else:
+        raise typer.Exit(concluded(recorded, json_file))
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """Words of a command line with `-p NAME VALUE` as `-p NAME=VALUE`: typer has no options of two words."""
+    rest, found = list(words), []
+    while rest:
+        found.append(rest.pop(0))
+        if found[-1] == "--":
+            break
+        if found[-1] in ("-p", "--parameter") and len(rest) > 1 and "=" not in rest[0]:
+            found.append(f"{rest.pop(0)}={rest.pop(0)}")
+    return found + rest
+
+
+def _pair(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise UsageError(f"-p {name}: has no value", fix="-p NAME VALUE")
+    return name, value
+
+
+def _working_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", fix="see how it is spelled") from None
+
+
+def _list(notebook: Notebook) -> None:
+    if notebook.parameters is None:
+        output.note(
+            f"parameters cannot be told in {notebook.kernel.language}; papermill knows those of Python"
+        )
+        return
+    if not notebook.parameters:
+        output.note("no parameters; they are set in the cell with the tag parameters")
+        return
+    rows = [(p.name, p.type or "", p.default, p.help) for p in notebook.parameters]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        cells = [printable(cell).ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)]
+        output.text("  ".join(cells).rstrip())

@@ -1,0 +1,123 @@
+"""The process that executes a notebook: papermill, with signals that leave what was done so far.
+
+Started by `run-notebook` and by nothing else. What it is to do comes in one variable, which it takes out of
+the environment before there is a kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+from typing import Any
+
+VARIABLE = "_DERIVA_ML_HOOKS_NOTEBOOK"
+# A file of the user's folder must not stand in for a module of ours.
+MAIN = (
+    "import sys; sys.path = [p for p in sys.path if p]; "
+    "from deriva_ml_hooks.runner.executing import main; sys.exit(main())"
+)
+INJECTED = "injected-parameters"
+ERROR_MARK = "papermill-error-cell-tag"
+"""papermill's tag of the cells that it puts before a cell that has failed."""
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_BAR = "cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"
+
+
+class _EndedError(KeyboardInterrupt):
+    """A signal asked for the end; of this family, since asyncio lets nothing else out of its tasks at once."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def main() -> int:
+    """Execute the notebook that the environment tells of; 0, or 1 when a cell or the kernel fails."""
+    wanted = json.loads(os.environ.pop(VARIABLE))
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end)
+    try:
+        return _execute(wanted)
+    except _EndedError as ended:
+        number = ended.number
+    finally:
+        _tidy(wanted)
+    # As any command would end, so that whoever waits for it is told of the signal.
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 128 + number
+
+
+def _end(number: int, _: Any) -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # whoever asks again does not want to wait for the kernel
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == _end:
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    raise _EndedError(number)
+
+
+def _execute(wanted: dict[str, Any]) -> int:
+    # As papermill's own command does: the debugger warns of Python's frozen modules otherwise.
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    from nbclient.exceptions import DeadKernelError
+    from papermill import execute_notebook
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        execute_notebook(
+            _plain(wanted["source"]),
+            _plain(wanted["output"]) if wanted["output"] else None,
+            parameters=wanted["parameters"],
+            kernel_name=wanted["kernel"],
+            language=wanted["language"],
+            progress_bar={"bar_format": _BAR} if wanted["progress"] else False,
+        )
+    except PapermillExecutionError as error:
+        traceback = "\n".join(error.traceback)
+        sys.stderr.write((traceback if sys.stderr.isatty() else _COLOUR.sub("", traceback)) + "\n")
+        return 1
+    except DeadKernelError as error:
+        sys.stderr.write(f"deriva-ml-hooks: the kernel died: {error}\n")
+        return 1
+    return 0
+
+
+def _plain(path: str) -> str:
+    """A path in which papermill replaces nothing."""
+    return path.replace("{", "{{").replace("}", "}}")
+
+
+def _tidy(wanted: dict[str, Any]) -> None:
+    """Name the notebook, not the copy it was read from, and take secrets out of what papermill wrote."""
+    path = wanted["output"]
+    if path is None:
+        return
+    try:
+        with open(path, encoding="utf-8") as file:
+            notebook = json.load(file)
+        about = notebook["metadata"]["papermill"]
+    except (OSError, ValueError, KeyError):  # it ended before papermill had written anything
+        return
+    from deriva_ml_hooks.files import write_atomically
+
+    about["input_path"] = wanted["path"]
+    if wanted["masked"] != wanted["parameters"]:
+        about["parameters"] = wanted["masked"]
+        for cell in notebook["cells"]:
+            if INJECTED in cell["metadata"].get("tags", []):
+                _mask(cell, wanted)
+    data = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path, data.encode("utf-8", "surrogatepass"))
+
+
+def _mask(cell: dict[str, Any], wanted: dict[str, Any]) -> None:
+    from papermill.parameterize import translate_parameters
+
+    cell["source"] = translate_parameters(
+        wanted["kernel"], wanted["language"], wanted["masked"], "Parameters"
+    )

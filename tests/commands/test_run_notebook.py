@@ -1,0 +1,326 @@
+"""`run-notebook` on real repositories with real kernels: the gate, the record, and every way it can end."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Ran, Repo
+
+Program = Callable[..., "Ran"]
+
+DEFAULTS = "seed = 7\ntoken = ''\nrate = 0.5"
+SHOW = "import json, os\nprint(json.dumps([seed, rate, os.getcwd(), dict(os.environ)]))"
+
+
+def notebook(*cells: str, kernel: str = "python3") -> str:
+    made = [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": f"cell-{number}",
+            "metadata": {"tags": ["parameters"]} if number == 0 else {},
+            "outputs": [],
+            "source": source,
+        }
+        for number, source in enumerate(cells)
+    ]
+    metadata = {"kernelspec": {"name": kernel, "language": "python", "display_name": kernel}}
+    return json.dumps({"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}, indent=1)
+
+
+@pytest.fixture(autouse=True)
+def committed(repo: Repo) -> Repo:
+    """A repository with a notebook that shows where it runs, one that fails and one that waits."""
+    repo.write("nb/show.ipynb", notebook(DEFAULTS, SHOW))
+    repo.write("fail.ipynb", notebook(DEFAULTS, "print('so far')", "1 / (seed - 7)", "print('never')"))
+    waits = "open(os.environ['FIFO'], 'w').write('x')\nwhile True: time.sleep(60)"
+    repo.write("wait.ipynb", notebook("import os, time", "print('begun')", waits, "print('never')"))
+    repo.commit("Notebooks")
+    return repo
+
+
+def newest(program: Program) -> dict[str, Any]:
+    found: list[dict[str, Any]] = json.loads(program("executions", "list", "--json").out)
+    return found[0]
+
+
+def outputs(path: str) -> list[str]:
+    """The text that each cell printed, ended with or has not."""
+    cells = json.loads(Path(path).read_text())["cells"]
+    return [
+        "".join("".join(o.get("text", o.get("ename", ""))) for o in cell.get("outputs", [])) for cell in cells
+    ]
+
+
+class TestRun:
+    def test_it_runs_in_the_callers_folder_under_the_gate_with_a_record(
+        self, repo: Repo, program: Program
+    ) -> None:
+        head = repo.git("rev-parse", "HEAD")
+        done = program(
+            *("run-notebook", "show.ipynb", "-p", "seed", "-3", "--description", "first"),
+            cwd=repo.path / "nb",
+        )
+        assert done.code == 0, done.err
+        record = newest(program)
+        about = record["notebook"]
+        assert about["parameters"] == {"seed": -3}
+        assert about["kernel"] == "python3"
+        assert about["failed_cell"] is None
+        output = Path(about["output"])
+        assert output == repo.git_dir / "deriva-ml-hooks" / "executions" / record["id"] / "show.ipynb"
+        assert about["sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
+        seed, rate, cwd, env = json.loads(outputs(str(output))[-1])
+        assert (seed, rate, cwd) == (-3, 0.5, str(repo.path / "nb"))
+        assert env["DERIVA_ML_HOOKS_EXECUTION"] == record["id"]
+        assert json.loads(Path(env["DERIVA_ML_HOOKS_PROVENANCE"]).read_text())["commit"] == head
+        assert not any(name.startswith("_DERIVA_ML_HOOKS") for name in env)
+        assert (record["status"], record["exit_code"], record["description"]) == ("Completed", 0, "first")
+        assert (record["cwd"], record["commit"]) == ("nb", head)
+        entry = record["entry_point"]
+        assert (entry["path"], entry["blob"]) == (
+            "nb/show.ipynb",
+            repo.git("rev-parse", "HEAD:nb/show.ipynb"),
+        )
+        assert record["command"] == ["deriva-ml-hooks", "run-notebook", "show.ipynb", "-p", "seed", "-3"]
+        assert record["changed_during_run"] == []
+        assert repo.git("status", "--porcelain") == ""
+        assert json.loads(output.read_text())["metadata"]["papermill"]["input_path"] == "nb/show.ipynb"
+        opening, closing = (line for line in done.err.splitlines() if line.startswith("deriva-ml-hooks: "))
+        assert record["id"] in opening
+        assert "Completed" in closing
+
+    def test_what_is_executed_is_what_is_committed(self, repo: Repo, program: Program) -> None:
+        """Under nbstripout as a filter the working file may hold outputs of its own."""
+        repo.write(".gitattributes", "*.ipynb filter=nbstripout\n")
+        repo.git("config", "filter.nbstripout.clean", f"{sys.executable} -m nbstripout")
+        repo.git("config", "filter.nbstripout.smudge", "cat")
+        repo.commit("Filter")
+        working = json.loads((repo.path / "fail.ipynb").read_text())
+        working["cells"][1]["outputs"] = [
+            {"output_type": "stream", "name": "stdout", "text": "old outputs\n"}
+        ]
+        before = repo.write("fail.ipynb", json.dumps(working)).read_bytes()
+        assert program("run-notebook", "fail.ipynb", "-p", "seed", "8").code == 0
+        record = newest(program)
+        assert outputs(record["notebook"]["output"])[2:] == ["so far\n", "", "never\n"]
+        assert "old outputs" not in Path(record["notebook"]["output"]).read_text()
+        assert record["entry_point"]["blob"] == repo.git("rev-parse", "HEAD:fail.ipynb")
+        assert (repo.path / "fail.ipynb").read_bytes() == before
+
+    def test_a_failing_cell(self, repo: Repo, program: Program) -> None:
+        done = program("run-notebook", "fail.ipynb", "-p", "seed", "7")
+        assert done.code == 1
+        assert "ZeroDivisionError" in done.err
+        assert "\x1b" not in done.err
+        assert "cell 2: ZeroDivisionError: division by zero" in done.err.splitlines()[-1]
+        record = newest(program)
+        assert (record["status"], record["exit_code"]) == ("Failed", 1)
+        assert record["notebook"]["failed_cell"] == {
+            "index": 2,
+            "exception": "ZeroDivisionError",
+            "message": "division by zero",
+        }
+        partial = outputs(record["notebook"]["output"])
+        assert "so far\n" in partial
+        assert "never\n" not in partial
+        shown = program("executions", "show", record["id"])
+        assert shown.code == 0
+
+    def test_a_kernel_that_dies(self, repo: Repo, program: Program) -> None:
+        repo.write("die.ipynb", notebook("import os", "print('so far', flush=True)", "os._exit(3)"))
+        repo.commit()
+        done = program("run-notebook", "die.ipynb")
+        assert done.code == 1
+        assert "the kernel died" in done.err
+        record = newest(program)
+        assert record["status"] == "Failed"
+        assert "so far\n" in outputs(record["notebook"]["output"])
+
+    def test_an_output_of_its_own_place_and_any_name(
+        self, repo: Repo, program: Program, tmp_path: Path
+    ) -> None:
+        output, result = tmp_path / "{seed} caf\u00e9.ipynb", tmp_path / "r.json"
+        words = ("--output", str(output), "--json", str(result), "--quiet")
+        done = program("run-notebook", "nb/show.ipynb", *words)
+        assert done.code == 0
+        assert "deriva-ml-hooks: " not in done.err
+        record = json.loads(result.read_text())
+        assert record == newest(program)
+        assert record["notebook"]["output"] == str(output)
+        assert record["notebook"]["sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
+
+    def test_secrets_are_neither_in_the_record_nor_in_a_file(
+        self, repo: Repo, program: Program, tmp_path: Path
+    ) -> None:
+        (tmp_path / "p.yaml").write_text("token: hunter2-file\n")
+        result = tmp_path / "r.json"
+        for words in (("-f", str(tmp_path / "p.yaml")), ("-p", "token", "hunter2-word")):
+            done = program("run-notebook", "fail.ipynb", *words, "-p", "seed", "8", "--json", str(result))
+            assert done.code == 0, done.err
+            assert "hunter2" not in done.out + done.err
+            record = json.loads(result.read_text())
+            assert record["notebook"]["parameters"] == {"token": "***", "seed": 8}
+            assert 'token = "***"' in Path(record["notebook"]["output"]).read_text().replace("\\", "")
+            for file in [result, *(repo.git_dir / "deriva-ml-hooks").rglob("*")]:
+                assert not file.is_file() or b"hunter2" not in file.read_bytes(), file
+
+    def test_a_file_of_the_folder_stands_in_for_no_module_of_ours(self, repo: Repo, program: Program) -> None:
+        for name in ("papermill", "json", "nbclient"):
+            repo.write(f"{name}.py", "raise SystemExit(9)\n")
+        repo.write(".gitignore", "*.log\n__pycache__/\n")
+        repo.write("own.py", "value = 5\n")
+        repo.write("x.ipynb", notebook("", "import own; print(own.value)"))
+        for name in ("json", "nbclient"):  # the kernel, though, imports from there like any notebook
+            (repo.path / f"{name}.py").unlink()
+        repo.commit()
+        assert program("run-notebook", "x.ipynb").code == 0
+        assert outputs(newest(program)["notebook"]["output"])[-1] == "5\n"
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("words", "said", "code"),
+        [
+            (("nb/show.ipynb", "-p", "sed", "1"), "did you mean seed?", 2),
+            (("nb/show.ipynb", "-p", "seed"), "-p NAME VALUE", 2),
+            (("nb/show.ipynb", "-f", "gone.yaml"), "gone.yaml", 2),
+            (("nb/show.ipynb", "--output", "fail.ipynb"), "a file of the commit", 2),
+            (("nb/show.ipynb", "--output", "no/such/folder/x.ipynb"), "in a folder that exists", 125),
+            (("nb/show.ipynb", "--kernel", "nope"), "ipykernel install", 125),
+            (("README.md",), "not a notebook", 125),
+            (("missing.ipynb",), "no such file", 125),
+            (("nb/show.ipynb", "--tag-required"), "version tag", 125),
+        ],
+    )
+    def test_nothing_is_started_and_nothing_recorded(
+        self, repo: Repo, program: Program, words: tuple[str, ...], said: str, code: int
+    ) -> None:
+        done = program("run-notebook", *words)
+        assert done.code == code, done.err
+        assert said in done.err
+        assert "fix: " in done.err
+        assert not (repo.git_dir / "deriva-ml-hooks" / "executions.sqlite3").exists()
+        assert not list((repo.git_dir / "deriva-ml-hooks").glob("executions/*"))
+        assert repo.git("status", "--porcelain") == ""
+
+    def test_a_tree_that_is_not_the_commit(self, repo: Repo, program: Program, tmp_path: Path) -> None:
+        repo.write("nb/show.ipynb", notebook(DEFAULTS, "print('edited')"))
+        result = tmp_path / "r.json"
+        done = program("run-notebook", "nb/show.ipynb", "--json", str(result))
+        assert done.code == 125
+        assert "nb/show.ipynb: " in done.err
+        assert [r["code"] for r in json.loads(result.read_text())["reasons"]] == ["unstaged"]
+
+    def test_a_notebook_that_is_not_in_the_commit(self, repo: Repo, program: Program) -> None:
+        repo.write(".gitignore", "*.log\nscratch.ipynb\n")
+        repo.commit()
+        repo.write("scratch.ipynb", notebook(DEFAULTS))
+        done = program("run-notebook", "scratch.ipynb")
+        assert done.code == 125
+        assert "scratch.ipynb: not a file of commit" in done.err
+
+    def test_without_papermill_it_says_what_to_install(self, repo: Repo, tmp_path: Path) -> None:
+        (tmp_path / "hidden").mkdir()
+        script = (
+            "import sys; sys.modules['papermill'] = None\n"
+            "from deriva_ml_hooks.cli import main; sys.exit(main(['run-notebook', 'nb/show.ipynb']))"
+        )
+        done = subprocess.run([sys.executable, "-c", script], cwd=repo.path, capture_output=True, text=True)
+        assert done.returncode == 125
+        assert "pip install 'deriva-ml-hooks[notebook]'" in done.stderr
+
+
+class TestWithoutARecord:
+    def test_inspect_lists_parameters_with_types_and_defaults(self, repo: Repo, program: Program) -> None:
+        repo.write("typed.ipynb", notebook("seed: int = 7  # for the shuffle\nname = 'x'\n"))
+        done = program("run-notebook", "typed.ipynb", "--inspect")
+        assert done.code == 0
+        assert [line.split(maxsplit=3) for line in done.out.splitlines()] == [
+            ["seed", "int", "7", "for the shuffle"],
+            ["name", "'x'"],
+        ]
+        assert not (repo.git_dir / "deriva-ml-hooks" / "executions.sqlite3").exists()
+        repo.write("none.ipynb", notebook(""))
+        done = program("run-notebook", "none.ipynb", "--inspect")
+        assert (done.code, done.out) == (0, "")
+        assert "no parameters" in done.err
+
+    def test_a_dry_run_executes_the_working_file_and_leaves_nothing(
+        self, repo: Repo, program: Program, tmp_path: Path
+    ) -> None:
+        repo.write("new.ipynb", notebook(DEFAULTS, SHOW))
+        before = {path for path in tmp_path.rglob("*") if path.is_file()}
+        words = ("run-notebook", "new.ipynb", "--dry-run", "-p", "seed", "1")
+        assert program(*words).code == 0
+        assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+        output = tmp_path / "out.ipynb"
+        assert program(*words, "--output", str(output)).code == 0
+        seed, _, _, env = json.loads(outputs(str(output))[-1])
+        assert (seed, env["DERIVA_ML_DRY_RUN"]) == (1, "true")
+        assert "DERIVA_ML_HOOKS_EXECUTION" not in env
+        assert json.loads(program("executions", "list", "--json").out) == []
+        assert program("run-notebook", "fail.ipynb", "--dry-run").code == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
+class TestPosix:
+    @pytest.mark.parametrize(("number", "to_all"), [("SIGINT", True), ("SIGTERM", False), ("SIGHUP", False)])
+    def test_a_signal_closes_the_record_as_aborted_and_keeps_what_was_done(
+        self, repo: Repo, program: Program, tmp_path: Path, number: str, to_all: bool
+    ) -> None:
+        fifo = tmp_path / "fifo"
+        os.mkfifo(fifo)
+        running = subprocess.Popen(
+            [sys.executable, "-m", "deriva_ml_hooks", "run-notebook", "wait.ipynb"],
+            cwd=repo.path,
+            env={**os.environ, "FIFO": str(fifo)},
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        fifo.read_text()
+        send = os.killpg if to_all else os.kill
+        send(running.pid, getattr(signal, number))
+        _, said = running.communicate()
+        assert running.returncode == 128 + getattr(signal, number), said.decode()
+        assert b"deriva_ml_hooks" not in said  # no traceback of ours; the kernel may show its own
+        record = newest(program)
+        assert record["status"] == "Aborted"
+        assert record["signal"] == getattr(signal, number)
+        about = record["notebook"]
+        assert about["sha256"] == hashlib.sha256(Path(about["output"]).read_bytes()).hexdigest()
+        shown = outputs(about["output"])
+        assert (shown[1], shown[-1]) == ("begun\n", "")
+
+    def test_progress_is_shown_on_a_terminal(self, repo: Repo) -> None:
+        screen, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        words = [sys.executable, "-m", "deriva_ml_hooks", "run-notebook", "fail.ipynb", "-p", "seed", "8"]
+        with subprocess.Popen(words, cwd=repo.path, stderr=terminal) as running:
+            os.close(terminal)
+            shown = b""
+            with contextlib.suppress(OSError):  # the other side is closed
+                while data := os.read(screen, 65536):
+                    shown += data
+        os.close(screen)
+        assert running.returncode == 0
+        assert b"cell 5 of 5" in shown
+
+    def test_no_progress_in_a_log(self, program: Program) -> None:
+        assert "cell " not in program("run-notebook", "fail.ipynb", "-p", "seed", "8").err
