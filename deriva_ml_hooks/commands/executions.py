@@ -11,12 +11,14 @@ import typer
 
 from deriva_ml_hooks.catalog.address import parse
 from deriva_ml_hooks.commands import output
-from deriva_ml_hooks.config import load
+from deriva_ml_hooks.config import Config, load
+from deriva_ml_hooks.errors import NotARepositoryError
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
 from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.git.repository import discover
 from deriva_ml_hooks.report import printable
+from deriva_ml_hooks.runner import baked
 
 program = typer.Typer(help="What was run here: the records in the ledger.", no_args_is_help=True)
 
@@ -32,7 +34,7 @@ def list_(
 ) -> None:
     """The executions, newest first."""
     # One more than is shown, so that what is shown of an id tells it from that one too.
-    ledger = _ledger()
+    ledger = ledger_here()
     everything = ledger.newest(None if limit is None else limit + 1)
     found = everything[:limit]
     published = _published(ledger, found)
@@ -50,7 +52,7 @@ def show(
     as_json: bool = typer.Option(False, "--json", help="Print the record as JSON."),
 ) -> None:
     """One execution, whole."""
-    ledger = _ledger()
+    ledger = ledger_here()
     execution = ledger.find(execution_id)
     published = _published(ledger, [execution])[execution.id]
     if as_json:
@@ -91,9 +93,23 @@ def show(
     output.text(output.fields(pairs))
 
 
-def _ledger() -> Ledger:
-    repository = discover()
+def ledger_here() -> Ledger:
+    """The ledger of the working directory's repository; of the image, where there is none."""
+    try:
+        repository = discover()
+    except NotARepositoryError:
+        path = baked.ledger_path()
+        if path is None:
+            raise
+        return Ledger(path)
     return Ledger(ledger_path(repository, load(repository.worktree)))
+
+
+def _config_here() -> Config:
+    try:
+        return load(discover().worktree)
+    except NotARepositoryError:  # an image without one
+        return Config()
 
 
 def _as_json(execution: Execution, published: list[dict[str, Optional[str]]]) -> dict[str, Any]:
@@ -102,8 +118,8 @@ def _as_json(execution: Execution, published: list[dict[str, Optional[str]]]) ->
 
 def _published(ledger: Ledger, found: list[Execution]) -> dict[str, list[dict[str, Optional[str]]]]:
     """What is known of executions in catalogs, as JSON, by id; `url` is where Chaise shows the row."""
-    schema = load(discover().worktree).schema
     known = everywhere(ledger, [execution.id for execution in found])
+    schema = _config_here().schema
     return {
         execution.id: [_publication(publication, schema) for publication in known.get(execution.id, ())]
         for execution in found

@@ -1,18 +1,64 @@
-"""`deriva-ml-hooks provenance`: what is known of the commit."""
+"""`deriva-ml-hooks provenance`: what is known of the commit, and the forms it is handed on in."""
 
 from __future__ import annotations
+
+import json
+import os
+from enum import Enum
+from typing import Optional
 
 import typer
 
 from deriva_ml_hooks import api
 from deriva_ml_hooks.commands import output
+from deriva_ml_hooks.errors import NotARepositoryError, UsageError
+
+
+class Form(str, Enum):
+    """The forms of an export."""
+
+    json = "json"
+    env = "env"
+    docker = "docker"
+    ro_crate = "ro-crate"
 
 
 def provenance(
+    execution_id: Optional[str] = typer.Argument(
+        None, metavar="[ID]", help="With --format ro-crate: the execution, or enough of its id's beginning."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the record as JSON."),
     refresh: bool = typer.Option(False, "--refresh", help="Read it anew instead of from the cache."),
+    form: Optional[Form] = typer.Option(
+        None,
+        "--format",
+        help="Hand it on: a file to bake into an image, shell lines, build arguments, a crate.",
+    ),
+    target: Optional[str] = typer.Option(
+        None,
+        "--output",
+        metavar="FILE",
+        help="Write it there instead of to stdout (a crate: a folder, or .zip).",
+    ),
 ) -> None:
-    """What is known of the commit that is checked out, whatever state the files are in."""
+    """What is known of the commit that is checked out, whatever state the files are in.
+
+    An export says whether the worktree was exactly the commit; docker arguments are given only then.
+    """
+    if (execution_id is not None) != (form is Form.ro_crate):
+        fix = "deriva-ml-hooks provenance --format ro-crate ID (see: deriva-ml-hooks executions list)"
+        raise UsageError("an ID goes with --format ro-crate, and with nothing else", fix=fix)
+    if target is not None and form is None:
+        raise UsageError("--output says where, but not what", fix="--format json, env, docker or ro-crate")
+    if execution_id is not None:
+        _crate(execution_id, target)
+    elif form is not None:
+        _write(_exported(form, refresh=refresh), target)
+    else:
+        _show(as_json=as_json, refresh=refresh)
+
+
+def _show(*, as_json: bool, refresh: bool) -> None:
     record = api.provenance(refresh=refresh)
     document = record.as_json()
     if as_json:
@@ -24,3 +70,58 @@ def provenance(
     pairs += [("submodule", f"{module['path']} at {module['commit']}") for module in record.submodules]
     pairs += [("lockfile", f"{lockfile['path']} ({lockfile['blob']})") for lockfile in record.lockfiles]
     output.text(output.fields(pairs))
+
+
+def _exported(form: Form, *, refresh: bool) -> str:
+    from deriva_ml_hooks.gate import judge, require_accepted
+    from deriva_ml_hooks.provenance import export
+
+    verdict = judge()
+    if form is Form.docker:
+        require_accepted(verdict)
+    record = api.provenance(refresh=refresh)
+    if not verdict.accepted:
+        first = verdict.reasons[0]
+        where = f"{first.path}: " if first.path else ""
+        output.note(
+            f"deriva-ml-hooks: exported as not clean, so no image will take it: {where}{first.message}"
+        )
+    if form is Form.docker:
+        return "\n".join(export.as_docker(record)) + "\n"
+    if form is Form.env:
+        return "\n".join(export.as_shell(record, clean=verdict.accepted)) + "\n"
+    return json.dumps(export.as_document(record, clean=verdict.accepted), indent=1) + "\n"
+
+
+def _crate(execution_id: str, target: str | None) -> None:
+    from deriva_ml_hooks.commands.executions import ledger_here
+    from deriva_ml_hooks.executions import crate
+
+    execution = ledger_here().find(execution_id)
+    if target is None:
+        output.data(crate.metadata(execution, agent=_agent()))
+    else:
+        crate.write(execution, target, agent=_agent())
+
+
+def _agent() -> str | None:
+    """Who runs things here, as git is configured."""
+    from deriva_ml_hooks.git.repository import discover
+
+    try:
+        return discover().setting("user", "name")
+    except NotARepositoryError:
+        return None
+
+
+def _write(text: str, target: str | None) -> None:
+    from deriva_ml_hooks.files import write_atomically
+
+    if target is None:
+        output.text(text.rstrip("\n"))
+        return
+    try:
+        write_atomically(os.path.abspath(target), text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        fix = "name a file in a folder that exists"
+        raise UsageError(f"{target}: not written: {error.strerror}", fix=fix) from None

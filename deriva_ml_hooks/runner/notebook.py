@@ -24,6 +24,7 @@ from deriva_ml_hooks.git.repository import discover
 from deriva_ml_hooks.provenance.record import NotInCommitError
 from deriva_ml_hooks.redact import MASK, redact, redact_command
 from deriva_ml_hooks.runner import executing
+from deriva_ml_hooks.runner.baked import BakedProvenance
 from deriva_ml_hooks.runner.recorded import Accepted, Start
 
 if TYPE_CHECKING:
@@ -277,6 +278,9 @@ def committed(path: str, accepted: Accepted) -> bytes:
     """The bytes that the commit has for the notebook at `path`, which was accepted."""
     if accepted.entry_point.blob is None:
         raise AssertionError("a notebook is a file")
+    if isinstance(accepted.provenance, BakedProvenance):  # the file was held against the commit's id
+        with open(path, "rb") as file:
+            return file.read()
     # A file of a submodule is in the submodule's own repository.
     repository = discover(os.path.dirname(os.path.realpath(path)))
     return repository.blob(accepted.entry_point.blob.encode("ascii")).data

@@ -27,7 +27,7 @@ from deriva_ml_hooks.git.repository import Repository, discover
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.redact import redact, redact_command
 from deriva_ml_hooks.report import as_line, printable
-from deriva_ml_hooks.runner import child, publishing
+from deriva_ml_hooks.runner import baked, child, publishing
 from deriva_ml_hooks.runner.child import Ending
 from deriva_ml_hooks.runner.workflow import EntryPoint, resolve
 
@@ -97,7 +97,7 @@ def accept(request: Request) -> Accepted:
     Raises RefusedError with every reason at once, ConfigError, and CommandNotFoundError or
     NotExecutableError where the gate accepts but there is nothing to run.
     """
-    verdict = judge(require_tag=request.tag_required)
+    verdict = baked.judge_image(judge(require_tag=request.tag_required), require_tag=request.tag_required)
     missing: HooksError | None = None
     try:
         executable = request.executable or child.located(request.argv[0])
@@ -196,6 +196,9 @@ def run_unrecorded(argv: Sequence[str], *, say: Say, more: Mapping[str, str] | N
 def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
     """What is no longer as it was accepted: HEAD, and the worktree, measured again."""
     before = {(finding.code, finding.path) for finding in accepted.verdict.warnings}
+    if isinstance(accepted.provenance, baked.BakedProvenance):
+        found = baked.differences(accepted.provenance)
+        return [{"code": f.code, "path": f.path, "message": f.message} for f in found]
     try:
         repository = discover(accepted.repository.worktree)
         if repository != accepted.repository:

@@ -1,0 +1,99 @@
+"""Hands a record on: as shell lines, as arguments for an image build, as a file that is baked into the image.
+
+Every form says whether the worktree was exactly the commit. An image is only ever built from one that
+was: the image holds files, not the commit, and nobody can tell later.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.content import GITLINK, SYMLINK, object_id
+from deriva_ml_hooks.provenance.record import Provenance
+
+PREFIX = "DERIVA_ML_HOOKS_"
+_SHELL = ("commit", "tree", "branch", "tag", "version", "repository_url", "commit_url", "remote", "pushed")
+
+
+def as_shell(provenance: Provenance, *, clean: bool) -> list[str]:
+    """`export NAME=VALUE` lines, quoted for sh(1); what is not known is empty."""
+    known = provenance.as_json()
+    values = {name: known[name] or "" for name in _SHELL} | {"clean": "true" if clean else "false"}
+    return [f"export {PREFIX}{name.upper()}={shlex.quote(value)}" for name, value in values.items()]
+
+
+def as_docker(provenance: Provenance) -> list[str]:
+    """Arguments for `docker build`, one a line, quoted for sh(1) and xargs(1).
+
+    Build arguments are named as deriva-ml reads them in containers (Workflow, DERIVA_MCP_*): what only a
+    build can know, DERIVA_MCP_IMAGE_NAME and DERIVA_MCP_IMAGE_DIGEST, is not among them. Labels are the
+    annotations of the OCI image specification.
+    """
+    version = provenance.version or provenance.tag
+    arguments = {
+        "DERIVA_MCP_IN_DOCKER": "true",
+        "DERIVA_MCP_VERSION": version,
+        "DERIVA_MCP_GIT_COMMIT": provenance.commit,
+    }
+    labels = {
+        "org.opencontainers.image.revision": provenance.commit,
+        "org.opencontainers.image.source": provenance.repository_url,
+        "org.opencontainers.image.version": version,
+    }
+    words = [f"--build-arg={name}={value}" for name, value in arguments.items() if value]
+    words += [f"--label={name}={value}" for name, value in labels.items() if value]
+    return [shlex.quote(word) for word in words]
+
+
+def as_document(provenance: Provenance, *, clean: bool) -> dict[str, Any]:
+    """The record with `clean`, and the files of the commit, so that an image can be held against them."""
+    source = provenance.source
+    return provenance.as_json() | {
+        "clean": clean,
+        "forge": source.remote.forge if source.remote else None,
+        "files": list(_files(provenance)),
+    }
+
+
+def _files(provenance: Provenance) -> Iterator[Mapping[str, str]]:
+    """Each file by path, mode and blob; `built`, where the worktree's filters make other bytes of it.
+
+    A notebook's `checksum` is DerivaML's. The files of submodules are their own repositories' matter.
+    """
+    repository = provenance.source.repository
+    listed = process.run("ls-tree", "-r", "-z", provenance.commit, cwd=repository.worktree).checked()
+    for entry in listed.split(b"\0")[:-1]:
+        about, _, name = entry.partition(b"\t")
+        mode, _, blob = about.decode("ascii").split(" ")
+        if int(mode, 8) == GITLINK:
+            continue
+        path = os.fsdecode(name)
+        found = {"path": path, "mode": mode, "blob": blob}
+        built = content_id(os.path.join(repository.worktree, path), like=blob)
+        if built is not None and built != blob:
+            found["built"] = built
+        if path.endswith(".ipynb") and int(mode, 8) != SYMLINK:
+            found["checksum"] = provenance.file(path).checksum
+        yield found
+
+
+def content_id(path: str, *, like: str) -> str | None:
+    """The id that git gives the bytes at `path` as they are, or to where a link leads; None without a file.
+
+    `like` is an id of the same hash function.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            return object_id("blob", os.fsencode(os.readlink(path)), like=like)
+        if not stat.S_ISREG(mode):
+            return None
+        with open(path, "rb") as file:
+            return object_id("blob", file.read(), like=like)
+    except OSError:
+        return None

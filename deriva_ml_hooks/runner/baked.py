@@ -1,0 +1,131 @@
+"""The gate of an image that has no repository: the record that its build left in a file.
+
+Nothing here can tell what commit the image's files are of; the build could, and wrote it down together
+with the id of every file. So each file of the commit that is there has to be the one that the file
+names. What else is in the image is not vouched for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from deriva_ml_hooks.config import Config, load
+from deriva_ml_hooks.gate import Verdict
+from deriva_ml_hooks.git import remotes
+from deriva_ml_hooks.git.remotes import Remote
+from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.provenance.cache import FOLDER
+from deriva_ml_hooks.provenance.export import content_id
+from deriva_ml_hooks.provenance.record import (
+    NotInCommitError,
+    Provenance,
+    RecordedFile,
+    Source,
+    from_json,
+)
+from deriva_ml_hooks.report import Finding
+
+VARIABLE = "DERIVA_ML_HOOKS_PROVENANCE_FILE"
+LEDGER_VARIABLE = "DERIVA_ML_HOOKS_LEDGER"
+CODE = "provenance-file"
+_EXPORT = "on a clean worktree: deriva-ml-hooks provenance --format json --output FILE; then build again"
+
+
+@dataclass(frozen=True, slots=True)
+class BakedSource(Source):
+    """The files of the commit, as the build listed them."""
+
+    files: Mapping[str, Mapping[str, str]]
+
+    def file(self, commit: str, tree: str, path: str) -> RecordedFile:
+        """What is known of `path`; raises NotInCommitError."""
+        entry = self.files.get(path)
+        if entry is None or entry["mode"] == "120000":
+            raise NotInCommitError(path, commit)
+        url = remotes.permalink(self.remote, repository=self.repository.worktree, oid=commit, path=path)
+        return RecordedFile(path, entry["blob"], entry.get("checksum", entry["blob"]), url)
+
+
+@dataclass(frozen=True, slots=True)
+class BakedProvenance(Provenance):
+    """A record that was read from the file of a build."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as JSON, which says where it is from."""
+        return Provenance.as_json(self) | {"source": "file"}
+
+
+def judge_image(verdict: Verdict, *, require_tag: bool) -> Verdict:
+    """The verdict on an image: `verdict` itself where there is a repository, or no file is named."""
+    path = os.environ.get(VARIABLE)
+    if not path or [reason.code for reason in verdict.reasons] != ["not-a-repository"]:
+        return verdict
+    try:
+        provenance = _read(path)
+        config = _config(provenance.source.repository.worktree)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        problem = error.strerror if isinstance(error, OSError) else str(error)
+        message = f"cannot be taken for the record of this image: {problem or type(error).__name__}"
+        return Verdict((Finding(CODE, path, message, _EXPORT),), (), None, None, Config())
+    reasons = differences(provenance)
+    tag_policy = "refuse" if require_tag else config.untagged
+    if provenance.tag is None and tag_policy == "refuse":
+        message = f"commit {provenance.commit[:12]} carried no version tag when the image was built"
+        reasons.append(Finding("untagged", None, message, "deriva-ml-hooks bump-version, then build again"))
+    message = "the record is the one of the build; files that are not of the commit are not known here"
+    warning = Finding(CODE, path, message, "run where the repository is, to have everything measured")
+    return Verdict(tuple(reasons), (warning,), provenance, provenance.source.repository, config)
+
+
+def differences(provenance: Provenance) -> list[Finding]:
+    """The files of the commit that are here, but are not what the build saw."""
+    source = provenance.source
+    if not isinstance(source, BakedSource):
+        raise TypeError("not the record of an image")
+    found = []
+    for path, entry in source.files.items():
+        known = content_id(os.path.join(source.repository.worktree, path), like=entry["blob"])
+        if known is not None and known not in (entry["blob"], entry.get("built")):
+            message = "not the file that the image was built with"
+            found.append(Finding("unstaged", path, message, "build the image again, from the commit"))
+    return found
+
+
+def ledger_path() -> str | None:
+    """Where an image keeps its ledger; None where no record was baked into it."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        return None
+    named = os.environ.get(LEDGER_VARIABLE)
+    return os.path.abspath(named) if named else os.path.join(_state(), FOLDER, "executions.sqlite3")
+
+
+def _state() -> str:
+    home = os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.environ.get("XDG_STATE_HOME") or home
+
+
+def _config(root: str) -> Config:
+    """The project's own settings; only the ledger is the image's matter."""
+    return replace(load(root), ledger=os.environ.get(LEDGER_VARIABLE))
+
+
+def _read(path: str) -> BakedProvenance:
+    with open(path, "rb") as file:
+        document = json.loads(file.read())
+    if document.get("clean") is not True:
+        raise ValueError("it was written on a worktree that was not the commit")
+    files = {entry["path"]: entry for entry in document["files"]}
+    if not all(isinstance(entry["blob"], str) and isinstance(entry["mode"], str) for entry in files.values()):
+        raise ValueError("its files are not as they were written")
+    root = os.path.dirname(os.path.realpath(path))
+    state = _state()
+    name = document["remote"]
+    remote = Remote(name, document["repository_url"], document["forge"]) if name else None
+    source = BakedSource(Repository(root, state, state), remote, files)
+    record = from_json(document, source)
+    return BakedProvenance(**{field.name: getattr(record, field.name) for field in fields(Provenance)})

@@ -1,0 +1,204 @@
+"""The crate of an execution: valid under the profile's own validator, and true to the record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import rocrate
+
+if TYPE_CHECKING:
+    from tests.conftest import Ran, Repo
+
+Program = Callable[..., "Ran"]
+
+NOTEBOOK = {
+    "cells": [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": "p",
+            "metadata": {"tags": ["parameters"]},
+            "outputs": [],
+            "source": "seed = 7\nrates = [1]",
+        },
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": "q",
+            "metadata": {},
+            "outputs": [],
+            "source": "1 / seed",
+        },
+    ],
+    "metadata": {},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+
+# What of the two contexts of a crate is not simply a term of schema.org.
+SPECIAL = {"File": "http://schema.org/MediaObject", "conformsTo": "http://purl.org/dc/terms/conformsTo"}
+
+
+def vocabulary() -> set[str]:
+    """The terms of schema.org, as the rocrate package has them with it."""
+    file = Path(rocrate.__file__).parent / "data" / "schema.jsonld"
+    graph = json.loads(file.read_text())["@graph"]
+    return {entity["@id"].rpartition("/")[2].rpartition(":")[2] for entity in graph}
+
+
+def entities(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {entity["@id"]: entity for entity in document["@graph"]}
+
+
+def terms(document: dict[str, Any]) -> set[str]:
+    found = {name for entity in document["@graph"] for name in entity if not name.startswith("@")}
+    types = [entity["@type"] for entity in document["@graph"]]
+    return found | {name for kind in types for name in ([kind] if isinstance(kind, str) else kind)}
+
+
+def validated(folder: Path) -> subprocess.CompletedProcess[str]:
+    """What roc-validator says without a network: the contexts, which it would fetch, are written out."""
+    file = folder / "ro-crate-metadata.json"
+    document = json.loads(file.read_text())
+    assert document["@context"] == [
+        "https://w3id.org/ro/crate/1.1/context",
+        "https://w3id.org/ro/terms/workflow-run/context",
+    ]
+    document["@context"] = {t: SPECIAL.get(t, f"http://schema.org/{t}") for t in terms(document)}
+    file.write_text(json.dumps(document))
+    start = "from rocrate_validator.cli import cli; cli()"
+    program = [sys.executable, "-c", start, "-y", "--disable-color", "validate", "--offline"]
+    nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    return subprocess.run(
+        [*program, "-p", "process-run-crate", "-l", "required", "-v", str(folder)],
+        env={**os.environ, **nowhere},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def crate(repo: Repo, program: Program, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], Path]]:
+    """Runs something, and makes a crate of it: the record, and the folder."""
+    repo.write("fit.ipynb", json.dumps(NOTEBOOK))
+    repo.git("remote", "add", "origin", "https://github.com/lab/model.git")
+    repo.commit("Notebook")
+    repo.git("tag", "-a", "v2.0.0", "-m", "x")
+
+    def make(*words: str) -> tuple[dict[str, Any], Path]:
+        program(*words)
+        record = json.loads(program("executions", "list", "--json").out)[0]
+        folder = tmp_path / "crate"
+        done = program("provenance", "--format", "ro-crate", record["id"][:-2], "--output", str(folder))
+        assert done.code == 0, done.err
+        return record, folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--description", "a try", "--", sys.executable, "src/train.py"),
+        ("run", "--", "sh", "-c", "exit 3"),
+        ("run-notebook", "fit.ipynb", "-p", "seed", "0"),
+    ],
+)
+def test_it_is_valid_under_its_profile(
+    crate: Callable[..., tuple[Any, Path]], words: tuple[str, ...]
+) -> None:
+    _, folder = crate(*words)
+    document = json.loads((folder / "ro-crate-metadata.json").read_text())
+    assert terms(document) - set(SPECIAL) <= vocabulary() | {"sha256"}
+    done = validated(folder)
+    assert done.returncode == 0, done.stdout
+    assert "is a valid process-run-crate-0.5" in done.stdout
+
+
+def test_the_validator_would_see_a_run_without_its_code(crate: Callable[..., tuple[Any, Path]]) -> None:
+    _, folder = crate("run", "--", "true")
+    file = folder / "ro-crate-metadata.json"
+    document = json.loads(file.read_text())
+    for entity in document["@graph"]:
+        entity.pop("instrument", None)
+    file.write_text(json.dumps(document))
+    done = validated(folder)
+    assert done.returncode == 1
+    assert "instrument" in done.stdout
+
+
+def test_it_says_what_the_record_says(repo: Repo, crate: Callable[..., tuple[Any, Path]]) -> None:
+    record, folder = crate("run", "--description", "a try", "--", sys.executable, "src/train.py")
+    found = entities(json.loads((folder / "ro-crate-metadata.json").read_text()))
+    action = found[f"#{record['id']}"]
+    assert action["@type"] == "CreateAction"
+    assert (action["startTime"], action["endTime"]) == (record["started_at"], record["ended_at"])
+    assert action["actionStatus"] == "http://schema.org/CompletedActionStatus"
+    assert json.loads(action["description"]) == record["command"]
+    assert found[action["agent"]["@id"]]["name"] == "Ada"
+    assert found[action["additionalProperty"]["@id"]]["value"] == 0
+    assert "error" not in action
+    code = found[action["instrument"]["@id"]]
+    commit = repo.git("rev-parse", "HEAD")
+    assert code["@id"] == f"https://github.com/lab/model/blob/{commit}/src/train.py"
+    assert (code["name"], code["version"], code["softwareVersion"]) == ("src/train.py", "v2.0.0", "2.0.0")
+    assert code["identifier"] == [commit, repo.git("rev-parse", "HEAD:src/train.py")]
+    root = found["./"]
+    assert root["description"] == "a try"
+    assert root["mentions"] == {"@id": f"#{record['id']}"}
+
+
+def test_a_failed_notebook_goes_along_with_its_parameters(crate: Callable[..., tuple[Any, Path]]) -> None:
+    record, folder = crate("run-notebook", "fit.ipynb", "-p", "seed", "0", "-p", "rates", "x")
+    found = entities(json.loads((folder / "ro-crate-metadata.json").read_text()))
+    action = found[f"#{record['id']}"]
+    assert action["actionStatus"] == "http://schema.org/FailedActionStatus"
+    assert "ZeroDivisionError" in action["error"]
+    parameters = {found[entry["@id"]]["name"]: found[entry["@id"]]["value"] for entry in action["object"]}
+    assert parameters == {"seed": 0, "rates": "x"}
+    result = found[action["result"]["@id"]]
+    data = (folder / result["@id"]).read_bytes()
+    assert result["sha256"] == hashlib.sha256(data).hexdigest() == record["notebook"]["sha256"]
+
+
+def test_a_result_that_is_not_the_recorded_one_any_more_stays_out(
+    repo: Repo, crate: Callable[..., tuple[Any, Path]], program: Program, tmp_path: Path
+) -> None:
+    record, _ = crate("run-notebook", "fit.ipynb")
+    Path(record["notebook"]["output"]).write_text("{}")
+    document = json.loads(program("provenance", "--format", "ro-crate", record["id"]).out)
+    assert "result" not in entities(document)[f"#{record['id']}"]
+
+
+def test_as_an_archive_and_never_over_something(
+    crate: Callable[..., tuple[Any, Path]], program: Program, tmp_path: Path
+) -> None:
+    record, folder = crate("run", "--", "true")
+    words = ("provenance", "--format", "ro-crate", record["id"], "--output")
+    assert program(*words, str(tmp_path / "x.zip")).code == 0
+    assert "ro-crate-metadata.json" in zipfile.ZipFile(tmp_path / "x.zip").namelist()
+    for path in (folder, tmp_path / "x.zip"):
+        done = program(*words, str(path))
+        assert done.code == 1
+        assert "exists already" in done.err
+
+
+def test_without_rocrate_it_says_what_to_install(repo: Repo, program: Program) -> None:
+    program("run", "--", "true")
+    script = (
+        "import sys; sys.modules['rocrate'] = None; sys.modules['rocrate.rocrate'] = None\n"
+        "from deriva_ml_hooks.cli import main\n"
+        "sys.exit(main(['provenance', '--format', 'ro-crate', '0']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=repo.path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "pip install 'deriva-ml-hooks[ro-crate]'" in done.stderr

@@ -1,0 +1,275 @@
+"""Records handed on, and taken back in a place that has files but no repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Ran, Repo
+
+Program = Callable[..., "Ran"]
+
+
+@pytest.fixture(autouse=True)
+def tagged(repo: Repo) -> Repo:
+    """A version, and a remote on a known forge."""
+    repo.git("remote", "add", "origin", "git@github.com:lab/model.git")
+    repo.git("tag", "-a", "v1.2.0", "-m", "x")
+    return repo
+
+
+class TestEnv:
+    def test_a_shell_reads_it(self, repo: Repo, program: Program) -> None:
+        repo.git("checkout", "--quiet", "-b", "it's-$(touch${IFS}boom)")
+        done = program("provenance", "--format", "env")
+        assert done.code == 0
+        shown = subprocess.run(
+            ["sh", "-c", 'eval "$1"; env -0', "sh", done.out], cwd=repo.path, capture_output=True, check=True
+        )
+        env = dict(entry.split("=", 1) for entry in shown.stdout.decode().split("\0") if entry)
+        found = {name: value for name, value in env.items() if name.startswith("DERIVA_ML_HOOKS_")}
+        commit = repo.git("rev-parse", "HEAD")
+        assert found == {
+            "DERIVA_ML_HOOKS_COMMIT": commit,
+            "DERIVA_ML_HOOKS_TREE": repo.git("rev-parse", "HEAD^{tree}"),
+            "DERIVA_ML_HOOKS_BRANCH": "it's-$(touch${IFS}boom)",
+            "DERIVA_ML_HOOKS_TAG": "v1.2.0",
+            "DERIVA_ML_HOOKS_VERSION": "1.2.0",
+            "DERIVA_ML_HOOKS_REPOSITORY_URL": "https://github.com/lab/model",
+            "DERIVA_ML_HOOKS_COMMIT_URL": f"https://github.com/lab/model/commit/{commit}",
+            "DERIVA_ML_HOOKS_REMOTE": "origin",
+            "DERIVA_ML_HOOKS_PUSHED": "",
+            "DERIVA_ML_HOOKS_CLEAN": "true",
+        }
+        assert not (repo.path / "boom").exists()
+
+    def test_it_says_when_the_tree_is_not_the_commit(self, repo: Repo, program: Program) -> None:
+        repo.write("new.py")
+        done = program("provenance", "--format", "env")
+        assert "export DERIVA_ML_HOOKS_CLEAN=false\n" in done.out
+        assert "new.py: " in done.err
+
+
+class TestDocker:
+    def test_arguments_of_a_build(self, repo: Repo, program: Program) -> None:
+        done = program("provenance", "--format", "docker")
+        commit = repo.git("rev-parse", "HEAD")
+        assert shlex.split(done.out) == [
+            "--build-arg=DERIVA_MCP_IN_DOCKER=true",
+            "--build-arg=DERIVA_MCP_VERSION=1.2.0",
+            f"--build-arg=DERIVA_MCP_GIT_COMMIT={commit}",
+            f"--label=org.opencontainers.image.revision={commit}",
+            "--label=org.opencontainers.image.source=https://github.com/lab/model",
+            "--label=org.opencontainers.image.version=1.2.0",
+        ]
+
+    def test_none_for_what_is_not_the_commit(self, repo: Repo, program: Program, tmp_path: Path) -> None:
+        repo.write("src/train.py", "changed\n")
+        target = tmp_path / "arguments"
+        done = program("provenance", "--format", "docker", "--output", str(target))
+        assert (done.code, done.out) == (1, "")
+        assert "src/train.py: " in done.err
+        assert not target.exists()
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("--format", "yaml"),
+            ("--format", "ro-crate"),
+            ("0123",),
+            ("--format", "env", "0123"),
+            ("--output", "x"),
+            ("--format", "env", "--output", "no/such/folder/x"),
+        ],
+    )
+    def test_words_that_fit_nothing(self, program: Program, words: tuple[str, ...]) -> None:
+        assert program("provenance", *words).code == 2
+
+    def test_no_secret_is_exported(self, repo: Repo, program: Program) -> None:
+        repo.git("remote", "set-url", "origin", "https://ada:hunter2@github.com/lab/model.git")
+        for form in ("json", "env", "docker"):
+            done = program("provenance", "--format", form)
+            assert done.code == 0
+            assert "https://github.com/lab/model" in done.out
+            assert "hunter2" not in done.out + done.err
+
+
+class TestImage:
+    @pytest.fixture
+    def image(self, repo: Repo, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A folder with the files of a commit and what the build wrote, and no repository above it."""
+        repo.write("helper.py", "value = 1\n")
+        repo.write("caf\udce9.txt", "bytes\n")
+        repo.write("dos.txt", "one\n")
+        repo.write(".gitattributes", "dos.txt text eol=crlf\n")
+        (repo.path / "link").symlink_to("helper.py")
+        repo.commit("Files")
+        (repo.path / "dos.txt").unlink()
+        repo.git("checkout", "--", "dos.txt")
+        repo.git("tag", "-a", "v1.3.0", "-m", "x")
+        assert (repo.path / "dos.txt").read_bytes() == b"one\r\n"
+        return self.build(repo, program, tmp_path, monkeypatch)
+
+    @staticmethod
+    def build(repo: Repo, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        folder = tmp_path / "image"
+        shutil.copytree(repo.path, folder, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+        target = folder / "provenance.json"
+        done = program("provenance", "--format", "json", "--output", str(target), cwd=repo.path)
+        assert done.code == 0, done.err
+        monkeypatch.setenv("DERIVA_ML_HOOKS_PROVENANCE_FILE", str(target))
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        return folder
+
+    def runs(self, program: Program, image: Path, *words: str) -> dict[str, Any]:
+        done = program("run", "--", *(words or (sys.executable, "src/train.py")), cwd=image)
+        assert done.code == 0, done.err
+        found: list[dict[str, Any]] = json.loads(program("executions", "list", "--json", cwd=image).out)
+        return found[0]
+
+    def test_the_record_is_the_one_of_the_build_and_says_so(
+        self, repo: Repo, program: Program, image: Path, tmp_path: Path
+    ) -> None:
+        record = self.runs(program, image)
+        commit = repo.git("rev-parse", "HEAD")
+        assert record["provenance"]["source"] == "file"
+        assert (record["commit"], record["provenance"]["tag"]) == (commit, "v1.3.0")
+        assert record["entry_point"] == {
+            "path": "src/train.py",
+            "blob": repo.git("rev-parse", "HEAD:src/train.py"),
+            "checksum": repo.git("rev-parse", "HEAD:src/train.py"),
+            "url": f"https://github.com/lab/model/blob/{commit}/src/train.py",
+        }
+        assert [w["code"] for w in record["warnings"]] == ["provenance-file"]
+        assert record["changed_during_run"] == []
+        assert (tmp_path / "state" / "deriva-ml-hooks" / "executions.sqlite3").exists()
+        assert program("executions", "show", record["id"], cwd=image).code == 0
+        assert not (image / ".git").exists()
+
+    def test_a_record_of_a_repository_says_nothing_of_the_kind(self, repo: Repo, program: Program) -> None:
+        assert program("run", "--", "true").code == 0
+        (record,) = json.loads(program("executions", "list", "--json").out)
+        assert "source" not in record["provenance"]
+
+    @pytest.mark.parametrize("name", ["helper.py", "dos.txt", "caf\udce9.txt", "link"])
+    def test_a_file_that_is_not_the_one_of_the_commit_is_refused(
+        self, program: Program, image: Path, name: str
+    ) -> None:
+        (image / name).unlink()
+        (image / name).write_text("other\n")
+        done = program("run", "--", sys.executable, "src/train.py", cwd=image)
+        assert done.code == 125
+        assert "not the file that the image was built with" in done.err
+        assert done.out == ""
+
+    def test_files_that_the_image_leaves_out_are_no_obstacle(self, program: Program, image: Path) -> None:
+        (image / "README.md").unlink()
+        assert self.runs(program, image)["status"] == "Completed"
+
+    def test_an_entry_point_that_is_not_of_the_commit_is_refused(self, program: Program, image: Path) -> None:
+        (image / "extra.py").write_text("print('extra')\n")
+        done = program("run", "--", sys.executable, "extra.py", cwd=image)
+        assert done.code == 125
+        assert "extra.py: not a file of commit" in done.err
+
+    def test_what_the_run_changes_is_in_its_record(self, program: Program, image: Path) -> None:
+        record = self.runs(program, image, "sh", "-c", "echo '#' >> helper.py")
+        assert [(c["code"], c["path"]) for c in record["changed_during_run"]] == [("unstaged", "helper.py")]
+
+    def test_a_version_can_be_required(
+        self, repo: Repo, program: Program, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        words = ("run", "--tag-required", "--", "true")
+        assert program(*words, cwd=image).code == 0
+        repo.commit("Later")
+        shutil.rmtree(image)
+        self.build(repo, program, tmp_path, monkeypatch)
+        done = program(*words, cwd=image)
+        assert done.code == 125
+        assert "no version tag" in done.err
+
+    def test_the_ledger_can_be_elsewhere(
+        self, program: Program, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DERIVA_ML_HOOKS_LEDGER", str(tmp_path / "volume" / "runs.sqlite3"))
+        self.runs(program, image)
+        assert (tmp_path / "volume" / "runs.sqlite3").exists()
+
+    def test_a_notebook_runs_there_too(
+        self, repo: Repo, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cell = {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": "a",
+            "outputs": [],
+            "source": "print(6*7)",
+        }
+        document = {"cells": [cell | {"metadata": {}}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        repo.write("x.ipynb", json.dumps(document))
+        repo.commit()
+        checksum = json.loads(self.fields(repo, "x.ipynb"))["checksum"]
+        image = self.build(repo, program, tmp_path, monkeypatch)
+        done = program("run-notebook", "x.ipynb", cwd=image)
+        assert done.code == 0, done.err
+        (record,) = json.loads(program("executions", "list", "--json", cwd=image).out)
+        assert record["entry_point"]["checksum"] == checksum
+        assert "42" in Path(record["notebook"]["output"]).read_text()
+
+    @staticmethod
+    def fields(repo: Repo, path: str) -> str:
+        script = (
+            "import json, sys; from deriva_ml_hooks import provenance; "
+            "print(json.dumps(provenance().workflow_fields(sys.argv[1])))"
+        )
+        words = [sys.executable, "-c", script, path]
+        return subprocess.run(words, cwd=repo.path, capture_output=True, check=True, text=True).stdout
+
+    def test_an_export_of_what_was_not_the_commit_is_refused(
+        self, repo: Repo, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        repo.write("src/train.py", "print('edited')\n")
+        image = self.build(repo, program, tmp_path, monkeypatch)
+        assert json.loads((image / "provenance.json").read_text())["clean"] is False
+        done = program("run", "--", sys.executable, "src/train.py", cwd=image)
+        assert (done.code, done.out) == (125, "")
+        assert "a worktree that was not the commit" in done.err
+
+    @pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"clean": true}', '{"clean": "true"}'])
+    def test_a_file_that_is_no_export_is_refused(
+        self, program: Program, image: Path, content: str | None
+    ) -> None:
+        (image / "provenance.json").unlink()
+        if content is not None:
+            (image / "provenance.json").write_text(content)
+        done = program("run", "--", sys.executable, "src/train.py", cwd=image)
+        assert (done.code, done.out) == (125, "")
+        assert "provenance.json: " in done.err
+        assert "Traceback" not in done.err
+
+    def test_without_the_variable_it_is_refused(
+        self, program: Program, image: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("DERIVA_ML_HOOKS_PROVENANCE_FILE")
+        done = program("run", "--", sys.executable, "src/train.py", cwd=image)
+        assert done.code == 125
+        assert "not inside a git repository" in done.err
+
+    def test_where_there_is_a_repository_it_is_measured_and_the_file_is_not_asked(
+        self, repo: Repo, program: Program, image: Path
+    ) -> None:
+        repo.write("new.py")
+        assert program("run", "--", "true", cwd=repo.path).code == 125
+        assert os.environ["DERIVA_ML_HOOKS_PROVENANCE_FILE"].startswith(str(image))
