@@ -24,17 +24,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with the words `argv` (default: this process's); returns the exit code."""
     _make_streams_robust()
     words = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _dispatched(words))
+
+
+def _dispatched(words: list[str]) -> int:
     if words[:1] == ["hook"] and words[1:] and not words[1].startswith("-"):
         from deriva_ml_hooks.hooks import run_hook
 
-        return guarded(lambda: run_hook(words[1], words[2:]))
+        return run_hook(words[1], words[2:])
     if words[:1] == ["native-pre-push"]:
         from deriva_ml_hooks import pre_push
 
-        return guarded(lambda: pre_push.main(words[1:]))
+        return pre_push.main(words[1:])
     from deriva_ml_hooks.commands import app
 
-    return guarded(lambda: app(words))
+    return app(words)
 
 
 def guarded(action: Callable[[], int]) -> int:

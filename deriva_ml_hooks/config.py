@@ -77,6 +77,18 @@ def _seconds(value: Any) -> float:
     return float(value)
 
 
+def _globs(value: Any) -> tuple[str, ...]:
+    from dulwich.ignore import Pattern
+    from dulwich.wildmatch import MalformedPattern
+
+    for glob in _texts(value):
+        try:
+            Pattern(os.fsencode(glob))
+        except MalformedPattern:
+            raise _UnfitError("an array of globs as in .gitignore") from None
+    return tuple(value)
+
+
 def _switch(value: Any) -> bool:
     if not isinstance(value, bool):
         raise _UnfitError("true or false")
@@ -117,7 +129,7 @@ _POLICY = _one_of("refuse", "warn", "ignore")
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "remote": _text,
     "hosts": _hosts,
-    "untracked-ignore": _texts,
+    "untracked-ignore": _globs,
     "ledger": _text,
     "unpushed": _POLICY,
     "no-remote": _POLICY,
@@ -221,6 +233,10 @@ def _table(root: str) -> tuple[str, Mapping[str, Any]]:
 
 def read_toml(path: str, shown: str) -> dict[str, Any] | None:
     """The TOML document at `path`, None where there is none; raises ConfigError naming it `shown`."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise ConfigError(
+            shown, None, "cannot be read: not a regular file", fix="put a file there, or nothing"
+        )
     try:
         with open(path, "rb") as file:
             return parse_toml(file.read(), shown)

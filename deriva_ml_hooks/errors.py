@@ -53,9 +53,10 @@ class BareRepositoryError(HooksError):
     """`path` is a repository without a worktree, or a place inside a git directory."""
 
     def __init__(self, path: str) -> None:
+        above, dot_git, _ = f"{path}/".partition("/.git/")
+        worktree = f"cd {above}" if dot_git else f"git -C {path} worktree add ../work && cd ../work"
         super().__init__(
-            f"{path}: a git directory without checked-out files",
-            fix=f"run from a worktree: git -C {path} worktree add ../work && cd ../work",
+            f"{path}: a git directory without checked-out files", fix=f"run from a worktree: {worktree}"
         )
         self.path = path
 

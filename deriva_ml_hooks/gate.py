@@ -175,14 +175,19 @@ def _tolerated(changes: Iterable[Change], patterns: Sequence[str]) -> tuple[list
     return tolerated, refused
 
 
+def _no_remote(configured: str | None) -> tuple[str, str]:
+    if configured is None:
+        return "no remote: nobody else can find this commit", "git remote add origin URL"
+    name = shlex.quote(configured)
+    return f"the configured remote {configured} is not here", f"git remote add {name} URL, or set remote"
+
+
 def _policies(provenance: Provenance, config: Config, untagged: Policy) -> Iterable[tuple[Policy, Finding]]:
     short = provenance.commit[:12]
     if provenance.remote is None:
         yield (
             config.no_remote,
-            Finding(
-                "no-remote", None, "no remote: nobody else can find this commit", "git remote add origin URL"
-            ),
+            Finding("no-remote", None, *_no_remote(config.remote)),
         )
     elif provenance.pushed is None:
         target = provenance.branch or "HEAD:refs/heads/NAME"

@@ -289,3 +289,15 @@ def test_a_subfolder_has_the_configuration_of_its_repository(repo: Repo, program
 def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path) -> None:
     table(tmp_path, "").joinpath(PYPROJECT).chmod(0)
     assert "cannot be read" in str(problem(tmp_path))
+
+
+def test_a_glob_that_is_none_is_an_error(repo: Repo) -> None:
+    repo.write("pyproject.toml", '[tool.deriva-ml-hooks]\nuntracked-ignore = ["["]\n')
+    with pytest.raises(ConfigError, match="untracked-ignore: expected an array of globs"):
+        load(str(repo.path))
+
+
+def test_a_pipe_in_the_place_of_the_configuration_is_not_waited_for(repo: Repo) -> None:
+    os.mkfifo(repo.path / "pyproject.toml")
+    with pytest.raises(ConfigError, match="not a regular file"):
+        load(str(repo.path))

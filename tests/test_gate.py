@@ -648,3 +648,28 @@ def test_without_git_and_without_commits_it_is_refused(
 ) -> None:
     done = program("check", "--json", cwd=make_repo().path, env=no_git)
     assert [r["code"] for r in json.loads(done.out)["reasons"]] == ["no-commit"]
+
+
+def test_a_configured_remote_that_is_not_here_is_no_remote(
+    repo: Repo, remote: Repo, program: Callable[..., Ran]
+) -> None:
+    repo.write("pyproject.toml", '[tool.deriva-ml-hooks]\nremote = "upstrem"\nno-remote = "refuse"\n')
+    repo.commit("Configure")
+    repo.push()
+    ran = program("check", "--json")
+    assert ran.code == 1
+    reason = json.loads(ran.out)["reasons"][0]
+    assert reason["code"] == "no-remote"
+    assert "upstrem" in reason["message"]
+
+
+def test_without_git_a_sha256_repository_is_left_unjudged(
+    make_repo: Callable[..., Repo], program: Callable[..., Ran], tmp_path: Path
+) -> None:
+    repo = make_repo("sha256", "--object-format=sha256")
+    repo.commit("First", **{"a.py": "pass\n"})
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    ran = program("check", "--json", cwd=repo.path, env={"PATH": str(nowhere)})
+    assert ran.code == 1
+    assert {reason["code"] for reason in json.loads(ran.out)["reasons"]} == {"git-error"}

@@ -63,6 +63,7 @@ def run(
     if (output_paths and not isolated) or (isolated and dry_run):
         wrong = "--isolated and --dry-run exclude each other" if dry_run else "--output is for --isolated"
         raise UsageError(wrong, fix="deriva-ml-hooks run --isolated --output PATH -- COMMAND")
+    _make_way(json_file)
     if dry_run:
         raise typer.Exit(run_unrecorded(command, say=say))
     request = Request(command, description, entry_point, tag_required, catalog)
@@ -99,6 +100,20 @@ def concluded(action: Callable[[], tuple[int, Execution]], json_file: str | None
         return REFUSED
     _write(json_file, execution.as_json())
     return code
+
+
+def _make_way(path: str | None) -> None:
+    """Take away what an earlier run left at `path`, and see that it can be written before anything runs."""
+    if path is None or (os.path.exists(path) and not os.path.isfile(path)):
+        return
+    try:
+        with open(path, "wb"):
+            pass
+        os.unlink(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written: {error.strerror}", fix="name a file in a folder that exists"
+        ) from None
 
 
 def _write(path: str | None, document: Any) -> None:

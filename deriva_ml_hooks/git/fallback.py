@@ -32,6 +32,10 @@ def measure(repository: Repository) -> Measurement:
     What cannot be told is a change with the code `git-error`. Raises GitError where the repository
     cannot be read.
     """
+    if repository.setting("extensions", "objectFormat") not in (None, "sha1"):
+        raise GitError(
+            "the index", f"is of another hash function than SHA-1, and {_NO_GIT}", fix="install git"
+        )
     head = repository.head()
     if head is None:
         return Measurement(None, ())

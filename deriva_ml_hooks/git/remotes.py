@@ -60,12 +60,15 @@ class Remote:
 
 
 def chosen(repository: Repository, *, configured: str | None, hosts: Mapping[str, str]) -> Remote | None:
-    """The remote that counts: the configured one, the branch's upstream, remote.pushDefault, origin,
-    or the only one there is.
+    """The remote that counts: the configured one, else the branch's upstream, remote.pushDefault,
+    origin, or the only one there is.
 
-    `hosts` names the forge of self-hosted servers. None where no remote is configured at all.
+    `hosts` names the forge of self-hosted servers. None where there is no remote, or not the
+    `configured` one: another would satisfy policies that were set for that one.
     """
     names = remote_names(repository)
+    if configured is not None and configured not in names:
+        return None
     branch = repository.branch()
     upstream = repository.setting("branch", "remote", branch) if branch is not None else None
     wanted = (configured, upstream, repository.setting("remote", "pushDefault"), "origin")

@@ -46,7 +46,8 @@ class NotExecutableError(HooksError):
     exit_code = 126
 
     def __init__(self, name: str, why: str = "not executable") -> None:
-        fix = f"chmod +x {redact(name)}, or name its interpreter before it"
+        executable = f"chmod +x {redact(name)}, or name its interpreter before it"
+        fix = "name a program in it" if os.path.isdir(name) else executable
         super().__init__(f"{redact(name)}: {why}", fix=fix)
 
 

@@ -54,7 +54,10 @@ def test_json_into_a_device_or_pipe_writes_there_and_replaces_nothing(
 def test_a_json_file_that_cannot_be_written_does_not_change_the_exit_code(
     repo: Any, program: Program, tmp_path: Path
 ) -> None:
-    done = program("run", "--quiet", "--json", str(tmp_path / "no" / "x.json"), "--", "sh", "-c", "exit 3")
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    script = f"rm -r '{folder}'; exit 3"
+    done = program("run", "--quiet", "--json", str(folder / "x.json"), "--", "sh", "-c", script)
     assert done.code == 3
     assert "not written" in done.err
     assert "fix: " in done.err
@@ -106,3 +109,21 @@ def test_a_secret_is_nowhere_in_the_files_or_the_output(repo: Any, program: Prog
     refused = program(*words)
     assert refused.code == 125
     assert "hunter2" not in refused.err + file.read_text()
+
+
+def test_the_json_of_an_earlier_run_is_gone_when_this_one_leaves_none(
+    repo: Any, program: Program, tmp_path: Path
+) -> None:
+    left = tmp_path / "left.json"
+    assert program("run", "--json", str(left), "--", "true").code == 0
+    assert program("run", "--json", str(left), "--", "no-such-program").code == 127
+    assert not left.exists()
+
+
+def test_a_json_file_that_cannot_be_written_is_told_before_anything_runs(
+    repo: Any, program: Program, tmp_path: Path
+) -> None:
+    marker = tmp_path / "ran"
+    ran = program("run", "--json", str(tmp_path / "none" / "x.json"), "--", "touch", str(marker))
+    assert ran.code == 2
+    assert not marker.exists()
