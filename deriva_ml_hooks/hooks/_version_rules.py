@@ -7,8 +7,8 @@ hook's matter.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deriva_ml_hooks.git import tags
@@ -26,12 +26,14 @@ class Rules:
     """How version tags are spelled here, and the tags that are known, by name.
 
     `published_on`: the remote that the judged tags may be on already, so that a fix has to reach it too.
+    `published`: names of tags that the remote is known to have.
     """
 
     prefix: str
     pre_releases: bool
     known: Mapping[str, Tag]
     published_on: str | None = None
+    published: Collection[str] = ()
 
     def version(self, name: str) -> Version | None:
         """The version of the tag `name`."""
@@ -40,6 +42,10 @@ class Rules:
     def is_ours(self, name: str) -> bool:
         """Whether `name` is a version tag, or would be one if it were spelled right."""
         return self.version(name) is not None or right_spelling(name, self.prefix) is not None
+
+    def refuses(self, version: Version) -> bool:
+        """Whether `version` is a pre-release, and those are not tagged here."""
+        return bool(version.pre) and not self.pre_releases
 
     def next_free(self, version: Version) -> str:
         """The name of the first version after `version` that no tag has."""
@@ -83,7 +89,7 @@ def findings(place: Place, judged: Sequence[Tag], rules: Rules, *, ordered: bool
 
     `ordered`: whether history is there to tell which version contains which.
     """
-    found = [finding for tag in judged for finding in _alone(tag, rules)]
+    found = [*_misspelled(judged, rules), *(finding for tag in judged for finding in _alone(tag, rules))]
     found += _twins(judged, rules)
     return [*found, *_lower(place, judged, rules)] if ordered else found
 
@@ -91,11 +97,8 @@ def findings(place: Place, judged: Sequence[Tag], rules: Rules, *, ordered: bool
 def _alone(tag: Tag, rules: Rules) -> Iterator[Finding]:
     version = rules.version(tag.name)
     if version is None:
-        finding = _misspelled(tag, rules)
-        if finding is not None:
-            yield finding
         return
-    if version.pre and not rules.pre_releases:
+    if rules.refuses(version):
         yield _pre_release(tag.name, tag.name, rules)
     at = tag.commit[:12] if tag.commit else f"{tag.name}^{{}}"
     remade = rules.tagging(tag.name, at, force=True) + rules.publishing(f"refs/tags/{tag.name}", force=True)
@@ -114,25 +117,38 @@ def _alone(tag: Tag, rules: Rules) -> Iterator[Finding]:
         yield Finding("borrowed-tag", None, message, remade)
 
 
-def _misspelled(tag: Tag, rules: Rules) -> Finding | None:
-    right = right_spelling(tag.name, rules.prefix)
-    version = rules.version(right) if right is not None else None
-    if right is None or version is None:
-        return None
-    if version.pre and not rules.pre_releases:
-        return _pre_release(tag.name, right, rules)
-    there = rules.known.get(right)
-    if there is not None and there.commit is not None and there.commit == tag.commit:
-        message = f"{tag.name} is not spelled as a version tag; {right} is on its commit already"
-        return Finding("tag-spelling", None, message, rules.taking_back(tag.name))
-    taken = f" ({right} is another commit already)" if there is not None else ""
-    name = rules.next_free(version) if there is not None else right
-    message = f"{tag.name} is not spelled as a version tag: {name}{taken}"
-    at = tag.commit[:12] if tag.commit else "COMMIT"
-    fix = f"{rules.tagging(name, at)} && git tag -d {shlex.quote(tag.name)}"
-    return Finding(
-        "tag-spelling", None, message, fix + rules.publishing(f"refs/tags/{name}", f":refs/tags/{tag.name}")
-    )
+def _misspelled(judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
+    """Tags that only look like versions. No two of them are told to take one name, or to name one commit."""
+    known = dict(rules.known)
+    named = {
+        commit: tag.name
+        for tag, version, commit in sorted(rules.versions(), key=lambda found: found[1])
+        if not rules.refuses(version)
+    }
+    for tag in judged:
+        right = right_spelling(tag.name, rules.prefix)
+        version = rules.version(right) if right is not None else None
+        if right is None or version is None:
+            continue
+        if rules.refuses(version):
+            yield _pre_release(tag.name, right, rules)
+            continue
+        there = named.get(tag.commit) if tag.commit else None
+        if there is not None:
+            what = "is on its commit already" if there in rules.known else "is enough for its commit"
+            message = f"{tag.name} is not spelled as a version tag; {there} {what}"
+            yield Finding("tag-spelling", None, message, rules.taking_back(tag.name))
+            continue
+        taken = f" ({right} is another commit already)" if right in known else ""
+        name = replace(rules, known=known).next_free(version) if right in known else right
+        known[name] = tag
+        if tag.commit:
+            named[tag.commit] = name
+        message = f"{tag.name} is not spelled as a version tag: {name}{taken}"
+        at = tag.commit[:12] if tag.commit else "COMMIT"
+        fix = f"{rules.tagging(name, at)} && git tag -d {shlex.quote(tag.name)}"
+        fix += rules.publishing(f"refs/tags/{name}", f":refs/tags/{tag.name}")
+        yield Finding("tag-spelling", None, message, fix)
 
 
 def _pre_release(name: str, right: str, rules: Rules) -> Finding:
@@ -142,19 +158,25 @@ def _pre_release(name: str, right: str, rules: Rules) -> Finding:
 
 
 def _twins(judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
-    """Commits with more than one version tag: nobody can say which version they are."""
+    """Commits with more than one version tag: nobody can say which version they are.
+
+    What stays is what the remote is known to have, else what is not judged (at a push: not sent), else
+    the lowest, which was there first. The fix deletes nothing on a remote.
+    """
     names = {tag.name for tag in judged if tag.commit is not None}
     on: dict[str, list[tuple[Version, str]]] = {}
     for tag, version, commit in rules.versions():
         on.setdefault(commit, []).append((version, tag.name))
     for commit, several in on.items():
         ranked = [name for _, name in sorted(several)]
-        ours = [name for name in ranked if name in names]
-        if len(ranked) < 2 or not ours:
+        if len(ranked) < 2 or names.isdisjoint(ranked):
             continue
-        surplus = ours if len(ours) < len(ranked) else ours[:-1]
+        fit = [name for version, name in sorted(several) if not rules.refuses(version)]
+        published = [name for name in fit if name in rules.published]
+        kept = published or [name for name in fit if name not in names] or fit[:1]
+        surplus = [name for name in ranked if name not in kept]
         message = f"{', '.join(ranked)} are all on the commit {commit[:12]}, which can have one version only"
-        fix = " && ".join(rules.taking_back(name) for name in surplus)
+        fix = " && ".join(f"git tag -d {shlex.quote(name)}" for name in surplus) or "published ones stay"
         yield Finding("several-versions", None, message, fix + "; a new version needs a new commit")
 
 
@@ -197,12 +219,13 @@ def moved(update: RefUpdate, tag: Tag, rules: Rules, remote: str) -> Finding | N
 def vanished(place: Place, update: RefUpdate, rules: Rules, remote: str) -> Finding | None:
     """A version that a push takes from the remote, though nothing is wrong with it."""
     version = rules.version(update.name)
-    if version is None or is_zero(update.remote_oid) or (version.pre and not rules.pre_releases):
+    if version is None or is_zero(update.remote_oid) or rules.refuses(version):
         return None
     there = tags.read_tag(place, update.name, update.remote_oid)
     if there is not None:
-        beside = {**rules.known, there.name: there}
-        if findings(place, [there], Rules(rules.prefix, rules.pre_releases, beside)):
+        beside = replace(rules, known={**rules.known, there.name: there})
+        # A twin on its commit is no reason: the twin goes, not what is published.
+        if any(_alone(there, beside)) or any(_lower(place, [there], beside)):
             return None
     message = f"{update.name} would vanish from {remote}, and what was recorded with it could not be found"
     fix = f"publish the next version instead; if nobody used it: git push --no-verify {shlex.quote(remote)} "

@@ -1,9 +1,8 @@
 """Keeps version tags fit to be recorded: SemVer, annotated, on one commit each, in order, never moved.
 
 At a push only the tags that it brings are judged; without one, all of them, and in CI whether the clone
-has what a version is made from. Under pre-commit, which hides the tags that go along with a branch, those
-on the commits of the push are judged in their place, where the remote does not have them yet.
-Must never stop a push over a tag that it does not touch.
+has what a version is made from. Under pre-commit, which tells of one ref and hides those that go along with
+it, a tag is judged where it is that ref; the native hook judges all that is really pushed. Must never stop a push over a tag that it does not touch.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def _findings(args: argparse.Namespace, environ: Mapping[str, str]) -> list[Find
         return list(_of_repository(place, rules, environ))
     remote, url = environ["PRE_COMMIT_REMOTE_NAME"], environ.get("PRE_COMMIT_REMOTE_URL", "")
     told = pushes.updates_from_pre_commit(place, environ)
-    updates = _tags_along(place, told, url or remote, rules)
+    updates = _tag_told(place, told, url or remote, rules)
     return list(_of_push(place, updates, remote, url, rules, complete=False))
 
 
@@ -81,23 +80,15 @@ def _rules(place: Place, args: argparse.Namespace) -> Rules:
     return Rules(prefix, pre_releases, {tag.name: tag for tag in tags.all_tags(place)})
 
 
-def _tags_along(place: Place, told: Sequence[RefUpdate], url: str, rules: Rules) -> list[RefUpdate]:
-    """The version tags that may go along with the one ref update that pre-commit tells of."""
-    found: dict[str, str] = {}
-    for update in told:
-        old = None if is_zero(update.remote_oid) else update.remote_oid
-        found |= {tag.name: tag.oid for tag in tags.tags_between(place, old, update.local_oid)}
-        if update.is_tag:
-            found[update.name] = update.local_oid
-    ours = {name: oid for name, oid in found.items() if rules.is_ours(name)}
+def _tag_told(place: Place, told: Sequence[RefUpdate], url: str, rules: Rules) -> list[RefUpdate]:
+    """The version tag that pre-commit tells of, if it is one, with what the remote has under its name."""
+    ours = [update for update in told if update.is_tag and rules.is_ours(update.name)]
     there = (tags.remote_refs(place, url) or {}) if ours else {}
-    updates = []
-    for name, oid in ours.items():
-        ref = f"refs/tags/{name}"
-        old_oid = there.get(ref, "0" * len(oid))
-        if old_oid != oid:
-            updates.append(RefUpdate(ref, oid, ref, old_oid))
-    return updates
+    known = [
+        replace(update, remote_oid=there.get(update.remote_ref, "0" * len(update.local_oid)))
+        for update in ours
+    ]
+    return [update for update in known if update.remote_oid != update.local_oid]
 
 
 def _of_push(
@@ -123,7 +114,8 @@ def _of_push(
             tag = here if same else tags.read_tag(place, update.name, update.local_oid)
             if tag is not None:
                 sent[update.name] = known[update.name] = tag
-    rules = replace(rules, known=known)
+    published = [update.name for update in ours if not is_zero(update.remote_oid)]
+    rules = replace(rules, known=known, published=published)
     judged = []
     for update in ours:
         tag = sent.get(update.name)
@@ -184,12 +176,16 @@ def _of_repository(place: Place, rules: Rules, environ: Mapping[str, str]) -> It
     remotes = os.fsdecode(place.git("remote").stdout).split()
     published_on = "origin" if "origin" in remotes else next(iter(remotes), None)
     rules = replace(rules, published_on=published_on)
+    commits = [commit for _, _, commit in rules.versions()]
+    if published_on is not None and len(set(commits)) < len(commits):  # only then it matters who was first
+        there = tags.remote_refs(place, published_on) or {}
+        rules = replace(rules, published=[ref.removeprefix("refs/tags/") for ref in there])
     yield from _version_rules.findings(place, ours, rules, ordered=not shallow)
     versions = {tag.name: tag for tag in ours if tag.commit and rules.version(tag.name) is not None}
     if not shallow:
-        commits = tags.on_no_branch(place, [tag.commit for tag in versions.values() if tag.commit])
+        stray = tags.on_no_branch(place, [tag.commit for tag in versions.values() if tag.commit])
         for tag in versions.values():
-            if tag.commit in commits:
+            if tag.commit in stray:
                 yield _version_rules.stray(tag, published_on or "origin")
     document = read_toml(os.path.join(place.folder, "pyproject.toml"), "pyproject.toml")
     if document is not None:
