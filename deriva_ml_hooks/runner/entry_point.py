@@ -15,7 +15,7 @@ from pathlib import Path
 from deriva_ml_hooks.runner.launchers import MODULES, launcher_of
 from deriva_ml_hooks.runner.options import Kind, Launcher, Operand, operand
 
-__all__ = ["Invocation", "Kind", "invocation"]
+__all__ = ["Invocation", "Kind", "invocation", "is_installed"]
 
 _ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
 _PYTHON_SUFFIXES = (".py", ".pyw", ".pyz", ".zip")
@@ -26,11 +26,13 @@ _SYSTEM_FOLDERS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "
 class Invocation:
     """What a command runs. `path`: for a FILE, absolute, its symbolic links not followed; else None.
 
-    A FILE that is named by a URL (papermill reads s3://) keeps it as its path.
+    A FILE that is named by a URL (papermill reads s3://) keeps it as its path. `guessed`: where a module was
+    taken for the file in the tree that has its name, the folder it stands in; None where that is certain.
     """
 
     kind: Kind
     path: str | None = None
+    guessed: str | None = None
 
 
 def invocation(argv: Sequence[str], *, cwd: str, roots: Sequence[str], executable: str | None) -> Invocation:
@@ -55,7 +57,7 @@ def invocation(argv: Sequence[str], *, cwd: str, roots: Sequence[str], executabl
         if runs is Operand.COMMAND:
             found = _program(name, _on_path(name, cwd), cwd, roots)
         elif runs is Operand.MODULE:
-            found = _module(name, cwd, roots)
+            found = _module(name, cwd, roots, _python_path(argv, cwd))
         else:
             found = _script(name, cwd, python=runs is Operand.PYTHON)
     return found
@@ -76,20 +78,23 @@ def _program(name: str, executable: str | None, cwd: str, roots: Sequence[str]) 
     if launcher is not None:
         return launcher
     if explicit:
-        own = not _is_installed(beside, roots)
+        own = not is_installed(beside, roots)
     else:  # srun, mpirun and Windows start a file of the current folder by its bare name
         own = executable is None and os.path.isfile(beside) and _is_own(beside, roots)
     return Invocation(Kind.FILE, beside) if own else Invocation(Kind.PROGRAM)
 
 
-def _module(name: str, cwd: str, roots: Sequence[str]) -> Invocation | Launcher:
-    """What `python -m name` runs: like Python, `cwd` goes before everything that is installed."""
+def _module(name: str, cwd: str, roots: Sequence[str], python_path: Sequence[str]) -> Invocation | Launcher:
+    """What `python -m name` runs: `cwd` and PYTHONPATH go before everything that is installed.
+
+    What is found below `roots` alone is a guess: that the project is installed from there.
+    """
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
         return Invocation(Kind.PROGRAM)
-    here = _module_file(cwd, parts)
-    if here is not None:
-        return Invocation(Kind.FILE, here)
+    first = next(filter(None, (_module_file(folder, parts) for folder in (cwd, *python_path))), None)
+    if first is not None and (_is_own(first, roots) or _module_file(cwd, parts) == first):
+        return Invocation(Kind.FILE, first)
     if name in MODULES:
         return MODULES[name]
     for folder in (
@@ -98,8 +103,16 @@ def _module(name: str, cwd: str, roots: Sequence[str]) -> Invocation | Launcher:
     ):
         file = _module_file(folder, parts)
         if file is not None:
-            return Invocation(Kind.FILE, file)
+            return Invocation(Kind.FILE, first) if first else Invocation(Kind.FILE, file, guessed=folder)
     return Invocation(Kind.PROGRAM)
+
+
+def _python_path(argv: Sequence[str], cwd: str) -> list[str]:
+    """The folders of PYTHONPATH, as `env` or `sudo` in `argv` sets it or else as it is; relative to `cwd`."""
+    sets = "PYTHONPATH="
+    set_there = [word[len(sets) :] for word in argv if word.startswith(sets)]
+    value = set_there[-1] if set_there else os.environ.get("PYTHONPATH", "")
+    return [_absolute(folder, cwd) for folder in value.split(os.pathsep)] if value else []
 
 
 def _module_file(folder: str, parts: Sequence[str]) -> str | None:
@@ -134,10 +147,10 @@ def _is_python(name: str, cwd: str) -> bool:
 
 def _is_own(path: str, roots: Sequence[str]) -> bool:
     """Whether `path` is in one of `roots` and not part of an environment that stands there."""
-    return any(_folders(path, root) for root in roots) and not _is_installed(path, roots)
+    return any(_folders(path, root) for root in roots) and not is_installed(path, roots)
 
 
-def _is_installed(path: str, roots: Sequence[str]) -> bool:
+def is_installed(path: str, roots: Sequence[str]) -> bool:
     """Whether `path` is a program that was installed: in an environment, on PATH, or with the system."""
     if "node_modules/.bin" in path.replace(os.sep, "/"):
         return True

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from deriva_ml_hooks.runner.options import Kind, Launcher, Operand
 
-_VERSION = re.compile(r"-?\d[\d.]*t?$")  # python3.11, python3.13t (free-threaded), coverage-3.11
+# python3.11, python3.13t (free-threaded), python3-dbg, coverage-3.11
+_VERSION = re.compile(r"(?:-?\d[\d.]*t?)?(?:-dbg)?$")
 
 
 def launcher_of(name: str) -> Launcher | None:
@@ -213,6 +214,30 @@ LAUNCHERS: Mapping[str, Launcher] = {
         ("lua", "luajit"),
         Launcher(SCRIPT, alone=Kind.STDIN, values=_words("-l"), switches={"-e": Kind.INLINE}),
     ),
+    "php": Launcher(
+        SCRIPT,
+        alone=Kind.STDIN,
+        values=_words("-c -d -z"),
+        switches={
+            "-f": SCRIPT,
+            "--file": SCRIPT,
+            "-r": Kind.INLINE,
+            "--run": Kind.INLINE,
+            **dict.fromkeys(("-S", "-a", "-i", "-v", "-R", "-B", "-E", "-F"), Kind.PROGRAM),
+        },
+    ),
+    "deno": Launcher(
+        SCRIPT,
+        verbs=_words("run"),
+        values=_words("-c --config --import-map --lock --cert --seed --location --preload --env-file"),
+    ),
+    "octave": Launcher(
+        SCRIPT,
+        alone=Kind.STDIN,
+        values=_words("-p --path --image-path --info-file --doc-cache-file"),
+        switches={"--eval": Kind.INLINE},
+    ),
+    "tclsh": Launcher(SCRIPT, alone=Kind.STDIN, values=_words("-encoding"), clusters=False),
     # Notebooks and apps
     "papermill": _PAPERMILL,
     "jupyter": _JUPYTER,
@@ -270,6 +295,40 @@ LAUNCHERS: Mapping[str, Launcher] = {
     "ionice": Launcher(COMMAND, values=_words("-c --class -n --classdata")),
     "chrt": Launcher(COMMAND, values=_words("-T -P -D"), skipped=1),
     "taskset": Launcher(COMMAND, skipped=1),
+    "flock": Launcher(COMMAND, values=_words("-w --wait --timeout -E --conflict-exit-code"), skipped=1),
+    "prlimit": Launcher(COMMAND, values=_words("-p --pid -o --output")),
+    "setpriv": Launcher(
+        COMMAND,
+        values=_words(
+            "--ambient-caps --inh-caps --bounding-set --ruid --euid --rgid --egid --reuid --regid --groups"
+            " --securebits --pdeathsig --selinux-label --apparmor-profile"
+        ),
+    ),
+    "strace": Launcher(
+        COMMAND, values=_words("-a -b -e -E -I -o -O -p -P -s -S -u -U -X --output --trace --user --env")
+    ),
+    "systemd-run": Launcher(
+        COMMAND,
+        values=_words(
+            "-H --host -M --machine -p --property -u --unit -E --setenv --slice --uid --gid --nice"
+            " --description --service-type"
+        ),
+        folders=_words("--working-directory"),
+    ),
+    "valgrind": Launcher(COMMAND, clusters=False),
+    "gdb": Launcher(
+        COMMAND,
+        values=_words("-ex --ex -x -d -iex -ix -p -c -cd --command --directory --eval-command --pid --core"),
+        clusters=False,
+    ),
+    "xargs": Launcher(
+        COMMAND,
+        values=_words(
+            "-a --arg-file -d --delimiter -E -I -L -n --max-args -P --max-procs -s --max-chars"
+            " --process-slot-var"
+        ),
+        glued=_words("-e -i -l"),
+    ),
     "numactl": Launcher(
         COMMAND,
         values=_words(

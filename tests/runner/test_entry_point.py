@@ -78,6 +78,8 @@ TABLE = {
         ("python3 train.py --epochs 3", "train.py"),
         ("python3.11 sub/../train.py", "train.py"),
         ("python3.13t missing.py", "missing.py"),
+        ("python3-dbg train.py", "train.py"),
+        ("python3.11-dbg train.py", "train.py"),
         ("pythonw train.py", "train.py"),
         ("pypy3 train.py", "train.py"),
         ("py -3.11 train.py", "train.py"),
@@ -206,6 +208,16 @@ TABLE = {
         ("ionice -c2 -n 7 python train.py", "train.py"),
         ("taskset 0x3 python train.py", "train.py"),
         ("taskset -c 0-3 python train.py", "train.py"),
+        ("flock -w 5 lock python train.py", "train.py"),
+        ("prlimit --nofile=99 python train.py", "train.py"),
+        ("setpriv --reuid 5 --clear-groups python train.py", "train.py"),
+        ("chrt -b 0 python train.py", "train.py"),
+        ("strace -f -o log -e trace=file python train.py", "train.py"),
+        ("systemd-run --user --scope -p MemoryMax=9G python train.py", "train.py"),
+        ("systemd-run --working-directory=sub python inner.py", "sub/inner.py"),
+        ("valgrind --tool=massif python train.py", "train.py"),
+        ("gdb -ex run --args python train.py", "train.py"),
+        ("xargs -n 1 -P4 python train.py", "train.py"),
         ("numactl -N 0 --membind=0 python train.py", "train.py"),
         ("xvfb-run -a -s '-screen 0 640x480x24' python train.py", "train.py"),
         ("sudo -E -u me A=b python train.py", "train.py"),
@@ -285,6 +297,15 @@ TABLE = {
         ("node --eval=1", INLINE),
         ("node -", STDIN),
         ("lua5.4 x.lua", "x.lua"),
+        ("php -d a=b x.php", "x.php"),
+        ("php -f x.php", "x.php"),
+        ("php -r 1", INLINE),
+        ("php -S localhost:80", PROGRAM),
+        ("deno run --allow-read --config deno.json x.ts", "x.ts"),
+        ("deno fmt", PROGRAM),
+        ("octave --no-gui --path lib x.m", "x.m"),
+        ("octave --eval 1", INLINE),
+        ("tclsh8.6 x.tcl", "x.tcl"),
     ],
     "notebooks": [
         ("papermill x.ipynb out.ipynb -p a 1", "x.ipynb"),
@@ -380,6 +401,36 @@ def test_a_module_of_the_current_folder_goes_before_an_installed_launcher(tmp_pa
         ["python", "-m", "trace", "x.py"], cwd=str(tmp_path), roots=[str(tmp_path)], executable=None
     )
     assert found == Invocation(Kind.FILE, str(tmp_path / "trace.py"))
+
+
+def module_file(tree: Path, *argv: str) -> tuple[str | None, str | None]:
+    """The file of a command, and the folder it was guessed in; as `tree` spells them."""
+    found = invocation(argv, cwd=str(tree), roots=[str(tree)], executable=None)
+    return (
+        found.path and Path(os.path.relpath(found.path, tree)).as_posix(),
+        found.guessed and Path(os.path.relpath(found.guessed, tree)).as_posix(),
+    )
+
+
+def test_a_module_is_looked_for_on_pythonpath_before_the_guess(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "tree"
+    for name in ("src/job.py", "lib/job.py", "here.py", "src/papermill.py", "../other/job.py"):
+        file = tree / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (tmp_path / "other/installed.py").touch()
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert module_file(tree, "python", "-m", "job") == ("src/job.py", "src")
+    assert module_file(tree, "python", "-m", "here") == ("here.py", None)
+    monkeypatch.setenv("PYTHONPATH", f"missing{os.pathsep}src")
+    assert module_file(tree, "python", "-m", "job") == ("src/job.py", None)
+    assert module_file(tree, "env", "PYTHONPATH=lib", "python", "-m", "job") == ("lib/job.py", None)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'other'}{os.pathsep}src")
+    assert module_file(tree, "python", "-m", "job") == ("../other/job.py", None)
+    assert module_file(tree, "python", "-m", "installed") == (None, None)
+    assert module_file(tree, "python", "-m", "here") == ("here.py", None)
 
 
 def test_relative_folders_on_path_start_at_the_folder_of_the_command(
