@@ -1,19 +1,35 @@
-"""What an execution names as its code: the file its command runs, or the tree as a whole."""
+"""What an execution names as its code: the file its command runs, or the tree as a whole.
+
+A program that is in no table may run any file that it is given, so no word of its command may be code that
+the commit does not hold.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
-from deriva_ml_hooks.runner.entry_point import Invocation, Kind, invocation
+from deriva_ml_hooks.runner.entry_point import Invocation, Kind, invocation, is_installed
 
 CODE = "entry-point"
 _NAME_IT = "name the tracked file that is the workflow: --entry-point PATH"
+_STREAM = re.compile(r"/dev/(?:stdin|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
+_BETWEEN_WORDS = re.compile(r"[\s=,:;|&()<>'\"`]+")
+_OUTPUT_OPTIONS = frozenset({"-o", "--output", "--output-file", "--outfile", "--out"})
+_CODE_NAMES = frozenset({"makefile", "gnumakefile", "snakefile", "justfile"})
+_CODE_SUFFIX = re.compile(
+    r"\.(?:pyw?|pyx|ipynb|sh|bash|zsh|ksh|fish|awk|sed|r|rmd|qmd|jl|pl|pm|rb|[cm]?js|[cm]?ts|lua|tcl|php|m|go|rs"
+    r"|c|cc|cpp|cxx|cu|h|hpp|java|scala|f90|mk|smk|nf|wdl|cwl)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +66,27 @@ def resolve(
     `explicit` is the file that the user names as the workflow, relative to `cwd`.
     """
     worktree = provenance.source.repository.worktree
+    found = invocation(argv, cwd=cwd, roots=[worktree], executable=executable)
+    if found.kind is Kind.PROGRAM:
+        loose = _loose_code(argv[1:], cwd, provenance)
+    elif explicit is not None and found.path is not None:
+        loose = _loose_code([found.path], cwd, provenance)
+    else:
+        loose = []
+    if loose:  # it runs, whatever is named as the workflow
+        return Resolved(None, _not_committed(loose[0], cwd, provenance))
     if explicit is not None:
         return _file(os.path.join(cwd, explicit), explicit, provenance, worktree)
-    found = invocation(argv, cwd=cwd, roots=[worktree], executable=executable)
     if found.kind is Kind.FILE and found.path is not None:
-        return _file(found.path, _word_for(found, cwd), provenance, worktree)
-    if found.kind is Kind.STDIN:
-        message = "the code comes from standard input, so it is in no commit"
+        resolved = _file(found.path, _word_for(found, argv, cwd), provenance, worktree)
+        if resolved.entry_point is None:
+            return resolved
         return Resolved(
-            None, Finding(CODE, None, message, f"put it into a file and commit it, or {_NAME_IT}")
+            resolved.entry_point,
+            warning=_guess(found, cwd, executable) or _argument(argv, found.path, cwd, provenance),
         )
+    if found.kind is Kind.STDIN:
+        return Resolved(None, _standard_input(None))
     whole = EntryPoint(None, None, provenance.tree, provenance.tree_url())
     if found.kind is Kind.INLINE:
         message = "the code stands in the command itself and is recorded only there"
@@ -67,8 +94,121 @@ def resolve(
     return Resolved(whole)
 
 
-def _word_for(found: Invocation, cwd: str) -> str:
+def _standard_input(shown: str | None) -> Finding:
+    message = "the code comes from standard input, so it is in no commit"
+    return Finding(CODE, shown, message, f"put it into a file and commit it, or {_NAME_IT}")
+
+
+def _not_committed(real: str, cwd: str, provenance: Provenance) -> Finding:
+    shown = os.path.relpath(real, cwd)
+    message = f"code that is not a file of commit {provenance.commit[:12]} (untracked or ignored)"
+    return Finding(
+        CODE, redact(shown), message, f"git add --force -- {shlex.quote(redact(shown))} && git commit"
+    )
+
+
+def _argument(argv: Sequence[str], entry: str, cwd: str, provenance: Provenance) -> Finding | None:
+    """A warning where a script is given code that the commit does not hold: it may run it, or write it."""
+    for real in _loose_code(argv[1:], cwd, provenance):
+        if not (real.endswith(".ipynb") and entry.endswith(".ipynb")):  # the notebook that papermill writes
+            finding = _not_committed(real, cwd, provenance)
+            return finding._replace(message=f"given to the command, and {finding.message}")
+    return None
+
+
+def _loose_code(words: Sequence[str], cwd: str, provenance: Provenance) -> list[str]:
+    """The code files in the worktree that `words` name and the commit does not hold; their real paths."""
+    worktree = provenance.source.repository.worktree
+    names = list(dict.fromkeys(_names(words)))
+    folders = [cwd, *(folder for name in names if os.path.isdir(folder := os.path.join(cwd, name)))]
+    found = []
+    for path in (os.path.join(folder, name) for name in names for folder in folders):
+        if not os.path.isfile(path) or is_installed(os.path.normpath(path), [worktree]):
+            continue
+        real = os.path.realpath(path)
+        if _inside(real, worktree) and _is_code(path, real) and not _is_committed(real, provenance):
+            found.append(real)
+    return found
+
+
+def _names(words: Sequence[str]) -> Iterator[str]:
+    """Everything in `words` that may name a file: words, values in them, the words of a quoted command.
+
+    Not what is named as the output.
+    """
+    before = ""
+    for word in words:
+        option = word.partition("=")[0] if word.startswith("-") else before
+        before = word
+        if option in _OUTPUT_OPTIONS:
+            continue
+        yield word
+        yield word.partition("=")[2]
+        if word.startswith("-"):
+            yield word[2:]
+        yield from _BETWEEN_WORDS.split(word)
+
+
+def _is_code(path: str, real: str) -> bool:
+    for name in (path, real):
+        if _CODE_SUFFIX.fullmatch(Path(name).suffix) or Path(name).stem.lower() in _CODE_NAMES:
+            return True
+    try:
+        with open(real, "rb") as stream:
+            return stream.read(2) == b"#!"
+    except OSError:
+        return False
+
+
+def _is_committed(real: str, provenance: Provenance) -> bool:
+    try:
+        provenance.file(real)
+    except NotInCommitError:
+        return False
+    return True
+
+
+def _inside(real: str, worktree: str) -> bool:
+    inside = os.path.relpath(real, worktree)
+    return inside != os.pardir and not inside.startswith(os.pardir + os.sep)
+
+
+def _guess(found: Invocation, cwd: str, executable: str | None) -> Finding | None:
+    """A warning where nothing shows that the module which Python finds is the file in the tree."""
+    if found.guessed is None or found.path is None:
+        return None
+    if executable is not None and os.path.basename(executable).startswith("python"):
+        environment = Path(cwd, executable).parent.parent  # a link here belongs to the environment
+        if any(
+            _is_editable(site, found.guessed, found.path)
+            for site in environment.glob("lib/python3*/site-packages")
+        ):
+            return None
+    message = "taken for the module that runs; it is, if the project is installed from here"
+    return Finding(CODE, os.path.relpath(found.path, cwd), message, "install it editable: pip install -e .")
+
+
+def _is_editable(site: Path, source: str, module: str) -> bool:
+    """Whether the environment of `site` takes the module from `source`: by a .pth file or a finder."""
+    top = os.path.relpath(module, source).split(os.sep)[0]
+    if (site / top).exists():
+        return False
+    mapped = repr(os.path.join(source, top.removesuffix(".py")))
+    try:
+        return any(
+            source in file.read_text(errors="surrogateescape").splitlines() for file in site.glob("*.pth")
+        ) or any(
+            mapped in file.read_text(errors="surrogateescape")
+            for file in site.glob("__editable__*_finder.py")
+        )
+    except OSError:
+        return False
+
+
+def _word_for(found: Invocation, argv: Sequence[str], cwd: str) -> str:
     path = found.path or ""
+    if path in argv:
+        return path
     return os.path.relpath(path, cwd) if os.path.isabs(path) else path
 
 
@@ -77,15 +217,21 @@ def _file(path: str, shown: str, provenance: Provenance, worktree: str) -> Resol
     if "://" in path and not os.path.lexists(path):
         message = "not in the repository, so no commit of it holds this code"
         return Resolved(None, Finding(CODE, shown, message, _NAME_IT))
+    if _STREAM.fullmatch(path):
+        return Resolved(None, _standard_input(shown))
     real = os.path.realpath(path)
+    if os.path.exists(real) and not os.path.isfile(real):
+        message = "not a regular file, so no commit holds this code"
+        return Resolved(
+            None, Finding(CODE, shown, message, f"put it into a file and commit it, or {_NAME_IT}")
+        )
     if not os.path.isfile(real):
         return Resolved(None, Finding(CODE, shown, "no such file", "see how it is spelled"))
-    inside = os.path.relpath(real, worktree)
-    if inside == os.pardir or inside.startswith(os.pardir + os.sep):
+    if not _inside(real, worktree):
         message = f"outside the repository {worktree}, so no commit of it holds this code"
         return Resolved(None, Finding(CODE, shown, message, _NAME_IT))
     try:
-        found = provenance.file(inside.replace(os.sep, "/"))
+        found = provenance.file(real)
     except NotInCommitError as error:
         message = f"not a file of commit {provenance.commit[:12]} (untracked or ignored)"
         return Resolved(None, Finding(CODE, shown, message, error.fix))

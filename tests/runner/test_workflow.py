@@ -34,13 +34,15 @@ NOTEBOOK = {
 }
 
 
-def resolved(repo: Any, *argv: str, cwd: str = ".", explicit: str | None = None) -> Resolved:
+def resolved(
+    repo: Any, *argv: str, cwd: str = ".", explicit: str | None = None, executable: str | None = None
+) -> Resolved:
     repository = discover(str(repo.path))
     provenance = provenance_of(repository, load(repository.worktree))
     return resolve(
         argv,
         cwd=os.path.normpath(repo.path / cwd),
-        executable=None,
+        executable=executable,
         explicit=explicit,
         provenance=provenance,
     )
@@ -115,6 +117,141 @@ def test_what_is_not_in_the_commit_is_refused(repo: Any, tmp_path: Path) -> None
     assert "standard input" in reason_of(repo, "bash", "-s")
 
 
+@pytest.fixture
+def loose(repo: Any) -> Any:
+    """`repo` with ignored files of every sort, and tracked ones of the same."""
+    repo.write(".gitignore", "ign*\nout/\n.venv/\n")
+    repo.write("tracked.mk", "all:\n")
+    repo.commit()
+    repo.write("ign", "#!/bin/sh\n")
+    repo.write("src/ign.py", "")
+    for name in ("ign.py", "ign.mk", "ign.ipynb", "ign x.R", "out/ign.awk", "out/tracked.mk"):
+        repo.write(name, "")
+    for name in ("ign.csv", "ign.json", "ign.yaml", "ign.txt", "out/ign.bin"):
+        repo.write(name, "1\n")
+    repo.write(".venv/pyvenv.cfg", "")
+    repo.write(".venv/bin/tool", "#!python\n")
+    (repo.path / "ign-link").symlink_to("ign.py")
+    return repo
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("nsys", "profile", "python", "ign.py"), "ign.py"),
+        (("env", "-S", "python ign.py"), "ign.py"),
+        (("watch", "python ./ign.py; true"), "ign.py"),
+        (("sh", "-c", "cd . && python 'ign.py'"), "ign.py"),
+        (("make", "-f", "ign.mk"), "ign.mk"),
+        (("make", "-fign.mk"), "ign.mk"),
+        (("make", "--file=ign.mk"), "ign.mk"),
+        (("make", "-C", "out", "-f", "ign.awk"), "out/ign.awk"),
+        (("make", "-C", "out", "-f", "tracked.mk"), "out/tracked.mk"),
+        (("cd-and-run", "src", "../src/ign.py"), "src/ign.py"),
+        (("awk", "-f", "out/ign.awk"), "out/ign.awk"),
+        (("python", "-m", "runpy", "ign.py"), "ign.py"),
+        (("python", "-m", "pytest", "ign.py::test_x"), "ign.py"),
+        (("wrapper", "--script=ign x.R"), "ign x.R"),
+        (("wrapper", "ign"), "ign"),
+        (("wrapper", "ign-link"), "ign.py"),
+        (("wrapper", "ign.ipynb"), "ign.ipynb"),
+    ],
+    ids=lambda argv: " ".join(argv) if isinstance(argv, tuple) else "",
+)
+def test_a_program_of_no_table_is_given_no_code_that_is_not_committed(
+    loose: Any, argv: tuple[str, ...], named: str
+) -> None:
+    for explicit in (None, "src/train.py"):
+        assert reason_of(loose, *argv, explicit=explicit).startswith(f"{named}: code that is not a file of")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("wrapper", "ign.csv", "--config=ign.json", "ign.yaml", "ign.txt", "out", "out/ign.bin"),
+        ("wrapper", "-o", "ign.py"),
+        ("wrapper", "--output=ign.py"),
+        ("make", "-f", "tracked.mk"),
+        ("wrapper", "src/train.py", ".venv/bin/tool"),
+        ("wrapper", "missing.py", "", "-", "a\0b", "\ud800", "=" * 300),
+    ],
+)
+def test_outputs_data_and_installed_programs_may_be_ignored(loose: Any, argv: tuple[str, ...]) -> None:
+    found = resolved(loose, *argv)
+    assert (found.reason, found.warning) == (None, None)
+
+
+def test_naming_a_workflow_does_not_make_ignored_code_committed(loose: Any) -> None:
+    said = reason_of(loose, "python", "ign.py", explicit="src/train.py")
+    assert said.startswith("ign.py: code that is not a file of commit")
+
+
+def test_ignored_code_given_to_a_script_is_a_warning(loose: Any) -> None:
+    found = resolved(loose, "python", "src/train.py", "--plugin=ign.py")
+    assert found.entry_point is not None
+    assert found.warning is not None
+    assert (found.warning.code, found.warning.path) == ("entry-point", "ign.py")
+    assert found.warning.fix.startswith("git add --force -- ign.py")
+    assert resolved(loose, "python", "src/train.py", "ign.csv").warning is None
+
+
+def test_the_notebook_that_papermill_writes_is_no_warning(loose: Any) -> None:
+    loose.write("x.ipynb", json.dumps(NOTEBOOK))
+    loose.commit()
+    found = resolved(loose, "papermill", "x.ipynb", "ign.ipynb")
+    assert found.entry_point is not None
+    assert found.warning is None
+
+
+def test_a_guessed_module_is_a_warning_unless_it_is_installed_from_there(
+    repo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "env/lib/python3.12/site-packages"
+    site.mkdir(parents=True)
+
+    def warned() -> bool:
+        python = str(tmp_path / "env/bin/python3")
+        found = resolved(repo, "python", "-m", "train", executable=python)
+        assert found.entry_point is not None
+        assert found.entry_point.path == "src/train.py"
+        return found.warning is not None and found.warning.code == "entry-point"
+
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert warned()
+    (site / "model.pth").write_text(f"{repo.path / 'src'}\n")
+    assert not warned()
+    (site / "train.py").write_text("")  # an installed copy goes before the editable one
+    assert warned()
+    (site / "train.py").unlink()
+    (site / "model.pth").unlink()
+    (site / "__editable___model_1_finder.py").write_text(
+        f"MAPPING = {{'train': {str(repo.path / 'src/train')!r}}}"
+    )
+    assert not warned()
+    (site / "__editable___model_1_finder.py").unlink()
+    monkeypatch.setenv("PYTHONPATH", "src")
+    assert not warned()
+
+
+def test_another_module_of_that_name_on_pythonpath_is_refused(
+    repo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert "outside the repository" in reason_of(repo, "python", "-m", "train")
+
+
+@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/63", "/proc/self/fd/0"])
+def test_a_stream_is_standard_input(repo: Any, path: str) -> None:
+    said = reason_of(repo, "bash", path)
+    assert said == f"{path}: the code comes from standard input, so it is in no commit"
+
+
+def test_what_is_no_regular_file_is_said_to_be_none(repo: Any) -> None:
+    said = reason_of(repo, "python", "/dev/null")
+    assert said == "/dev/null: not a regular file, so no commit holds this code"
+
+
 def test_a_notebook_at_an_address_is_refused_and_its_password_not_repeated(repo: Any) -> None:
     said = reason_of(repo, "papermill", "https://ada:hunter2@example.org/x.ipynb", "out.ipynb")
     assert "hunter2" not in said
@@ -134,7 +271,7 @@ def test_the_named_file_is_the_workflow_whatever_runs(repo: Any, tmp_path: Path)
     assert path_of(repo, "make", cwd="src", explicit="train.py") == "src/train.py"
     assert "not a file of commit" in reason_of(repo, "true", explicit="ignored.log")
     assert "outside the repository" in reason_of(repo, "true", explicit="../outside.py")
-    assert "no such file" in reason_of(repo, "true", explicit="src")
+    assert "src: not a regular file" in reason_of(repo, "true", explicit="src")
 
 
 def test_a_link_to_a_tracked_file_is_that_file(repo: Any) -> None:
