@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -129,9 +130,11 @@ def _in_history(
         sent = list(
             outgoing.new_blobs(place, out, lambda path, size: rules.code(path, size) is not None, bar.tick)
         )
+    held = _advice.contents(place, out.tips) if sent else set()
     heavy = {
         (one.path, one.oid): Heavy(
-            rules.code(one.path, one.size) or "", one.path, one.oid, one.size, None, one.commit
+            *(rules.code(one.path, one.size) or "", one.path, one.oid, one.size, None, one.commit),
+            gone=one.commit is not None and (one.path, one.oid) not in held,
         )
         for one in sent
     }
@@ -142,14 +145,8 @@ def _in_history(
         oids = {one.oid for one in group}
         commits = {one.commit for one in sent if one.oid in oids and one.commit is not None}
         if not commits:
-            return f"git tag --delete {tags[0] if len(tags) == 1 else 'TAG'}"
-        oldest = outgoing.oldest(place, out, commits)
-        has_parent = not place.git("rev-parse", "--verify", "--quiet", f"{oldest}^").returncode
-        return (
-            f"git rebase --interactive {f'{oldest[:12]}^' if has_parent else '--root'}"
-            f" (edit the commit that adds it: git rm --cached -- {_advice.names(group)}"
-            " && git commit --amend --no-edit && git rebase --continue)"
-        )
+            return f"git tag --delete {shlex.quote(tags[0]) if len(tags) == 1 else 'TAG'}"
+        return _advice.squashed(place, out, updates, outgoing.oldest(place, out, commits), group)
 
     return _told(place, [one for one in heavy.values() if one.oid not in known], rules, undo)
 

@@ -2,7 +2,8 @@
 
 At a push only the tags that it brings are judged; without one, all of them, and in CI whether the clone
 has what a version is made from. Under pre-commit, which tells of one ref and hides those that go along with
-it, a tag is judged where it is that ref; the native hook judges all that is really pushed. Must never stop a push over a tag that it does not touch.
+it, a tag is judged where it is that ref; the native hook judges all that is really pushed.
+Must never stop a push over a tag that it does not touch.
 """
 
 from __future__ import annotations
