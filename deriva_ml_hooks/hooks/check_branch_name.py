@@ -60,11 +60,11 @@ def _findings(place: Place, protected: Sequence[str], pattern: re.Pattern[str] |
     if any(fnmatchcase(branch, glob) for glob in protected):
         if _has_commits(place) and not _merging(place):
             message = f"{branch} is protected: no direct commits"
-            fix = f"git switch -c {_suggested('NAME', pattern)}"
+            fix = f"git switch -c {_suggested('NAME', protected, pattern)}"
             yield Finding("protected-branch", None, message, fix)
     elif pattern is not None and not pattern.fullmatch(branch):
         message = f"the branch name {branch} does not match {pattern.pattern}"
-        fix = f"git branch -m {shlex.quote(_suggested(branch.rpartition('/')[2], pattern))}"
+        fix = f"git branch -m {_suggested(branch.rpartition('/')[2], protected, pattern)}"
         yield Finding("branch-name", None, message, fix)
 
 
@@ -85,9 +85,15 @@ def _merging(place: Place) -> bool:
     return place.git("rev-parse", "--verify", "--quiet", "MERGE_HEAD").returncode == 0
 
 
-def _suggested(name: str, pattern: re.Pattern[str] | None) -> str:
-    """The branch `name` under a kind that fits the pattern; `NAME` alone where none that we know does."""
-    names = [f"{kind}/{name}" for kind in ("feature", "experiment", "fix")]
-    if pattern is None:
-        return names[0]
-    return next((name for name in names if pattern.fullmatch(name.lower())), "NAME")
+def _suggested(name: str, protected: Sequence[str], pattern: re.Pattern[str] | None) -> str:
+    """The branch `name` under a kind, spelled so that it fits the pattern: a word for a shell.
+
+    Where nothing that we know fits, what is wanted in words, which no shell takes for a name.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    spelled = [name, name.lower(), *([plain] if plain else [])]
+    names = [f"{kind}/{one}" for one in spelled for kind in ("feature", "experiment", "fix")]
+    for one in [*names, *spelled[1:]]:
+        if (pattern is None or pattern.fullmatch(one)) and not any(fnmatchcase(one, g) for g in protected):
+            return shlex.quote(one)
+    return f"<a name that matches {pattern.pattern}>" if pattern is not None else "<another name>"

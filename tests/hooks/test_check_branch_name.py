@@ -70,7 +70,28 @@ def test_the_way_out_fits_the_pattern(repo: Repo, program: Callable[..., Ran]) -
     ran = program(*HOOK, "--pattern", "(fix|experiment)/.+")
     assert ran.out.endswith("fix: git branch -m experiment/unet\n")
     ran = program(*HOOK, "--pattern", "[0-9]+")
-    assert ran.out.endswith("fix: git branch -m NAME\n")
+    assert ran.out.endswith("fix: git branch -m <a name that matches [0-9]+>\n")
+
+
+@pytest.mark.parametrize(
+    ("branch", "pattern", "fix"),
+    [
+        ("main", "feature/[a-z0-9-]+", "git switch -c feature/name"),
+        ("main", "[0-9]+", "git switch -c <a name that matches [0-9]+>"),
+        ("Mine", "(feature|experiment)/[a-z0-9-]+", "git branch -m feature/mine"),
+        ("mine/My_Unet.v2", "experiment/[a-z0-9-]+", "git branch -m experiment/my-unet-v2"),
+        ("Mine", "feature/.+", "git branch -m feature/Mine"),
+        ("mine/Unet", "[a-z-]+", "git branch -m unet"),
+        ("mine/Main", "[a-z-]+", "git branch -m <a name that matches [a-z-]+>"),
+        ("mine/\u00e4", "feature/[a-z]+", "git branch -m <a name that matches feature/[a-z]+>"),
+    ],
+)
+def test_a_name_is_suggested_only_where_it_fits(
+    repo: Repo, program: Callable[..., Ran], branch: str, pattern: str, fix: str
+) -> None:
+    if branch != "main":
+        repo.git("switch", "--quiet", "-c", branch)
+    assert program(*HOOK, "--pattern", pattern).out.endswith(f"\nfix: {fix}\n")
 
 
 def test_settings_are_obeyed_and_arguments_win_over_them(repo: Repo, program: Callable[..., Ran]) -> None:
