@@ -7,29 +7,77 @@ tokens). Errs on the side of removing.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 MASK = "***"
 
 _NAME = (
-    r"(?:[\w.-]*[_.-])?"
-    r"(?:token|secret|passw(?:or)?d|passwd|pwd|api[_-]?key|access[_-]?key|credentials?|authorization)"
+    r"(?:[\w.-]*(?:token|secret|passw(?:or)?d|passwd|passphrase)"
+    r"|(?:[\w.-]*[_.-])?(?:pwd?|pass|credentials?|authorization|amz-signature)"
+    r"|[\w.-]*(?:api|access|private|secret|account|auth|encryption|signing|license)[_-]?key)"
 )
 _SECRET_NAME = re.compile(rf"-*{_NAME}", re.IGNORECASE)
-_VALUE = r"(?:(?:\"[^\"]*\"|'[^']*'|[^\s'\"&])+|[\"'][^\s'\"&]+)"
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+_MODEL_TOKEN = re.compile(
+    r"(?:[\w.-]*[_.-])?(?:pad|bos|eos|sep|cls|mask|unk|max|min|num|n|special|start|end|new|stop|image|prompt"
+    r"|text|control)[_-]?token",
+    re.IGNORECASE,
+)
+"""Names of a language model's tokens, which are hyperparameters."""
+_PLAIN_TOKEN = re.compile(r"([\"']?)(?:-?\d{1,5}|<[^<>\s'\"]{0,30}>)\1")
+_VALUE = r"(?P<value>(?:\"[^\"]*\"|'[^']*'|[^\s'\"&])+|[\"'][^\s'\"&]+)"
+_NAMED = rf"(?P<name>{_NAME})"
+_NO_OPTION = r"(?!--|-[a-z](?![^\s'\"])|\$)"
+_PAIR = r"-p|-r|-e|--parameters?|--parameters[_-]raw|--env|--set"
+_LOGIN = r"-u|--(?:[a-z]+-)?user|--auth"
+_MYSQL = r"(?:mysql|mariadb)[\w-]*"
+
+
+def _hidden(match: re.Match[str]) -> str:
+    """The match with its value replaced, unless its name and value are those of a hyperparameter."""
+    if _is_plain(match["name"], match["value"]):
+        return match[0]
+    return match[0][: match.start("value") - match.start()] + MASK
+
+
+def _is_plain(name: str, value: str) -> bool:
+    if _MODEL_TOKEN.fullmatch(name):
+        return True
+    return name.lower().endswith("token") and _PLAIN_TOKEN.fullmatch(value) is not None
+
+
+_RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     # `user:password@host:path` and `user:password@host/path`, without a scheme.
     (
         re.compile(r"(?<![^\s'\"=])([\w.+-]+:)(?!//)[^\s@'\"]{1,256}@(?=[\w-]+(?:\.[\w-]+)+[:/])"),
         rf"\1{MASK}@",
     ),
-    (re.compile(rf"([?&;#]{_NAME}=)[^&\s#'\"]+", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(rf"(?<![\w.?&;#-])(-{{0,2}}{_NAME}=)(?!\$){_VALUE}", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(rf"(?<![\w.-])(--{_NAME}[ \t])(?![-$]){_VALUE}", re.IGNORECASE), rf"\1{MASK}"),
-    # Headers (`PRIVATE-TOKEN: x`) and JSON (`"token": "x"`).
+    (
+        re.compile(rf"[?&;#](?P<name>{_NAME}|sig|signature)=(?P<value>[^&\s#'\"]+)", re.IGNORECASE),
+        _hidden,
+    ),
+    (re.compile(rf"(?<![\w.?&;#-])-{{0,2}}{_NAMED}=(?!\$){_VALUE}", re.IGNORECASE), _hidden),
+    (re.compile(rf"(?<![\w.-])--{_NAMED}[ \t]{_NO_OPTION}{_VALUE}", re.IGNORECASE), _hidden),
+    (re.compile(rf"(?<![\w.-])(?:{_PAIR})[ \t]{_NAMED}[ \t](?!\$){_VALUE}", re.IGNORECASE), _hidden),
+    # Headers (`PRIVATE-TOKEN: x`), JSON (`"token": "x"`, `"token": x`), and `token: x` that is no sentence.
     (re.compile(rf"(?<![\w.-])((?:[a-z]+-)+(?:token|key|secret): ?)(?!\$){_VALUE}", re.I), rf"\1{MASK}"),
-    (re.compile(rf"([\"']{_NAME}[\"']\s*:\s*[\"'])[^\"']+", re.IGNORECASE), rf"\1{MASK}"),
+    (re.compile(rf"[\"']{_NAMED}[\"']\s*:\s*[\"'](?P<value>[^\"']+)", re.IGNORECASE), _hidden),
+    (
+        re.compile(
+            rf"[\"']{_NAMED}[\"']\s*:\s*(?!(?:null|true|false|none)\b)(?P<value>[^\s\"',\[\]{{}}]+)",
+            re.IGNORECASE,
+        ),
+        _hidden,
+    ),
+    (
+        re.compile(
+            rf"(?<![\w./-]){_NAMED}:(?:[ \t]?(?=[^\s'\"]{{0,64}}\d)|(?=\S)|[ \t](?=[^\s'\"]+(?:['\"\n]|\Z)))"
+            r"(?!\$|//)(?P<value>[^\s'\",{}\[\]]+)",
+            re.IGNORECASE,
+        ),
+        _hidden,
+    ),
     (
         re.compile(
             r"(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:(?:basic|bearer|token)\s+)?)[^\s'\"]+", re.IGNORECASE
@@ -46,6 +94,13 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         MASK,
     ),
+    # `curl -u user:password` (not docker's `-u 1000:1000`), `sshpass -p x`, `mysql -px`.
+    (
+        re.compile(rf"(?<![\w.-])((?:{_LOGIN})[ \t=]['\"]?[^\s:'\"$]{{1,64}}:)(?!//|\d+(?!\S)|\$)[^\s'\"]+"),
+        rf"\1{MASK}",
+    ),
+    (re.compile(rf"(\bsshpass[ \t]+-p[ \t]*)(?!\$){_VALUE}"), rf"\1{MASK}"),
+    (re.compile(rf"(\b{_MYSQL}[ \t](?:[^\n|;&]{{0,200}}?[ \t])?-p)(?!\$){_VALUE}"), rf"\1{MASK}"),
 )
 
 
@@ -82,11 +137,41 @@ def _without_user(rest: str) -> str:
 def redact_command(argv: Sequence[str]) -> list[str]:
     """A command line with its credentials replaced, also the word after `--token` and its like."""
     shown: list[str] = []
-    hide_next = False
+    name, before, program = "", "", ""
     for word in argv:
-        if hide_next and not word.startswith("-"):
-            shown.append(MASK)
-        else:
-            shown.append(redact(word))
-        hide_next = word.startswith("-") and _SECRET_NAME.fullmatch(word) is not None
+        if name and not _OPTION.fullmatch(word):
+            shown.append(word if _is_plain(name, word) else MASK)
+            name, before = "", word
+            program = "" if program == "sshpass" else program  # what follows is another command
+            continue
+        shown.append(_word(word, before, program))
+        is_name = word.startswith("-") or _PAIR_OPTION.fullmatch(before) is not None
+        name = word.lstrip("-") if is_name and _SECRET_NAME.fullmatch(word) else ""
+        if word == "-p" and program == "sshpass":
+            name = "password"
+        if _WITH_PASSWORD.fullmatch(os.path.basename(word)):
+            program = os.path.basename(word)
+        elif program == "sshpass" and word.startswith("-p") and len(word) > 2:
+            program = ""
+        before = word
     return shown
+
+
+_OPTION = re.compile(r"-[A-Za-z]|--.*", re.DOTALL)
+_PAIR_OPTION = re.compile(_PAIR)
+_LOGIN_OPTION = re.compile(_LOGIN)
+_LOGIN_VALUE = re.compile(r"([^\s:'\"$]+:)(?!//|\d+\Z|\$).+", re.DOTALL)
+_WITH_PASSWORD = re.compile(rf"sshpass|{_MYSQL}")
+
+
+def _word(word: str, before: str, program: str) -> str:
+    """One word of a command line, after the word `before`, where `program` takes a password with -p."""
+    if program and word.startswith("-p") and len(word) > 2:
+        return f"-p{MASK}"
+    option, equals, value = word.partition("=")
+    if word.startswith("-") and value and _SECRET_NAME.fullmatch(option):
+        return word if _is_plain(option, value) or value.startswith("$") else f"{option}={MASK}"
+    if equals and _LOGIN_OPTION.fullmatch(option):
+        return f"{option}={_word(value, option, '')}"
+    login = _LOGIN_VALUE.fullmatch(word) if _LOGIN_OPTION.fullmatch(before) else None
+    return f"{login[1]}{MASK}" if login is not None else redact(word)
