@@ -28,7 +28,6 @@ from deriva_ml_hooks.report import Finding, printable
 Say = Callable[[str], None]
 _INSTALL = "deriva-ml-hooks install"
 _UNSET = "deriva-ml-hooks uninstall && git config --unset-all core.hooksPath"
-_WITH_HOOKS_PATH = f"prek install, or: {_UNSET} && {_INSTALL}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,8 @@ def install(start: str = ".", *, pre_commit: bool = False, dry_run: bool = False
             plan.append(frameworks.install_step(repository, text, types))
             undo = replace(undo, types=(*undo.types, *types))
         else:
-            say(f"left out: pre-commit's own hooks, since core.hooksPath is set. fix: {_WITH_HOOKS_PATH}")
+            fix = _with_hooks_path(repository, types)
+            say(f"left out: pre-commit's own hooks, since core.hooksPath is set. fix: {fix}")
     if not dry_run:
         _remember(repository, undo)
     _take(plan, dry_run=dry_run, say=say, none="everything is in place already")
@@ -105,15 +105,29 @@ def examine(start: str = ".", *, say: Say) -> list[Finding]:
             message = "pre-commit and prek run each other here, which both refuse"
             missing.append(Finding("two", name, message, f"{framework} install -f --hook-type {name}"))
     by_hand = native.hooks_path(repository) is not None
-    for name in frameworks.missing_types(repository, text):
+    types = frameworks.missing_types(repository, text)
+    for name in types:
         message = f"{frameworks.CONFIG} asks for {name} hooks, and nothing runs them"
-        fix = _WITH_HOOKS_PATH if by_hand else _INSTALL
+        fix = _with_hooks_path(repository, types) if by_hand else _INSTALL
         missing.append(Finding("not-installed", None, message, fix))
     if text is None:
         say(f"no {frameworks.CONFIG}: only the native hooks run (to have one: {_INSTALL} --pre-commit)")
     if repository.head() is not None and not os.path.exists(cache_path(repository)):
         missing.append(Finding("no-cache", None, "what is known of the commit is not cached", _INSTALL))
     return missing
+
+
+def _with_hooks_path(repository: Repository, types: Sequence[str]) -> str:
+    """How the framework's hooks of `types` come to run where core.hooksPath is set; pre-commit refuses there.
+
+    A folder among the checked-out files is left alone: hooks written there would make the tree unclean.
+    """
+    folder = native.hooks_folder(repository)
+    unset = f"{_UNSET} && {_INSTALL} (git then runs nothing in {folder})"
+    if native.exclusion(repository):
+        return unset
+    flags = " ".join(f"--hook-type {name}" for name in types)
+    return f"prek install {flags} (writes them into {folder}), or: {unset}"
 
 
 def _examine(place: native.Place, repository: Repository) -> Finding | None:

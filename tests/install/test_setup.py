@@ -430,6 +430,21 @@ def test_our_own_scripts_tracked_in_a_hooks_folder_are_left_as_they_are(
     assert repo.git("status", "--porcelain") == ""
 
 
+def test_prek_is_told_what_to_install_in_a_hooks_folder_elsewhere(
+    repo: Repo, install: Say, doctor: Doctor, tmp_path: Path
+) -> None:
+    repo.git("config", "core.hooksPath", str(tmp_path / "elsewhere"))
+    repo.write(".pre-commit-config.yaml", ALL_STAGES)
+    install(repo)
+    (fix,) = set(doctor(repo)[1].values())
+    command, _, rest = fix.partition(" (writes them into ")
+    program, *words = command.split()
+    assert (program, words) == ("prek", ["install", *types(*SERVED)])
+    assert rest.startswith(f"{tmp_path / 'elsewhere'}), or: deriva-ml-hooks uninstall && git config")
+    run(repo, os.path.join(os.path.dirname(sys.executable), program), *words)
+    assert doctor(repo)[1] == {}
+
+
 def test_a_framework_is_left_out_where_the_hooks_path_is_set_and_the_doctor_says_how(
     repo: Repo, install: Say, doctor: Doctor
 ) -> None:
@@ -438,7 +453,8 @@ def test_a_framework_is_left_out_where_the_hooks_path_is_set_and_the_doctor_says
     assert any(line.startswith("left out: ") for line in install(repo))
     fixes = set(doctor(repo)[1].values())
     unset = "deriva-ml-hooks uninstall && git config --unset-all core.hooksPath"
-    assert fixes == {f"prek install, or: {unset} && deriva-ml-hooks install"}
+    aside = f"(git then runs nothing in {repo.path / 'hooks'})"
+    assert fixes == {f"{unset} && deriva-ml-hooks install {aside}"}, "prek would write into the tree"
     run(
         repo,
         os.path.join(os.path.dirname(sys.executable), "prek"),
