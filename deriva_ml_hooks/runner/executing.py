@@ -28,7 +28,7 @@ _BAR = "cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"
 
 
 class _EndedError(KeyboardInterrupt):
-    """A signal asked for the end; of this family, since asyncio lets nothing else out of its tasks at once."""
+    """A signal asked for the end; of this family, since asyncio lets nothing else out of its tasks."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
