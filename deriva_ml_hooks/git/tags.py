@@ -50,12 +50,6 @@ def all_tags(place: Place) -> list[Tag]:
     return parse_refs(place.git("for-each-ref", f"--format={_FORMAT}", "refs/tags/").checked())
 
 
-def tags_between(place: Place, old: str | None, new: str) -> list[Tag]:
-    """The tags on commits that `new` has and `old` (None: nothing) has not."""
-    words = [f"--merged={new}", *([f"--no-merged={old}"] if old else [])]
-    return parse_refs(place.git("for-each-ref", *words, f"--format={_FORMAT}", "refs/tags/").checked())
-
-
 def parse_refs(data: bytes) -> list[Tag]:
     """`git for-each-ref` in the format of this module: one line for each tag, NUL between fields."""
     tags = []

@@ -183,7 +183,9 @@ def server(
         monkeypatch.setattr("deriva.core.get_credential", lambda host: made.credential)
     made.credential = credential
     (home / ".deriva").mkdir()
-    (home / ".deriva" / "credential.json").write_text(json.dumps({made.host: credential, "localhost:1": credential}))
+    (home / ".deriva" / "credential.json").write_text(
+        json.dumps({made.host: credential, "localhost:1": credential})
+    )
     yield made
     made.stop()
 

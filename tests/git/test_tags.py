@@ -53,17 +53,6 @@ def test_every_kind_of_tag_is_read_the_same_from_the_list_and_from_its_object(re
     assert tags.read_tag(place, "gone", "1" * 40) is None
 
 
-def test_tags_between_two_commits_are_those_that_the_second_adds(repo: Repo) -> None:
-    repo.git("tag", "-a", "-m", "x", "old", "HEAD~1")
-    repo.git("tag", "-a", "-m", "x", "new")
-    repo.git("tag", "-a", "-m", "x", "blob", "HEAD:README.md")
-    repo.git("branch", "before", "HEAD~1")
-    place = place_of(repo)
-    assert [tag.name for tag in tags.tags_between(place, "before", "main")] == ["new"]
-    assert [tag.name for tag in tags.tags_between(place, None, "main")] == ["new", "old"]
-    assert [tag.name for tag in tags.tags_between(place, "before", repo.git("rev-parse", "new"))] == ["new"]
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_what_a_commit_contains_is_what_git_says_in_random_histories(
     make_repo: Callable[..., Repo], seed: int
