@@ -25,6 +25,7 @@ from deriva_ml_hooks.git.repository import Repository, discover
 from deriva_ml_hooks.git.status import Change, ForeignOwnerError, Measurement, measure
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.provenance.record import Provenance
+from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 
 SCHEMA = 1
@@ -178,8 +179,9 @@ def _tolerated(changes: Iterable[Change], patterns: Sequence[str]) -> tuple[list
 def _no_remote(configured: str | None) -> tuple[str, str]:
     if configured is None:
         return "no remote: nobody else can find this commit", "git remote add origin URL"
-    name = shlex.quote(configured)
-    return f"the configured remote {configured} is not here", f"git remote add {name} URL, or set remote"
+    name = redact(configured)  # somebody may have written an address there, password and all
+    add = f"git remote add {shlex.quote(name)} URL, or set remote to the name of one that is here"
+    return f"the configured remote {name} is not here", add
 
 
 def _policies(provenance: Provenance, config: Config, untagged: Policy) -> Iterable[tuple[Policy, Finding]]:
