@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from deriva_ml_hooks.errors import ConfigError
-from deriva_ml_hooks.redact import redact
 
 Policy = Literal["refuse", "warn", "ignore"]
 
@@ -22,12 +20,11 @@ TABLE = "tool.deriva-ml-hooks"
 STANDALONE = ".deriva-ml-hooks.toml"
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):  # a dataclass would cost every hook the import of inspect
     """The settings of a repository; every field is documented in the README's table."""
 
     remote: str | None = None
-    hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    hosts: Mapping[str, str] = MappingProxyType({})
     untracked_ignore: tuple[str, ...] = ()
     ledger: str | None = None
     unpushed: Policy = "warn"
@@ -271,5 +268,7 @@ def _suggestion(key: str, file: str, known: Sequence[str]) -> str:
 
 
 def _shown(value: Any) -> str:
+    from deriva_ml_hooks.redact import redact  # its patterns take a while to compile
+
     text = redact(repr(value))
     return text if len(text) <= 60 else text[:57] + "..."

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
 from deriva_ml_hooks.config import Settings, hook_settings
 from deriva_ml_hooks.errors import BareRepositoryError, NotARepositoryError
-from deriva_ml_hooks.git.repository import discover
 from deriva_ml_hooks.report import Finding, as_annotations, as_text, wants_annotations
 
 
@@ -24,6 +22,8 @@ def arguments(hook_id: str, description: str | None) -> argparse.ArgumentParser:
 
 def settings(hook_id: str) -> Settings:
     """[tool.deriva-ml-hooks.ID] of the repository of the working directory; empty outside of one."""
+    from deriva_ml_hooks.git.repository import discover
+
     try:
         return hook_settings(discover().worktree, hook_id)
     except (NotARepositoryError, BareRepositoryError):
@@ -33,6 +33,8 @@ def settings(hook_id: str) -> Settings:
 def tell(findings: Sequence[Finding], *, as_json: bool) -> int:
     """Print the findings in the form that is wanted; the exit code: 1 when there are any."""
     if as_json:
+        import json
+
         sys.stdout.write(json.dumps([finding.as_json() for finding in findings], indent=2) + "\n")
     elif findings:
         sys.stdout.write(as_text(findings) + "\n")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import deriva_ml_hooks
 from deriva_ml_hooks import provenance
 from deriva_ml_hooks.git.repository import discover
 from deriva_ml_hooks.provenance import reading
@@ -275,6 +276,9 @@ print(json.dumps(provenance(sys.argv[2]).as_json()))
 def test_permissions_that_forbid_the_cache_do_not_forbid_the_record(
     repo: Repo, tmp_path_factory: pytest.TempPathFactory, mode: str
 ) -> None:
+    here = Path(deriva_ml_hooks.__file__)
+    if os.geteuid() == 0 and not all(parent.stat().st_mode & 0o001 for parent in here.parents):
+        pytest.skip("another user may not read this environment")
     folder = tmp_path_factory.mktemp("theirs")
     nobody = 65534 if os.geteuid() == 0 else os.geteuid()
     repo.git("clone", "--quiet", str(repo.path), str(folder / "clone"))
