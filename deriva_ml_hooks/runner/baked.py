@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from deriva_ml_hooks.config import Config, load
@@ -111,7 +111,7 @@ def _state() -> str:
 
 def _config(root: str) -> Config:
     """The project's own settings; only the ledger is the image's matter."""
-    return replace(load(root), ledger=os.environ.get(LEDGER_VARIABLE))
+    return load(root)._replace(ledger=os.environ.get(LEDGER_VARIABLE))
 
 
 def _read(path: str) -> BakedProvenance:
