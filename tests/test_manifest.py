@@ -118,11 +118,9 @@ def test_the_readme_has_a_row_for_every_setting() -> None:
 
 
 def test_the_readme_has_a_section_for_every_command() -> None:
-    from deriva_ml_hooks.commands.program import _program
+    from deriva_ml_hooks.commands.program import COMMANDS
 
-    names = {command.name or "" for command in _program.registered_commands}
-    names |= {group.name or "" for group in _program.registered_groups}
-    for name in names:
+    for name in COMMANDS:
         assert re.search(rf"(?m)^### .*\b{name}\b", README) or f"`deriva-ml-hooks {name}" in README, name
 
 

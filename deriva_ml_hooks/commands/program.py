@@ -1,53 +1,43 @@
-"""The commands by name."""
+"""The commands by name, each in a module that is imported only when it is asked for."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import typer
 
-from deriva_ml_hooks.commands import (
-    catalog,
-    check,
-    demo,
-    executions,
-    hook,
-    provenance,
-    release,
-    rerun,
-    run,
-    run_notebook,
-    setup,
-    sync,
-    verify,
-)
 
-_program = typer.Typer(
-    name="deriva-ml-hooks",
-    help="Run under a gate: an execution record never names a commit that did not run.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-_program.command("run", context_settings={"allow_interspersed_args": False})(run.run)
-_program.command("run-notebook")(run_notebook.run_notebook)
-_program.command("check")(check.check)
-_program.command("provenance")(provenance.provenance)
-_program.add_typer(executions.program, name="executions")
-_program.command("rerun")(rerun.rerun)
-_program.command("verify")(verify.verify_)
-_program.command("sync")(sync.sync)
-_program.add_typer(catalog.program, name="catalog")
-_program.command("hook", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})(
-    hook.hook
-)
-_program.command("install")(setup.install)
-_program.command("uninstall")(setup.uninstall)
-_program.command("doctor")(setup.doctor)
-_program.command("bump-version")(release.bump_version)
-_program.command("version")(release.version)
-_program.command("demo")(demo.demo)
+class _Command(NamedTuple):
+    """Where a command is: a function of a module beside this one, or a program with commands of its own."""
+
+    module: str
+    name: str
+    settings: Mapping[str, Any] = {}
+
+
+_WORDS_FOLLOW = {"allow_interspersed_args": False}
+COMMANDS: Mapping[str, _Command] = {
+    "run": _Command("run", "run", _WORDS_FOLLOW),
+    "run-notebook": _Command("run_notebook", "run_notebook"),
+    "check": _Command("check", "check"),
+    "provenance": _Command("provenance", "provenance"),
+    "executions": _Command("executions", "program"),
+    "rerun": _Command("rerun", "rerun"),
+    "verify": _Command("verify", "verify_"),
+    "sync": _Command("sync", "sync"),
+    "catalog": _Command("catalog", "program"),
+    "hook": _Command("hook", "hook", {**_WORDS_FOLLOW, "ignore_unknown_options": True}),
+    "install": _Command("setup", "install"),
+    "uninstall": _Command("setup", "uninstall"),
+    "doctor": _Command("setup", "doctor"),
+    "bump-version": _Command("release", "bump_version"),
+    "version": _Command("release", "version"),
+    "demo": _Command("demo", "demo"),
+}
+"""Every command, in the order of the help."""
 
 
 def _version(wanted: bool) -> None:
@@ -58,7 +48,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@_program.callback()
 def _options(
     version: bool = typer.Option(
         False, "--version", help="Print the version of this program.", is_eager=True, callback=_version
@@ -67,11 +56,38 @@ def _options(
     pass
 
 
+def program(names: Collection[str]) -> typer.Typer:
+    """The typer program with the commands `names`."""
+    made = typer.Typer(
+        name="deriva-ml-hooks",
+        help="Run under a gate: an execution record never names a commit that did not run.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(_options)
+    for name in names:
+        command = COMMANDS[name]
+        module = importlib.import_module(f"deriva_ml_hooks.commands.{command.module}")
+        found = getattr(module, command.name)
+        if isinstance(found, typer.Typer):
+            made.add_typer(found, name=name)
+        else:
+            made.command(name, context_settings=dict(command.settings))(found)
+    return made
+
+
 def app(words: Sequence[str]) -> int:
     """Run the program with `words`; its exit code. Errors of ours pass through; usage errors are told."""
-    words = run_notebook.joined(words) if words[:1] == ["run-notebook"] else list(words)
+    words = list(words)
+    if words[:1] == ["run-notebook"]:
+        from deriva_ml_hooks.commands.run_notebook import joined
+
+        words = joined(words)
+    # Only the command that is asked for is loaded; help and slips of the pen are told with all of them.
+    wanted = words[:1] if words and words[0] in COMMANDS else COMMANDS
     try:
-        result = _program(words, standalone_mode=True, prog_name=_program.info.name)
+        result = program(wanted)(words, standalone_mode=True, prog_name="deriva-ml-hooks")
     except SystemExit as ended:
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or 0

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from deriva_ml_hooks.config import Settings, hook_settings
 from deriva_ml_hooks.errors import BareRepositoryError, NotARepositoryError
 from deriva_ml_hooks.report import Finding, as_annotations, as_text, wants_annotations
+
+if TYPE_CHECKING:
+    from deriva_ml_hooks.git.repository import Repository
 
 
 def arguments(hook_id: str, description: str | None) -> argparse.ArgumentParser:
@@ -20,14 +24,19 @@ def arguments(hook_id: str, description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def settings(hook_id: str) -> Settings:
-    """[tool.deriva-ml-hooks.ID] of the repository of the working directory; empty outside of one."""
+def repository_here() -> Repository | None:
+    """The repository of the working directory; None outside of one, where hooks work on file names too."""
     from deriva_ml_hooks.git.repository import discover
 
     try:
-        return hook_settings(discover().worktree, hook_id)
+        return discover()
     except (NotARepositoryError, BareRepositoryError):
-        return {}
+        return None
+
+
+def settings(hook_id: str, repository: Repository | None) -> Settings:
+    """[tool.deriva-ml-hooks.ID] of `repository`; empty without one."""
+    return hook_settings(repository.worktree, hook_id) if repository is not None else {}
 
 
 def tell(findings: Sequence[Finding], *, as_json: bool) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from deriva_ml_hooks.errors import ConfigError, UsageError
 from deriva_ml_hooks.hooks import _cells
-from deriva_ml_hooks.hooks._common import arguments, settings, tell
+from deriva_ml_hooks.hooks._common import arguments, repository_here, settings, tell
 from deriva_ml_hooks.hooks._installations import installations
 from deriva_ml_hooks.report import Finding
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _rules(given: argparse.Namespace) -> list[str]:
     """The rules that are left. Raises UsageError and ConfigError for names that are none."""
-    configured = settings(HOOK).get("skip", ())
+    configured = settings(HOOK, repository_here()).get("skip", ())
     for name in given.skip or ():
         if name not in RULES:
             raise UsageError(f"--skip {name}: no such rule", fix=_near(name))

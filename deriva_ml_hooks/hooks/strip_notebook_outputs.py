@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deriva_ml_hooks.config import Settings
-from deriva_ml_hooks.errors import BareRepositoryError, NotARepositoryError
-from deriva_ml_hooks.git.repository import discover
-from deriva_ml_hooks.hooks._common import arguments, settings, tell
+from deriva_ml_hooks.hooks._common import arguments, repository_here, settings, tell
 from deriva_ml_hooks.notebooks import NotebookError, StripOptions, strip
 from deriva_ml_hooks.report import LISTED, Finding
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
+
+    from deriva_ml_hooks.git.repository import Repository
 
 HOOK = "strip-notebook-outputs"
 SUFFIXES = (".ipynb", ".zpln")
@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = _files(given)
     if not files:
         return tell([], as_json=given.json)
-    options = _options(given, settings(HOOK))
+    repository = repository_here()
+    options = _options(given, settings(HOOK, repository), _keys_of_git(repository))
     for key in options.ignored_keys():
         sys.stderr.write(f"deriva-ml-hooks: extra key {key!r} ignored: not metadata.KEY or cell.KEY\n")
     stripped, findings = _strip_all(files, options, check=given.check)
@@ -165,9 +166,11 @@ def _files(given: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys([*swallowed, *given.files]))
 
 
-def _options(given: argparse.Namespace, table: Settings) -> StripOptions:
+def _options(
+    given: argparse.Namespace, table: Settings, keys_of_git: tuple[list[str], list[str]]
+) -> StripOptions:
     """The options in force: arguments before the table, and the git configuration's keys with both."""
-    extra_keys, keep_metadata_keys = _keys_of_git()
+    extra_keys, keep_metadata_keys = keys_of_git
 
     def wanted(name: str) -> tuple[str, ...]:
         value = getattr(given, name)
@@ -195,11 +198,9 @@ def _options(given: argparse.Namespace, table: Settings) -> StripOptions:
     )
 
 
-def _keys_of_git() -> tuple[list[str], list[str]]:
-    """filter.nbstripout.extrakeys and keepmetadatakeys, as git has them for the working directory."""
-    try:
-        repository = discover()
-    except (NotARepositoryError, BareRepositoryError):
+def _keys_of_git(repository: Repository | None) -> tuple[list[str], list[str]]:
+    """filter.nbstripout.extrakeys and keepmetadatakeys, as git has them for `repository`."""
+    if repository is None:
         return [], []
     extra, keep = (
         repository.setting("filter", name, "nbstripout") or "" for name in ("extrakeys", "keepmetadatakeys")
