@@ -13,6 +13,11 @@ def write_atomically(path: str, data: bytes, *, mode: int | None = None) -> None
     A symbolic link is followed, so it stays one. `mode` is the permission bits of a new file (default:
     what the umask gives); a file that is there keeps its own. Raises OSError.
     """
+    sync_folder(replace_whole(path, data, mode=mode))
+
+
+def replace_whole(path: str, data: bytes, *, mode: int | None = None) -> str:
+    """`write_atomically`, but for flushing the folder, which it returns: many files want that once."""
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
     descriptor, beside = _beside(target)
@@ -27,7 +32,7 @@ def write_atomically(path: str, data: bytes, *, mode: int | None = None) -> None
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
-    sync_folder(folder)
+    return folder
 
 
 def _beside(target: str) -> tuple[int, str]:

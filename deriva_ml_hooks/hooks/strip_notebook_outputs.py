@@ -97,23 +97,28 @@ class _Writer:
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
-        self._pending: list[tuple[str, Future[None]]] = []
+        self._pending: list[tuple[str, Future[str]]] = []
 
     def __enter__(self) -> _Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
+        if self._pool is None:
+            return
+        from deriva_ml_hooks.files import sync_folder
+
+        self._pool.shutdown()
+        for folder in {future.result() for _, future in self._pending if future.exception() is None}:
+            sync_folder(folder)
 
     def write(self, path: str, data: bytes) -> None:
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
             self._pool = ThreadPoolExecutor(max_workers=4)
-        from deriva_ml_hooks.files import write_atomically
+        from deriva_ml_hooks.files import replace_whole
 
-        self._pending.append((path, self._pool.submit(write_atomically, path, data)))
+        self._pending.append((path, self._pool.submit(replace_whole, path, data)))
 
     def outcomes(self) -> Iterator[tuple[str, OSError | None]]:
         """Each file in the order written, and why it could not be."""
