@@ -15,7 +15,8 @@ from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.report import as_error, as_text
-from deriva_ml_hooks.runner.recorded import Request, accept, run_recorded, run_unrecorded
+from deriva_ml_hooks.runner.acceptance import Request, accept
+from deriva_ml_hooks.runner.recorded import run_recorded, run_unrecorded
 
 if TYPE_CHECKING:
     from deriva_ml_hooks.executions.record import Execution

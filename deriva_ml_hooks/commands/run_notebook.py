@@ -60,6 +60,7 @@ def run_notebook(
     ended it; 125 refused, nothing was started; 2 usage or configuration error, unknown parameters too.
     """
 
+    from deriva_ml_hooks.runner.acceptance import Request, accept
     from deriva_ml_hooks.runner.notebook import (
         NotebookTask,
         child,
@@ -69,7 +70,7 @@ def run_notebook(
         require_untracked,
         values,
     )
-    from deriva_ml_hooks.runner.recorded import Request, accept, run_recorded, run_unrecorded
+    from deriva_ml_hooks.runner.recorded import run_recorded, run_unrecorded
 
     pairs = [_pair(word) for word in parameters or []]
     progress = not quiet and sys.stderr is not None and sys.stderr.isatty()

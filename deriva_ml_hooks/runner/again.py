@@ -10,10 +10,11 @@ from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import MASK
+from deriva_ml_hooks.runner.acceptance import Request
 from deriva_ml_hooks.runner.entry_point import Kind, invocation
 from deriva_ml_hooks.runner.isolated import IsolationError
 from deriva_ml_hooks.runner.own_tree import OwnTree
-from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Request
+from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE
 
 # Of a session, not of a run.
 _OF_NO_INTEREST = frozenset({"_", "OLDPWD", "SHLVL", "PWD", EXECUTION_VARIABLE, PROVENANCE_VARIABLE})

@@ -23,8 +23,9 @@ from deriva_ml_hooks.git import process, remotes
 from deriva_ml_hooks.git.repository import Repository, discover
 from deriva_ml_hooks.report import printable
 from deriva_ml_hooks.runner import child
+from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
 from deriva_ml_hooks.runner.own_tree import OwnTree
-from deriva_ml_hooks.runner.recorded import Accepted, Request, Say, accept, run_recorded
+from deriva_ml_hooks.runner.recorded import Say, run_recorded
 from deriva_ml_hooks.runner.worktrees import Temporary, clear_left_over, temporary_worktree
 
 

@@ -24,8 +24,9 @@ from deriva_ml_hooks.git.repository import discover
 from deriva_ml_hooks.provenance.record import NotInCommitError
 from deriva_ml_hooks.redact import MASK, redact, redact_command
 from deriva_ml_hooks.runner import executing
+from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.baked import BakedProvenance
-from deriva_ml_hooks.runner.recorded import Accepted, Start
+from deriva_ml_hooks.runner.recorded import Start
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -1,4 +1,4 @@
-"""Runs a command under the gate and keeps its record: judged, written down, run, measured again, closed.
+"""Runs an accepted command and keeps its record: written down, run, measured again, closed.
 
 The order is the promise: the row is on the disk before the command starts, and there is no row unless
 the gate has accepted. Prints nothing; tells its caller what to say.
@@ -21,15 +21,14 @@ from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
 from deriva_ml_hooks.executions.record import Execution, Status, new_id, now
 from deriva_ml_hooks.files import write_atomically
-from deriva_ml_hooks.gate import RefusedError, Verdict, judge, measure_somehow
+from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import process
-from deriva_ml_hooks.git.repository import Repository, discover
-from deriva_ml_hooks.provenance.record import Provenance
+from deriva_ml_hooks.git.repository import discover
 from deriva_ml_hooks.redact import redact, redact_command
 from deriva_ml_hooks.report import as_line, printable
 from deriva_ml_hooks.runner import baked, child, publishing
+from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.child import Ending
-from deriva_ml_hooks.runner.workflow import EntryPoint, resolve
 
 EXECUTION_VARIABLE = "DERIVA_ML_HOOKS_EXECUTION"
 PROVENANCE_VARIABLE = "DERIVA_ML_HOOKS_PROVENANCE"
@@ -38,21 +37,6 @@ DRY_RUN_VARIABLE = "DERIVA_ML_DRY_RUN"
 _NEVER_PASSED_ON = "DERIVA_ML_WORKFLOW_URL"
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be run: the words, and what the user says about them.
-
-    `executable`: the program that is started, where the words do not name it.
-    """
-
-    argv: Sequence[str]
-    description: str | None = None
-    entry_point: str | None = None
-    tag_required: bool = False
-    catalog: str | None = None
-    executable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,58 +56,6 @@ class Task(Protocol):
 
     def ended(self, execution: Execution) -> Execution:
         """The record, with what is known now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A request that the gate has let pass, with everything its record will name.
-
-    `home`: for a run in a temporary worktree, the user's own repository, which keeps the record.
-    """
-
-    request: Request
-    executable: str
-    verdict: Verdict
-    repository: Repository
-    provenance: Provenance
-    entry_point: EntryPoint
-    home: Repository | None = None
-    rerun_of: str | None = None
-
-
-def accept(request: Request) -> Accepted:
-    """Judge the request; nothing is written and nothing started.
-
-    Raises RefusedError with every reason at once, ConfigError, and CommandNotFoundError or
-    NotExecutableError where the gate accepts but there is nothing to run.
-    """
-    verdict = baked.judge_image(judge(require_tag=request.tag_required), require_tag=request.tag_required)
-    missing: HooksError | None = None
-    try:
-        executable = request.executable or child.located(request.argv[0])
-    except HooksError as error:
-        executable, missing = None, error
-    entry_point = None
-    if verdict.provenance is not None:
-        found = resolve(
-            request.argv,
-            cwd=os.getcwd(),
-            executable=executable,
-            explicit=request.entry_point,
-            provenance=verdict.provenance,
-        )
-        entry_point = found.entry_point
-        # A word that names no file at all is a missing command, not a question of commits.
-        reasons = (found.reason,) if found.reason is not None and missing is None else ()
-        warnings = (found.warning,) if found.warning is not None else ()
-        verdict = replace(verdict, reasons=verdict.reasons + reasons, warnings=verdict.warnings + warnings)
-    if not verdict.accepted:
-        raise RefusedError(verdict)
-    if missing is not None:
-        raise missing
-    if verdict.repository is None or verdict.provenance is None or entry_point is None or executable is None:
-        raise AssertionError("an accepted verdict names its commit")
-    return Accepted(request, executable, verdict, verdict.repository, verdict.provenance, entry_point)
 
 
 def run_recorded(
@@ -160,11 +92,16 @@ def run_recorded(
             _forget(env)
             raise
         if during is not None:
-            with _not_started(ledger, execution, complain):
+            with _closing(ledger, complain, lambda error: _withheld(execution, error), lambda _: None):
                 env |= publishing.begin(during, mask)
         say(_opening_line(accepted, execution))
         started = time.monotonic()
-        with _closing(ledger, execution, complain, lambda failed: publishing.finish(during, failed, mask)):
+        with _closing(
+            ledger,
+            complain,
+            lambda error: _unstarted(execution, error),
+            lambda failed: publishing.finish(during, failed, mask),
+        ):
             ending = child.run(accepted.executable, argv, env, mask)
         execution = _ended(execution, ending, time.monotonic() - started)
         if task is not None:
@@ -195,7 +132,6 @@ def run_unrecorded(argv: Sequence[str], *, say: Say, more: Mapping[str, str] | N
 
 def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
     """What is no longer as it was accepted: HEAD, and the worktree, measured again."""
-    before = {(finding.code, finding.path) for finding in accepted.verdict.warnings}
     if isinstance(accepted.provenance, baked.BakedProvenance):
         found = baked.differences(accepted.provenance)
         return [{"code": f.code, "path": f.path, "message": f.message} for f in found]
@@ -207,6 +143,7 @@ def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
     except Exception as error:  # whatever became of the repository, the record has to be closed
         reason = str(error) if isinstance(error, HooksError) else f"{type(error).__name__}: {error}"
         return [_unmeasured(redact(reason))]
+    before = {(finding.code, finding.path) for finding in accepted.verdict.warnings}
     changes = [
         {"code": change.code, "path": change.path, "message": change.detail}
         for change in measured.changes
@@ -291,31 +228,29 @@ def _provenance_file(ledger: Ledger, execution: Execution) -> str:
 
 @contextmanager
 def _closing(
-    ledger: Ledger, execution: Execution, complain: Say, publish: Callable[[Execution], None]
+    ledger: Ledger,
+    complain: Say,
+    failed: Callable[[HooksError], Execution],
+    told: Callable[[Execution], object],
 ) -> Iterator[None]:
-    """Close the record also when the command could not be started after all."""
+    """Close the record, as `failed` has it, also when the command is not started after all."""
     try:
         yield
     except HooksError as error:
-        failed = replace(
-            execution, status="Failed", exit_code=error.exit_code, detail=str(error), ended_at=now()
-        )
-        failed = replace(failed, duration=0.0)
-        _close(ledger, failed, complain)
-        publish(failed)
-        raise
-
-
-@contextmanager
-def _not_started(ledger: Ledger, execution: Execution, complain: Say) -> Iterator[None]:
-    """Close the record of a command that must not start without its row in the catalog."""
-    try:
-        yield
-    except HooksError as error:
-        detail = f"not started: {error}"
-        ended = replace(execution, status="Aborted", detail=detail, ended_at=now(), duration=0.0)
+        ended = replace(failed(error), ended_at=now(), duration=0.0)
         _close(ledger, ended, complain)
+        told(ended)
         raise
+
+
+def _unstarted(execution: Execution, error: HooksError) -> Execution:
+    """What could not be executed has failed, with the code that a shell gives it."""
+    return replace(execution, status="Failed", exit_code=error.exit_code, detail=str(error))
+
+
+def _withheld(execution: Execution, error: HooksError) -> Execution:
+    """A command that must not start without its row in the catalog was given up."""
+    return replace(execution, status="Aborted", detail=f"not started: {error}")
 
 
 def _forget(env: Mapping[str, str]) -> None:

@@ -25,7 +25,8 @@ WORKER = """\
 import sys
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
-from deriva_ml_hooks.runner.recorded import Request, accept, run_recorded
+from deriva_ml_hooks.runner.acceptance import Request, accept
+from deriva_ml_hooks.runner.recorded import run_recorded
 name, count = sys.argv[1], int(sys.argv[2])
 accepted = accept(Request(["python", f"{name}.py"], name))
 ledger = Ledger(ledger_path(accepted.repository, accepted.verdict.config))

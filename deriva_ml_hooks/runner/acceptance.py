@@ -1,0 +1,81 @@
+"""Whether what a user wants to run may be run and recorded; nothing is written and nothing started here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.gate import RefusedError, Verdict, judge
+from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.provenance.record import Provenance
+from deriva_ml_hooks.runner import baked, child
+from deriva_ml_hooks.runner.workflow import EntryPoint, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be run: the words, and what the user says about them.
+
+    `executable`: the program that is started, where the words do not name it.
+    """
+
+    argv: Sequence[str]
+    description: str | None = None
+    entry_point: str | None = None
+    tag_required: bool = False
+    catalog: str | None = None
+    executable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A request that the gate has let pass, with everything its record will name.
+
+    `home`: for a run in a temporary worktree, the user's own repository, which keeps the record.
+    """
+
+    request: Request
+    executable: str
+    verdict: Verdict
+    repository: Repository
+    provenance: Provenance
+    entry_point: EntryPoint
+    home: Repository | None = None
+    rerun_of: str | None = None
+
+
+def accept(request: Request) -> Accepted:
+    """Judge the request; nothing is written and nothing started.
+
+    Raises RefusedError with every reason at once, ConfigError, and CommandNotFoundError or
+    NotExecutableError where the gate accepts but there is nothing to run.
+    """
+    verdict = baked.judge_image(judge(require_tag=request.tag_required), require_tag=request.tag_required)
+    missing: HooksError | None = None
+    try:
+        executable = request.executable or child.located(request.argv[0])
+    except HooksError as error:
+        executable, missing = None, error
+    entry_point = None
+    if verdict.provenance is not None:
+        found = resolve(
+            request.argv,
+            cwd=os.getcwd(),
+            executable=executable,
+            explicit=request.entry_point,
+            provenance=verdict.provenance,
+        )
+        entry_point = found.entry_point
+        # A word that names no file at all is a missing command, not a question of commits.
+        reasons = (found.reason,) if found.reason is not None and missing is None else ()
+        warnings = (found.warning,) if found.warning is not None else ()
+        verdict = replace(verdict, reasons=verdict.reasons + reasons, warnings=verdict.warnings + warnings)
+    if not verdict.accepted:
+        raise RefusedError(verdict)
+    if missing is not None:
+        raise missing
+    if verdict.repository is None or verdict.provenance is None or entry_point is None or executable is None:
+        raise AssertionError("an accepted verdict names its commit")
+    return Accepted(request, executable, verdict, verdict.repository, verdict.provenance, entry_point)
