@@ -13,7 +13,7 @@ from benchmarks.timing import Command, in_turn, milliseconds, table
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
 from deriva_ml_hooks.executions.record import new_id
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.versions import scm_versions
 
 COMMITS, EXECUTIONS, TAG_EVERY = 5_000, 10_000, 100

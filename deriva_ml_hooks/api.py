@@ -20,7 +20,7 @@ def provenance(start: str = ".", *, refresh: bool = False) -> Provenance:
     `refresh` does not take it from the cache. Raises HooksError where there is no commit to name.
     """
     from deriva_ml_hooks.config import load
-    from deriva_ml_hooks.git.repository import discover
+    from deriva_ml_hooks.git.discovery import discover
     from deriva_ml_hooks.provenance.cache import provenance_of
 
     repository = discover(start)

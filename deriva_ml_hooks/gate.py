@@ -21,7 +21,8 @@ from deriva_ml_hooks.errors import (
     NotARepositoryError,
 )
 from deriva_ml_hooks.git import fallback
-from deriva_ml_hooks.git.repository import Repository, discover
+from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.status import Change, ForeignOwnerError, Measurement, measure
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.provenance.record import Provenance

@@ -8,7 +8,7 @@ import typer
 
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import load
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import printable
 
 program = typer.Typer(help="The catalog that executions are published to.", no_args_is_help=True)

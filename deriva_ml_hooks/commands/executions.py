@@ -16,7 +16,7 @@ from deriva_ml_hooks.errors import NotARepositoryError
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
 from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, Execution
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import printable
 from deriva_ml_hooks.runner import baked
 

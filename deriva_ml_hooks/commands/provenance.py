@@ -106,7 +106,7 @@ def _crate(execution_id: str, target: str | None) -> None:
 
 def _agent() -> str | None:
     """Who runs things here, as git is configured."""
-    from deriva_ml_hooks.git.repository import discover
+    from deriva_ml_hooks.git.discovery import discover
 
     try:
         return discover().setting("user", "name")

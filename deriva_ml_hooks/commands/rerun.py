@@ -10,7 +10,7 @@ import typer
 from deriva_ml_hooks.commands.run import complain, concluded
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.runner.again import lost_variables, maybe_absent, request_of
 from deriva_ml_hooks.runner.isolated import EndedBySignalError, Isolated, run_isolated
 

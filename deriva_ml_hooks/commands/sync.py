@@ -11,7 +11,7 @@ import typer
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import printable
 
 

@@ -17,7 +17,7 @@ from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
 from deriva_ml_hooks.executions.verification import GRAVEST_FIRST, Verdict, Verification, verify
 from deriva_ml_hooks.git import remotes
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import Finding, as_text
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A repository on disk: where its worktree and git directories are, its configuration, refs and objects.
+"""A repository on disk: its configuration, refs and objects, and the operation that waits in it.
 
 Everything here is read in the process, through dulwich, and nothing is written. dulwich's own `Repo`
 is not used: it refuses partial clones and reads configuration named by inherited variables.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from deriva_ml_hooks.errors import BareRepositoryError, GitError, HooksError, NotARepositoryError
+from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.redact import redact
 
 if TYPE_CHECKING:
@@ -234,73 +233,6 @@ class Repository:
                 return "revert" if file.read(6) == b"revert" else "cherry-pick"
         except OSError:
             return None
-
-
-def discover(start: str = ".") -> Repository:
-    """The repository whose worktree holds the folder `start`, found as git finds it.
-
-    Inherited variables such as GIT_DIR are not asked. Raises NotARepositoryError, BareRepositoryError,
-    and GitError where a `.git` file leads nowhere.
-    """
-    try:
-        folder = here = os.path.realpath(start)
-    except FileNotFoundError:  # the working directory was removed
-        raise NotARepositoryError(start) from None
-    while True:
-        dot_git = os.path.join(folder, ".git")
-        if os.path.isfile(dot_git):
-            return _opened(folder, _gitfile(dot_git))
-        if _is_git_directory(dot_git):
-            return _opened(folder, dot_git)
-        if _is_git_directory(folder):
-            raise BareRepositoryError(here)
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            raise NotARepositoryError(here)
-        folder = parent
-
-
-def _opened(folder: str, git_dir: str) -> Repository:
-    common = git_dir
-    pointer = os.path.join(git_dir, "commondir")
-    if os.path.isfile(pointer):
-        with reading(pointer), open(pointer, "rb") as file:
-            common = os.path.normpath(os.path.join(git_dir, os.fsdecode(file.read().rstrip(b"\r\n"))))
-    repository = Repository(folder, git_dir, common)
-    # core.bare and core.worktree are about the main worktree (git-worktree(1))
-    is_main = common == git_dir
-    if is_main and repository.is_set("core", "bare", default=False):
-        raise BareRepositoryError(folder)
-    of_each = is_main or repository.is_set("extensions", "worktreeConfig", default=False)
-    moved = repository.setting("core", "worktree") if of_each else None
-    if moved is not None and os.path.realpath(os.path.join(git_dir, moved)) != folder:
-        raise GitError(
-            folder,
-            f"not checked out here: core.worktree is {moved}",
-            fix=f"git config --file {shlex.quote(os.path.join(git_dir, 'config'))} --unset core.worktree",
-        )
-    return repository
-
-
-def _gitfile(path: str) -> str:
-    with reading(path), open(path, "rb") as file:
-        content = file.read(65536)
-    if not content.startswith(b"gitdir: "):
-        raise GitError(path, "not a file that names a git directory", fix=f"restore or remove {path}")
-    target = os.fsdecode(content[len(b"gitdir: ") :].rstrip(b"\r\n"))
-    git_dir = os.path.normpath(os.path.join(os.path.dirname(path), target))
-    if not _is_git_directory(git_dir):
-        raise GitError(path, f"names {git_dir}, which is not a git directory", fix="git worktree repair")
-    return git_dir
-
-
-def _is_git_directory(path: str) -> bool:
-    """What git's own test asks: HEAD, and objects and refs here or in the common directory."""
-    if not os.path.lexists(os.path.join(path, "HEAD")):
-        return False
-    return os.path.isfile(os.path.join(path, "commondir")) or (
-        os.path.isdir(os.path.join(path, "objects")) and os.path.isdir(os.path.join(path, "refs"))
-    )
 
 
 def _config_file(path: str) -> ConfigFile | None:

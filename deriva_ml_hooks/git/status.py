@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import process, sparse
 from deriva_ml_hooks.git.content import GITLINK, SYMLINK, Entry, candid_settings, differing
-from deriva_ml_hooks.git.repository import Repository, discover
+from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.repository import Repository
 
 _STATUS = (
     "status",

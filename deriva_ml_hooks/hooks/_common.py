@@ -26,7 +26,7 @@ def arguments(hook_id: str, description: str | None) -> argparse.ArgumentParser:
 
 def repository_here() -> Repository | None:
     """The repository of the working directory; None outside of one, where hooks work on file names too."""
-    from deriva_ml_hooks.git.repository import discover
+    from deriva_ml_hooks.git.discovery import discover
 
     try:
         return discover()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import NotARepositoryError
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import printable

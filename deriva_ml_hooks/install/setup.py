@@ -19,7 +19,8 @@ from functools import cache
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.files import write_atomically
-from deriva_ml_hooks.git.repository import Repository, discover
+from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.install import frameworks, native
 from deriva_ml_hooks.install.steps import InstallError, Move, Remove, Step, Write, do
 from deriva_ml_hooks.provenance.cache import FOLDER, cache_path, provenance_of

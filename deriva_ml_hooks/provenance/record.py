@@ -12,8 +12,9 @@ from typing import Any
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.content import GITLINK, object_id
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.remotes import Remote
-from deriva_ml_hooks.git.repository import Repository, discover
+from deriva_ml_hooks.git.repository import Repository
 
 SCHEMA = 1
 

@@ -17,7 +17,8 @@ from deriva_ml_hooks.config import hook_settings, load
 from deriva_ml_hooks.errors import GitError, HooksError, UsageError
 from deriva_ml_hooks.gate import Verdict, judge, require_accepted
 from deriva_ml_hooks.git import process, remotes
-from deriva_ml_hooks.git.repository import Repository, discover
+from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import Version, right_spelling, semver, version_tag
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.release import published

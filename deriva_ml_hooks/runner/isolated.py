@@ -20,7 +20,8 @@ from deriva_ml_hooks.errors import GitError, HooksError, UsageError
 from deriva_ml_hooks.executions.record import Execution, new_id
 from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import process, remotes
-from deriva_ml_hooks.git.repository import Repository, discover
+from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.report import printable
 from deriva_ml_hooks.runner import child
 from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.files import write_atomically
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.record import NotInCommitError
 from deriva_ml_hooks.redact import MASK, redact, redact_command
 from deriva_ml_hooks.runner import executing

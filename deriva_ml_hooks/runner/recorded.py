@@ -23,7 +23,7 @@ from deriva_ml_hooks.executions.record import Execution, Status, new_id, now
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import process
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.redact import redact, redact_command
 from deriva_ml_hooks.report import as_line, printable
 from deriva_ml_hooks.runner import baked, child, publishing

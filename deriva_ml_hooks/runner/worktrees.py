@@ -22,7 +22,8 @@ from deriva_ml_hooks.executions.record import new_id
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.content import GITLINK
-from deriva_ml_hooks.git.repository import Repository, discover
+from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.cache import FOLDER
 from deriva_ml_hooks.runner import child
 

@@ -16,7 +16,7 @@ from catalog_server import Fault
 
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 
 PROCESSES, EACH = 8, 25
 

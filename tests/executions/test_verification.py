@@ -20,7 +20,7 @@ from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import Execution, new_id, now
 from deriva_ml_hooks.executions.verification import Verification, verify
 from deriva_ml_hooks.git import remotes
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.cache import provenance_of
 
 NOTEBOOK = Path(__file__).parents[1] / "data" / "notebooks" / "v4.ipynb"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deriva_ml_hooks.git.content import Entry, candid_settings, differing, modes_are_kept, object_id
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 
 if TYPE_CHECKING:
     from tests.conftest import Repo

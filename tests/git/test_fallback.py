@@ -13,7 +13,7 @@ import pytest
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git import fallback
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 
 if TYPE_CHECKING:
     from tests.conftest import Repo

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.remotes import Remote, chosen, permalink, public_url
-from deriva_ml_hooks.git.repository import discover
 
 if TYPE_CHECKING:
     from collections.abc import Callable

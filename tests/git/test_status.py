@@ -16,7 +16,7 @@ import pytest
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git.content import Entry
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.status import Change, ForeignOwnerError, measure, parse_listing, parse_status
 
 if TYPE_CHECKING:

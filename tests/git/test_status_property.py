@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deriva_ml_hooks.gate import judge
 from deriva_ml_hooks.git import fallback
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 
 NAMES = ("a.py", "b.log", "d/a.py", "d/e/f.py", "d/g h.log", "é\n.py", "keep.log")
 STATUS = (

@@ -16,7 +16,7 @@ import pytest
 
 import deriva_ml_hooks
 from deriva_ml_hooks import provenance
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance import reading
 from deriva_ml_hooks.provenance.cache import cache_path
 

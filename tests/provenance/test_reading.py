@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.remotes import chosen
-from deriva_ml_hooks.git.repository import discover
 from deriva_ml_hooks.provenance.reading import collect, pushed_ref
 from deriva_ml_hooks.provenance.record import Provenance
 

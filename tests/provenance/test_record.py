@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deriva_ml_hooks import provenance
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.record import NotInCommitError, Source, from_json
 
 if TYPE_CHECKING:

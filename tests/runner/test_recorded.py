@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.executions import processes
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 
 Program = Callable[..., Any]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.config import load
-from deriva_ml_hooks.git.repository import discover
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.runner.workflow import Resolved, resolve
 
