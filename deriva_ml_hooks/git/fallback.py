@@ -98,6 +98,9 @@ def _worktree(repository: Repository, files: _Files, entries: _Entries) -> Itera
             continue
         try:
             found = os.lstat(file).st_mode
+            if stat.S_IFMT(found) != stat.S_IFMT(mode):  # before it is read: a named pipe would wait for ever
+                yield Change("unstaged", path, "changed in type since the commit, not staged")
+                continue
             if mode == SYMLINK:
                 data = os.fsencode(os.readlink(file))
             else:
@@ -106,9 +109,7 @@ def _worktree(repository: Repository, files: _Files, entries: _Entries) -> Itera
         except OSError:
             yield Change("unstaged", path, "gone, or not readable, since the commit")
             continue
-        if stat.S_ISLNK(found) != (mode == SYMLINK):
-            yield Change("unstaged", path, "changed in type since the commit, not staged")
-        elif mode != SYMLINK and keeps_modes and bool(found & stat.S_IXUSR) != (mode == EXECUTABLE):
+        if mode != SYMLINK and keeps_modes and bool(found & stat.S_IXUSR) != (mode == EXECUTABLE):
             yield Change("unstaged", path, "made executable or not since the commit, not staged")
         elif object_id("blob", data, like=oid) != oid:
             if filtered:
