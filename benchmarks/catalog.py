@@ -14,7 +14,7 @@ from benchmarks.gate import OURS
 from benchmarks.repositories import with_files
 from benchmarks.timing import Command, in_turn, milliseconds, once, table
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.record import Execution, new_id, now
+from deriva_ml_hooks.executions.record import begun, now
 
 ANSWER = 0.005
 """Seconds."""
@@ -85,25 +85,15 @@ def _fill(path: Path, work: Path, count: int) -> None:
         commit = f"{number % _COMMITS:040x}"
         url = f"https://github.com/org/model/blob/{commit}/{file}"
         ledger.add(
-            Execution(
-                id=new_id(),
+            begun(
+                command=["python", file, "--number", str(number)],
+                entry_point={"path": file, "blob": "b" * 40, "checksum": "b" * 40, "url": url},
+                provenance=record | {"commit": commit},
                 status="Completed",
                 exit_code=0,
-                signal=None,
-                detail=None,
-                started_at=now(),
                 ended_at=now(),
                 duration=1.5,
                 description=f"Number {number}",
-                command=["python", file, "--number", str(number)],
-                cwd=".",
-                host="elsewhere",
-                pid=1,
-                process=None,
-                entry_point={"path": file, "blob": "b" * 40, "checksum": "b" * 40, "url": url},
-                provenance=record | {"commit": commit},
-                warnings=[],
-                changed_during_run=[],
             )
         )
 

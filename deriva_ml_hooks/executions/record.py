@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any, Literal
 
+from deriva_ml_hooks.executions import processes
+
 Status = Literal["Running", "Completed", "Failed", "Aborted"]
 
 LOST = "lost"
@@ -54,6 +56,31 @@ class Execution:
         """The execution as JSON; `commit` repeats the provenance's, since everybody asks for it."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "process"}
         return values | {"commit": self.provenance["commit"], "command": [*self.command]}
+
+
+def begun(
+    *, command: Sequence[str], entry_point: Mapping[str, Any], provenance: Mapping[str, Any], **told: Any
+) -> Execution:
+    """An execution that this process begins now, with an id of its own; `told`: any other field."""
+    pid = os.getpid()
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "status": "Running",
+        "exit_code": None,
+        "signal": None,
+        "detail": None,
+        "started_at": now(),
+        "ended_at": None,
+        "duration": None,
+        "description": None,
+        "cwd": ".",
+        "host": processes.host(),
+        "pid": pid,
+        "process": processes.identity(pid),
+        "warnings": [],
+        "changed_during_run": [],
+    }
+    return Execution(command=command, entry_point=entry_point, provenance=provenance, **(values | told))
 
 
 def new_id() -> str:

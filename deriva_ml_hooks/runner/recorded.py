@@ -17,9 +17,8 @@ from typing import Any, Protocol
 
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
-from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
-from deriva_ml_hooks.executions.record import Execution, Status, new_id, now
+from deriva_ml_hooks.executions.record import Execution, Status, begun, new_id, now
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import process
@@ -188,27 +187,14 @@ def _is_in(path: str, folder: str) -> bool:
 
 
 def _begun(accepted: Accepted, env: Mapping[str, str]) -> Execution:
-    pid = os.getpid()
     request = accepted.request
-    return Execution(
-        id=new_id(),
-        status="Running",
-        exit_code=None,
-        signal=None,
-        detail=None,
-        started_at=now(),
-        ended_at=None,
-        duration=None,
-        description=redact(request.description) if request.description is not None else None,
+    return begun(
         command=redact_command(request.argv),
-        cwd=os.path.relpath(os.path.realpath(os.getcwd()), accepted.repository.worktree),
-        host=processes.host(),
-        pid=pid,
-        process=processes.identity(pid),
         entry_point=accepted.entry_point.as_json(),
         provenance=accepted.provenance.as_json(),
+        cwd=os.path.relpath(os.path.realpath(os.getcwd()), accepted.repository.worktree),
+        description=redact(request.description) if request.description is not None else None,
         warnings=[finding.as_json() for finding in accepted.verdict.warnings],
-        changed_during_run=[],
         environment=sorted(env),
         isolated=accepted.home is not None,
         rerun_of=accepted.rerun_of,

@@ -26,7 +26,7 @@ from deriva_ml_hooks.catalog.publish import Publisher
 from deriva_ml_hooks.catalog.settings import Settings
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.publications import Work
-from deriva_ml_hooks.executions.record import Execution, new_id, now
+from deriva_ml_hooks.executions.record import Execution, begun, now
 
 # The fixtures of all tests give each test a home of its own; a live catalog's credential is in the real one.
 LIVE = os.environ.get("DERIVA_ML_HOOKS_TEST_CATALOG")
@@ -138,27 +138,20 @@ class Place:
             "checksum": self.mark + "cafe0000",
             "url": url,
         }
-        execution = Execution(
-            id=new_id(),
-            status="Completed",
-            exit_code=0,
-            signal=None,
-            detail=None,
-            started_at=now(),
-            ended_at=now(),
-            duration=3.25,
-            description="A first try",
-            command=["python", "train.py"],
-            cwd=".",
-            host="elsewhere",
-            pid=1,
-            process=None,
-            entry_point=entry_point,
-            provenance=provenance,
-            warnings=[],
-            changed_during_run=[],
-        )
-        return replace(execution, **changes)
+        told = {
+            "command": ["python", "train.py"],
+            "entry_point": entry_point,
+            "provenance": provenance,
+            "status": "Completed",
+            "exit_code": 0,
+            "ended_at": now(),
+            "duration": 3.25,
+            "description": "A first try",
+            "host": "elsewhere",
+            "pid": 1,
+            "process": None,
+        }
+        return begun(**(told | changes))
 
 
 @pytest.fixture

@@ -17,32 +17,14 @@ import pytest
 from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.ledger import SCHEMA, Ledger
-from deriva_ml_hooks.executions.record import Execution, new_id, now
+from deriva_ml_hooks.executions.record import Execution, begun, now
 
 
 def made(**values: Any) -> Execution:
     """An execution that this process could have begun."""
-    whole = Execution(
-        id=new_id(),
-        status="Running",
-        exit_code=None,
-        signal=None,
-        detail=None,
-        started_at=now(),
-        ended_at=None,
-        duration=None,
-        description=None,
-        command=["true"],
-        cwd=".",
-        host=processes.host(),
-        pid=os.getpid(),
-        process=processes.identity(os.getpid()),
-        entry_point={"path": None, "blob": None, "checksum": "0" * 40, "url": "file:///x"},
-        provenance={"commit": "0" * 40},
-        warnings=[],
-        changed_during_run=[],
-    )
-    return replace(whole, **values)
+    code = {"path": None, "blob": None, "checksum": "0" * 40, "url": "file:///x"}
+    told = {"command": ["true"], "entry_point": code, "provenance": {"commit": "0" * 40}}
+    return begun(**(told | values))
 
 
 @pytest.fixture
@@ -255,20 +237,16 @@ def test_a_folder_that_cannot_be_made_is_a_ledger_error(tmp_path: Path) -> None:
 
 
 WRITER = """
-import os, sys
+import sys
 from dataclasses import replace
-from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.record import Execution, new_id, now
+from deriva_ml_hooks.executions.record import begun
 
-ledger, pid = Ledger(sys.argv[1]), os.getpid()
-process = processes.identity(pid)
+ledger = Ledger(sys.argv[1])
 sys.stdin.readline()
 for number in range(int(sys.argv[2])):
-    execution = Execution(
-        new_id(), "Running", None, None, None, now(), None, None, None, ["run", str(number)], ".",
-        processes.host(), pid, process, {}, {"commit": "0" * 40, "filler": "x" * 900}, [], [],
-    )
+    provenance = {"commit": "0" * 40, "filler": "x" * 900}
+    execution = begun(command=["run", str(number)], entry_point={}, provenance=provenance)
     ledger.add(execution)
     ledger.close(replace(execution, status="Completed", exit_code=0))
 """

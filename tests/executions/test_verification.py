@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,8 +15,7 @@ import pytest
 
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.errors import GitError
-from deriva_ml_hooks.executions import processes
-from deriva_ml_hooks.executions.record import Execution, new_id, now
+from deriva_ml_hooks.executions.record import Execution, begun, now
 from deriva_ml_hooks.executions.verification import Verification, verify
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
@@ -34,25 +32,14 @@ def recorded(repo: Any, path: str | None = "src/train.py", **told: Any) -> Execu
     else:
         file = provenance.file(path)
         code = {"path": path, "blob": file.blob, "checksum": file.checksum, "url": file.url}
-    return Execution(
-        id=new_id(),
-        status="Completed",
-        exit_code=0,
-        signal=None,
-        detail=None,
-        started_at=now(),
-        ended_at=now(),
-        duration=0.1,
-        description=None,
+    return begun(
         command=["python", path or "x"],
-        cwd=".",
-        host=processes.host(),
-        pid=os.getpid(),
-        process=None,
         entry_point=code,
         provenance=provenance.as_json() | told,
-        warnings=[],
-        changed_during_run=[],
+        status="Completed",
+        exit_code=0,
+        ended_at=now(),
+        duration=0.1,
     )
 
 
