@@ -26,6 +26,8 @@ _COLOURS = {"Completed": "green", "Failed": "red", "Aborted": "yellow", "Running
 _ROOM = 20
 """Columns of a terminal that the commands of a list get at least."""
 
+_Published = dict[str, list[dict[str, Optional[str]]]]
+
 
 @program.command("list")
 def list_(
@@ -39,7 +41,7 @@ def list_(
     found = everything[:limit]
     published = _published(ledger, found)
     if as_json:
-        output.data([_as_json(execution, published[execution.id]) for execution in found])
+        output.data([_as_json(execution, published) for execution in found])
     elif not found:
         output.note("no executions yet; the first one: deriva-ml-hooks run -- COMMAND")
     else:
@@ -54,7 +56,7 @@ def show(
     """One execution, whole."""
     ledger = ledger_here()
     execution = ledger.find(execution_id)
-    published = _published(ledger, [execution])[execution.id]
+    published = _published(ledger, [execution])
     if as_json:
         output.data(_as_json(execution, published))
         return
@@ -85,7 +87,7 @@ def show(
         ("changed", f"{change['path'] or ''} {change['message']}".strip())
         for change in execution.changed_during_run
     ]
-    for publication in published:
+    for publication in published[execution.id]:
         pairs.append(("catalog", f"{publication['catalog']}, {publication['state']}"))
         pairs.append(("RID", publication["rid"]))
         pairs.append(("record", publication["url"]))
@@ -112,11 +114,17 @@ def _config_here() -> Config:
         return Config()
 
 
-def _as_json(execution: Execution, published: list[dict[str, Optional[str]]]) -> dict[str, Any]:
-    return execution.as_json() | ({"publications": published} if published else {})
+def whole(execution: Execution) -> dict[str, Any]:
+    """An execution of the ledger that is here as `executions show --json` prints it."""
+    return _as_json(execution, _published(ledger_here(), [execution]))
 
 
-def _published(ledger: Ledger, found: list[Execution]) -> dict[str, list[dict[str, Optional[str]]]]:
+def _as_json(execution: Execution, published: _Published) -> dict[str, Any]:
+    of_it = published[execution.id]
+    return execution.as_json() | ({"publications": of_it} if of_it else {})
+
+
+def _published(ledger: Ledger, found: list[Execution]) -> _Published:
     """What is known of executions in catalogs, as JSON, by id; `url` is where Chaise shows the row."""
     known = everywhere(ledger, [execution.id for execution in found])
     schema = _config_here().schema
@@ -140,7 +148,7 @@ def _publication(publication: Publication, schema: str) -> dict[str, Optional[st
     }
 
 
-def _table(found: list[Execution], length: int, published: dict[str, list[dict[str, Optional[str]]]]) -> None:
+def _table(found: list[Execution], length: int, published: _Published) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -173,7 +181,9 @@ def _table(found: list[Execution], length: int, published: dict[str, list[dict[s
     table.add_column("COMMAND", no_wrap=True)
     for cells in zip(*columns.values(), commands, strict=True):
         table.add_row(*cells)
-    console.print(table)
+    with console.capture() as drawn:
+        console.print(table)
+    output.text("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def _unique_length(ids: list[str]) -> int:

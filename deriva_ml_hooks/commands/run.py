@@ -99,8 +99,18 @@ def concluded(action: Callable[[], tuple[int, Execution]], json_file: str | None
             raise
         _note(as_error(error))
         return REFUSED
-    _write(json_file, execution.as_json())
+    if json_file is not None:
+        _write(json_file, _with_publications(execution))
     return code
+
+
+def _with_publications(execution: Execution) -> dict[str, Any]:
+    from deriva_ml_hooks.commands.executions import whole
+
+    try:
+        return whole(execution)
+    except HooksError:  # what it ran has broken the ledger or the repository: that is told elsewhere
+        return execution.as_json()
 
 
 def _make_way(path: str | None) -> None:

@@ -90,10 +90,13 @@ def ledger_path(repository: Repository, config: Config) -> str:
 class Ledger:
     """The executions in the file `path`, which is made when the first one is added.
 
-    Every method raises LedgerError where the file cannot be read or written.
+    Everything raises LedgerError where the file cannot be read or written, or is no file at all.
     """
 
     def __init__(self, path: str) -> None:
+        if path.endswith("/") or (os.path.exists(path) and not os.path.isfile(path)):
+            inside = os.path.join(path, "executions.sqlite3")
+            raise LedgerError(f"{path}: the ledger is to be a file", fix=f"name one, such as {inside}")
         self.path = path
 
     def folder_of(self, execution_id: str) -> str:

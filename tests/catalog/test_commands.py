@@ -53,7 +53,9 @@ def test_a_run_is_published_while_it_runs_and_closed_after_it(
     repo.write("src/train.py", "import os\nprint(os.environ['DERIVA_ML_HOOKS_EXECUTION_RID'])\n")
     repo.commit()
     words = ("--token", SECRET, f"--url=https://ada:{SECRET}@example.org/x", f"API_KEY={SECRET}")
-    done = program("run", "--description", f"with password={SECRET}", "--", "python", "src/train.py", *words)
+    written = repo.path.parent / "record.json"
+    what = ("--description", f"with password={SECRET}", "--json", str(written))
+    done = program("run", *what, "--", "python", "src/train.py", *words)
     assert done.code == 0, done.err
     (row,) = rows(catalog)
     assert done.out.strip() == row["RID"]
@@ -61,6 +63,7 @@ def test_a_run_is_published_while_it_runs_and_closed_after_it(
     assert row["Description"].startswith("with password=***\n")
     assert "- command: `python src/train.py --token *** " in row["Description"]
     (record,) = records(program)
+    assert json.loads(written.read_text()) == record
     (publication,) = record["publications"]
     url = f"https://{server.host}/chaise/record/#later/deriva-ml:Execution/RID={row['RID']}"
     assert (publication["rid"], publication["state"], publication["url"]) == (row["RID"], "closed", url)

@@ -129,6 +129,19 @@ class TestRefused:
         assert before is None or path.read_bytes() == before
         assert not any((path.parent / "executions").glob("*"))
 
+    @pytest.mark.parametrize("path", ["{}/folder", "{}/nowhere/", "/dev/null"])
+    def test_a_ledger_that_is_no_file_is_125_and_leaves_nothing(
+        self, repo: Any, program: Program, marker: Path, tmp_path: Path, path: str
+    ) -> None:
+        (tmp_path / "folder").mkdir()
+        configure(repo, f'ledger = "{path.format(tmp_path)}"\n')
+        before = sorted([*tmp_path.iterdir(), *(tmp_path / "folder").iterdir()])
+        done = program("run", "--", "touch", str(marker))
+        assert (done.code, marker.exists()) == (125, False)
+        assert "the ledger is to be a file\nfix: name one, such as " in done.err
+        assert "the ledger is to be a file" in program("executions", "list").err
+        assert sorted([*tmp_path.iterdir(), *(tmp_path / "folder").iterdir()]) == before
+
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
     def test_a_ledger_that_may_not_be_written_is_125(self, repo: Any, program: Program, marker: Path) -> None:
         program("run", "--", "true")
