@@ -149,8 +149,7 @@ def test_a_linked_worktree_that_is_configured_to_be_elsewhere_is_refused(repo: R
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can change owners")
 def test_a_repository_of_another_user_is_refused_but_named(repo: Repo) -> None:
     head = repo.git("rev-parse", "HEAD")
-    for path in (repo.path, repo.path / ".git"):
-        os.chown(path, 65534, 65534)
+    repo.give_away()
     verdict = judge(str(repo.path))
     assert codes(verdict) == [("foreign-owner", None)]
     assert "safe.directory" in verdict.reasons[0].fix

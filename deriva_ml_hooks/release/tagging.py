@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import TYPE_CHECKING
 
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
+
+if TYPE_CHECKING:
+    from dulwich.config import ConfigFile
 
 # What a tag object is made by: who tags, how it is signed, in which encoding.
 _SECTIONS = (b"author.", b"committer.", b"gpg.", b"i18n.", b"tag.", b"user.")
@@ -23,34 +27,41 @@ def tag_object(repository: Repository, tag: str, commit: str, message: str, *, s
     """
     words = ["tag", "--annotate", *([] if sign is None else ["--sign" if sign else "--no-sign"])]
     with tempfile.TemporaryDirectory(prefix="deriva-ml-hooks-") as folder:
-        env = process.command_environment() | _settings(repository)
+        _make_git_directory(folder, _settings(repository), sha256=len(commit) == 64)
+        env = process.command_environment()
         env |= {"GIT_DIR": folder, "GIT_OBJECT_DIRECTORY": os.path.join(repository.common_dir, "objects")}
-        _make_git_directory(folder, sha256=len(commit) == 64)
         process.run(*words, "--message", message, "--", tag, commit, cwd=folder, env=env).checked()
         found = process.run("rev-parse", "--verify", f"refs/tags/{tag}", cwd=folder, env=env).checked()
     return found.decode("ascii").strip()
 
 
-def _make_git_directory(folder: str, *, sha256: bool) -> None:
+def _make_git_directory(folder: str, config: ConfigFile, *, sha256: bool) -> None:
     for name in ("objects", "refs"):
         os.mkdir(os.path.join(folder, name))
-    config = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n"
+    config.set("core", "repositoryformatversion", "1")
+    config.set("core", "bare", True)
     if sha256:
-        config += "[extensions]\n\tobjectFormat = sha256\n"
-    for name, content in (("HEAD", "ref: refs/heads/none\n"), ("config", config)):
-        with open(os.path.join(folder, name), "w", encoding="ascii") as file:
-            file.write(content)
+        config.set("extensions", "objectFormat", "sha256")
+    config.write_to_path(os.path.join(folder, "config"))
+    with open(os.path.join(folder, "HEAD"), "w", encoding="ascii") as file:
+        file.write("ref: refs/heads/none\n")
 
 
-def _settings(repository: Repository) -> dict[str, str]:
-    """The settings of the repository's own place, also those of `includeIf "gitdir:..."`, as variables."""
+def _settings(repository: Repository) -> ConfigFile:
+    """The settings of the repository's own place, also those of `includeIf "gitdir:..."`.
+
+    As a file, since git takes them from variables only as of 2.31.
+    """
+    from dulwich.config import ConfigFile
+
     env = process.command_environment()
     listed = process.run("config", "--list", "-z", cwd=repository.worktree, env=env).checked()
-    chosen = [entry for entry in listed.split(b"\0") if entry.startswith(_SECTIONS)]
-    variables = {"GIT_CONFIG_COUNT": str(len(chosen))}
-    for number, entry in enumerate(chosen):
-        name, equals, value = entry.partition(b"\n")
-        variables[f"GIT_CONFIG_KEY_{number}"] = os.fsdecode(name)
-        # A name without a value is true (git-config(1)).
-        variables[f"GIT_CONFIG_VALUE_{number}"] = os.fsdecode(value) if equals else "true"
-    return variables
+    settings = ConfigFile()
+    for entry in listed.split(b"\0"):
+        if entry.startswith(_SECTIONS):
+            name, equals, value = entry.partition(b"\n")
+            section, _, rest = name.partition(b".")
+            subsection, _, key = rest.rpartition(b".")
+            # Of several the last one counts; one without a value is true (git-config(1)).
+            settings.set((section, subsection) if subsection else (section,), key, value if equals else True)
+    return settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,8 +126,7 @@ def test_a_repository_of_another_user_is_told_with_the_way_to_trust_it(
 ) -> None:
     repo = make_repo(name)
     repo.commit()
-    for path in (repo.path, repo.path / ".git"):
-        os.chown(path, 65534, 65534)
+    repo.give_away()
     with pytest.raises(ForeignOwnerError) as raised:
         measure(discover(str(repo.path)))
     command = raised.value.fix.partition(": ")[2]
@@ -136,7 +136,6 @@ def test_a_repository_of_another_user_is_told_with_the_way_to_trust_it(
 
 @ROOT_ONLY
 def test_a_submodule_of_another_user_is_told_by_its_own_path(with_submodule: Repo) -> None:
-    for path in (with_submodule.path / "lib", with_submodule.path / "lib/.git"):
-        os.chown(path, 65534, 65534)
+    replace(with_submodule, path=with_submodule.path / "lib").give_away()
     with pytest.raises(ForeignOwnerError, match="repo/lib: owned by another user"):
         measure(discover(str(with_submodule.path)))

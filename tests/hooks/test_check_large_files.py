@@ -628,6 +628,7 @@ def ran_by(repo: Repo, runner: list[str], *words: str) -> str:
     return said if done.returncode else ""
 
 
+@pytest.mark.usefixtures("git_for_pre_commit")
 def test_a_runner_on_all_files(repo: Repo, runner: list[str]) -> None:
     assert not ran_by(repo, runner, "--all-files")
     repo.commit("Large", **{"ü big": BIG})
@@ -670,6 +671,7 @@ def test_a_runner_at_commit_and_push(repo: Repo, remote: Repo, runner: list[str]
     assert "big: 2 kB" in refused(repo, "push", "origin", "v1")
 
 
+@pytest.mark.usefixtures("git_for_pre_commit")
 def test_a_runner_at_a_first_push(repo: Repo, make_repo: Callable[..., Repo], runner: list[str]) -> None:
     bare = make_repo("bare.git", "--bare")
     repo.git("remote", "add", "origin", str(bare.path))

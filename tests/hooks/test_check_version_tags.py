@@ -768,6 +768,7 @@ def test_a_moved_version_with_new_commits_is_stopped_under_pre_commit(
     assert "a published version never moves" in said
 
 
+@pytest.mark.usefixtures("git_for_pre_commit")
 def test_a_first_push_with_a_root_commit_is_stopped_only_over_its_tag_under_pre_commit(
     under_pre_commit: Repo, make_repo: Callable[..., Repo]
 ) -> None:

@@ -409,6 +409,7 @@ repos:
 """
 
 
+@pytest.mark.usefixtures("git_for_pre_commit")
 @pytest.mark.parametrize("runner", ["pre-commit", "prek"])
 def test_a_commit_is_stopped_once_and_passes_after_git_add(repo: Any, runner: str) -> None:
     binary = str(Path(sys.executable).parent / runner)

@@ -211,6 +211,13 @@ class TestSigned:
         assert ("BEGIN PGP SIGNATURE" in content) == signed
         assert "ada@work.example.org" in content
 
+    def test_by_the_very_name_that_git_would_take(self, repo: Repo) -> None:
+        repo.git("config", "user.name", 'Zoë "the\\first"; # of Ada\t= 1 [x]')
+        bump(repo, push=False)
+        repo.git("tag", "--annotate", "--message", "By git", "other")
+        tagger = "--format=%(taggername) %(taggeremail)"
+        assert repo.git("tag", "--list", tagger, "v0.1.0") == repo.git("tag", "--list", tagger, "other")
+
     def test_a_signature_that_cannot_be_made_leaves_no_tag(self, repo: Repo, remote: Repo) -> None:
         repo.git("config", "gpg.program", "false")
         before = state(repo, remote)
