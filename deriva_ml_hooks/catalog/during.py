@@ -11,11 +11,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from deriva_ml_hooks.catalog.adopt import records_itself
+from deriva_ml_hooks.catalog.code import FindFile
 from deriva_ml_hooks.catalog.errors import CatalogError, ForbiddenError, UnreachableError
 from deriva_ml_hooks.catalog.publish import Publisher
+from deriva_ml_hooks.catalog.recorded import records_itself
 from deriva_ml_hooks.catalog.settings import CATALOG_VARIABLE, Settings, settings_of
 from deriva_ml_hooks.errors import HooksError, LedgerError
 from deriva_ml_hooks.executions.ledger import Ledger
@@ -28,7 +30,6 @@ __all__ = ["CATALOG_VARIABLE", "During", "Settings", "settings_of"]
 RID_VARIABLE = "DERIVA_ML_HOOKS_EXECUTION_RID"
 SAVE_VARIABLE = "DERIVA_ML_SAVE_EXECUTION_RID"
 _WITHIN = "DERIVA_ML_HOOKS_EXECUTION"
-_LATER = "later: deriva-ml-hooks sync"
 
 Say = Callable[[str], None]
 
@@ -40,10 +41,17 @@ class During:
     one line, and the run goes on. `complain` is given what went wrong or had to be put right.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, execution: Execution, complain: Say) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        execution: Execution,
+        complain: Say,
+        find_file: FindFile | None = None,
+    ) -> None:
         self.settings = settings
         self.complain = complain
-        self._publisher = Publisher(settings, ledger)
+        self._publisher = Publisher(settings, ledger, find_file)
         self._left = settings.timeout
         self._connected = self._told = False
         theirs = settings.recorded_by == "deriva-ml" or (
@@ -56,7 +64,6 @@ class During:
         )
         within = os.environ.get(_WITHIN)
         self._users_file = None if within else os.environ.get(SAVE_VARIABLE)
-        self._started = time.time()
 
     def prepare(self) -> None:
         """Reach the catalog, and see that it will take the execution; nothing of it is written."""
@@ -66,9 +73,10 @@ class During:
         """Publish the execution as running; the variables for the command."""
         env = {}
         if self.settings.recorded_by != "runner":
-            saved = self._publisher.saved_file(self._work.execution.id)
-            env[SAVE_VARIABLE] = self._users_file or saved
+            env[SAVE_VARIABLE] = self._publisher.saved_file(self._work.execution.id)
         try:
+            catalog = self._publisher.publications.catalog
+            self._work = replace(self._work, publication=replace(self._work.publication, catalog=catalog))
             self._publisher.publications.put([self._work.publication])
             self._publisher.publications.claim(self._work.execution.id)
         except LedgerError as error:
@@ -83,7 +91,7 @@ class During:
 
     def finish(self, execution: Execution) -> None:
         """Bring the row to the end of `execution`, or adopt what the command recorded itself."""
-        self._fetch_users_file()
+        self._fill_users_file()
         try:  # what an answer that was not waited for may have left
             noted = self._publisher.publications.of(execution.id) or self._work.publication
         except LedgerError as error:
@@ -132,7 +140,7 @@ class During:
                 raise
             if not self._told:
                 self._told = True
-                self.complain(f"not published: {error} ({_way_out(error)})")
+                self.complain(f"not published: {error} ({error.fix}; later: deriva-ml-hooks sync)")
 
     def _within_time(self, action: Callable[[], None]) -> None:
         if self._left <= 0:
@@ -166,19 +174,16 @@ class During:
             fix="see the network, or set catalog-timeout higher",
         )
 
-    def _fetch_users_file(self) -> None:
-        """The user's own file of the RID stays theirs; what DerivaML wrote there is noted here too."""
+    def _fill_users_file(self) -> None:
+        """Give the user's own file what DerivaML wrote to ours: two runs may have been told the same file."""
         try:
-            if self._users_file and os.path.getmtime(self._users_file) >= self._started - 1:
-                with open(self._users_file, "rb") as file:
+            if self._users_file:
+                with open(self._publisher.saved_file(self._work.execution.id), "rb") as file:
                     data = file.read()
-                write_atomically(self._publisher.saved_file(self._work.execution.id), data)
-        except OSError:
-            return
-
-
-def _way_out(error: HooksError) -> str:
-    return error.fix if _LATER in error.fix else f"{error.fix}; {_LATER}"
+                write_atomically(self._users_file, data)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                self.complain(f"{self._users_file}: cannot be written: {error.strerror}")
 
 
 def _start_deaf(thread: threading.Thread) -> None:

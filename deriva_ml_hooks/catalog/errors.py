@@ -95,7 +95,7 @@ def of_answer(host: str, status: int, text: str) -> CatalogError:
         return ConflictError(what, fix="see what the catalog expects: deriva-ml-hooks catalog check")
     if 400 <= status < 500 and status not in (408, 429):
         return RequestError(what, fix="pip install --upgrade 'deriva-ml-hooks[catalog]'")
-    return ServerError(what, fix="wait until it is well again, then: deriva-ml-hooks sync")
+    return ServerError(what, fix="wait until it is well again")
 
 
 def of_failure(host: str, failure: BaseException, seconds: float) -> CatalogError:
@@ -110,11 +110,11 @@ def of_failure(host: str, failure: BaseException, seconds: float) -> CatalogErro
     if isinstance(failure, requests.exceptions.Timeout):
         return UnreachableError(
             f"{host}: no answer within {seconds:.0f} s",
-            fix="see the network, or set catalog-timeout higher; later: deriva-ml-hooks sync",
+            fix="see the network, or set catalog-timeout higher",
         )
     return UnreachableError(
         f"{host}: not reachable ({_reason(failure)})",
-        fix="see the network and how the host is spelled; later: deriva-ml-hooks sync",
+        fix="see the network and how the host is spelled",
     )
 
 

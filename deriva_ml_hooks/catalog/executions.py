@@ -9,11 +9,13 @@ from urllib.parse import quote
 from deriva_ml_hooks.catalog.errors import ForbiddenError
 from deriva_ml_hooks.catalog.leases import in_chunks, is_spent, leased
 from deriva_ml_hooks.catalog.model import Model
-from deriva_ml_hooks.catalog.rows import execution_row, holds
+from deriva_ml_hooks.catalog.rows import execution_row, holds, is_adopted
 from deriva_ml_hooks.catalog.session import Connection, Row
 from deriva_ml_hooks.executions.publications import Publications, Work
+from deriva_ml_hooks.executions.record import NOT_STARTED
 
 GONE = "its row was deleted in the catalog, and is not made again"
+_FOLDED = "recorded as "
 
 
 def put(
@@ -37,8 +39,17 @@ def put(
     if not model.tables["Execution"].may("update"):  # a row that cannot be closed is not begun
         new = [work for work in new if work.execution.status != "Running"]
     known, new = _looked_for(connection, model, new)
+    unstarted = [work for work in new if (work.execution.detail or "").startswith(NOT_STARTED)]
+    new = [work for work in new if work not in unstarted]
     made, met = _insert(connection, model, publications, new) if new else ([], [])
-    return made + _update(connection, model, [*there, *known, *met])
+    settled = [work for work in known if work.publication.state == "closed"]
+    waiting = [*there, *(work for work in known if work not in settled), *met]
+    return made + settled + [_settled(work) for work in unstarted] + _update(connection, model, waiting)
+
+
+def folded_into(rid: str) -> str:
+    """The detail of a row of ours whose execution turned out to have one of the command's own."""
+    return f"{_FOLDED}{rid}"
 
 
 def set_columns(
@@ -56,16 +67,36 @@ def _looked_for(connection: Connection, model: Model, works: Sequence[Work]) -> 
     and not for an execution that has just begun.
     """
     noted = find(connection, model, [w.publication.rid for w in works if w.publication.rid is not None])
-    nameless = [w.execution.id for w in works if w.publication.rid is None and not w.fresh]
+    nameless = [w.execution.id for w in works if w.publication.rid not in noted and not w.fresh]
     named = _own_rows(connection, model, nameless) if nameless else {}
-    known = [
-        _with(w, rid=w.publication.rid or named[w.execution.id]) for w in works if _is_in(w, noted, named)
-    ]
-    return known, [w for w in works if not _is_in(w, noted, named)]
+    known, unknown = [], []
+    for work in works:
+        rows = named.get(work.execution.id, [])
+        if work.publication.rid in noted:
+            rows = [noted[work.publication.rid]]
+        if rows:
+            known.append(_met(work, rows))
+        else:
+            unknown.append(work)
+    return known, unknown
 
 
-def _is_in(work: Work, noted: Mapping[str, Row], named: Mapping[str, str]) -> bool:
-    return work.publication.rid in noted or work.execution.id in named
+def _met(work: Work, rows: Sequence[Row]) -> Work:
+    """An execution with the rows it was found to have; closed where it is one of the command's own."""
+    for row in rows:
+        folded = (row["Status_Detail"] or "").partition(_FOLDED)
+        if is_adopted(row["Description"], work.execution.id):
+            return _with(work, state="closed", recorded_by="deriva-ml", rid=row["RID"], error=None)
+        if folded[:2] == ("", _FOLDED):
+            return _with(
+                work,
+                state="closed",
+                recorded_by="deriva-ml",
+                rid=folded[2],
+                own_rid=row["RID"],
+                error=None,
+            )
+    return _with(work, rid=rows[0]["RID"])
 
 
 def _insert(
@@ -105,19 +136,21 @@ def _insert_unleased(connection: Connection, model: Model, works: Sequence[Work]
     ]
 
 
-def _own_rows(connection: Connection, model: Model, ids: Sequence[str]) -> dict[str, str]:
+def _own_rows(connection: Connection, model: Model, ids: Sequence[str]) -> dict[str, list[Row]]:
     client = connection.whoami() or {}
     mine = f"RCB={quote(str(client['id']), safe='')}&" if client.get("id") else ""
-    rids: dict[str, str] = {}
+    rows: dict[str, list[Row]] = {}
     for start in range(0, len(ids), 100):
         some = ids[start : start + 100]
         pattern = quote("|".join(some), safe="")
-        path = f"/attribute/{model.name('Execution')}/{mine}Description::regexp::{pattern}/RID,Description"
-        for row in connection.get(path):
+        path = f"/attribute/{model.name('Execution')}/{mine}Description::regexp::{pattern}"
+        for row in connection.get(f"{path}/RID,Description,Status_Detail"):
             for name in some:
                 if holds(row["Description"], name):
-                    rids[name] = min(rids.get(name, row["RID"]), row["RID"], key=lambda rid: (len(rid), rid))
-    return rids
+                    rows.setdefault(name, []).append(row)
+    return {
+        name: sorted(found, key=lambda row: (len(row["RID"]), row["RID"])) for name, found in rows.items()
+    }
 
 
 def _update(connection: Connection, model: Model, works: Sequence[Work]) -> list[Work]:

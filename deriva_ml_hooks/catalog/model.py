@@ -21,6 +21,8 @@ _NEEDED = {
 # A finished run of ours has nothing left to upload.
 _TERMS = {"Running": "Running", "Completed": "Uploaded", "Failed": "Failed", "Aborted": "Aborted"}
 
+_OPEN = frozenset({"Created", "Initializing", "Pending", "Running"})
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -65,6 +67,14 @@ class Model:
     def status(self, ours: str) -> str:
         """A status in this catalog's words."""
         return _TERMS[ours] if self.status_terms else ours
+
+    def is_open(self, status: str | None) -> bool:
+        """Whether a row with this status, of whatever program, waits for its process."""
+        return status is None or status in _OPEN
+
+    def left_as(self, ours: str) -> str:
+        """The status for a row whose process has ended, and of whose uploads nothing is known."""
+        return "Stopped" if self.status_terms and ours == "Completed" else self.status(ours)
 
     def duration(self, seconds: float) -> str:
         """A duration as this schema has it: ISO 8601, or DerivaML 1.17.10's own form."""

@@ -10,7 +10,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from deriva_ml_hooks.catalog import adopt, assets, executions, model
+from deriva_ml_hooks.catalog import adopt, assets, executions, model, recorded
+from deriva_ml_hooks.catalog.code import FindFile
 from deriva_ml_hooks.catalog.errors import CatalogError, not_logged_in
 from deriva_ml_hooks.catalog.rows import workflow_of
 from deriva_ml_hooks.catalog.session import Connection
@@ -38,9 +39,10 @@ class Outcome:
 class Publisher:
     """One catalog and one ledger. `connect` comes first; methods raise CatalogError and LedgerError."""
 
-    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, find_file: FindFile | None = None) -> None:
         self.settings = settings
         self.ledger = ledger
+        self.find_file = find_file
         self.publications = Publications(ledger, str(settings.address))
 
     def connect(self, timeout: float) -> None:
@@ -48,6 +50,8 @@ class Publisher:
         self.connection = Connection(self.settings.address, timeout)
         if not self.connection.has_credential:
             raise not_logged_in(self.settings.address.host)
+        self.connection.settle_address()
+        self.publications.rename(str(self.connection.address))
         self.model = model.read(self.connection, self.settings.schema)
 
     def publish(self, works: Sequence[Work]) -> Outcome:
@@ -57,8 +61,12 @@ class Publisher:
         """
         outcome = Outcome()
         ours = []
+        works = [
+            replace(w, publication=replace(w.publication, catalog=self.publications.catalog)) for w in works
+        ]
+        rids = self._recorded(works)
         for work in works:
-            if not self._adopted(work, outcome):
+            if not self._adopted(work, rids.get(work.execution.id, []), outcome):
                 ours.append(work)
         outcome.add(self._written(ours))
         return outcome
@@ -66,19 +74,39 @@ class Publisher:
     def saved_file(self, execution_id: str) -> str:
         """Where DerivaML is asked to write the RID of what it records."""
         folder = os.path.join(os.path.dirname(self.ledger.path), "executions", execution_id)
-        return os.path.join(folder, adopt.SAVED)
+        return os.path.join(folder, recorded.SAVED)
 
-    def _adopted(self, work: Work, outcome: Outcome) -> bool:
+    def _recorded(self, works: Sequence[Work]) -> dict[str, list[str]]:
+        """The rows that commands made themselves, by execution; of those that run, they may still do so."""
+        ended = [work.execution for work in works if work.execution.status != "Running"]
+        if not ended or self.settings.recorded_by == "runner":
+            return {}
+        rids = recorded.proven(self.connection, self.model, ended, self.publications.rids())
+        for execution in ended:
+            last = recorded.saved(self.saved_file(execution.id), self.connection)
+            if last is not None:
+                others = [rid for rid in rids.get(execution.id, []) if rid != last]
+                rids[execution.id] = [last, *others]
+        return rids
+
+    def _adopted(self, work: Work, rids: Sequence[str], outcome: Outcome) -> bool:
         """Adopt the execution if the command recorded itself; whether that settles it."""
-        if work.execution.status == "Running":  # it may still do so
-            return work.publication.recorded_by == "deriva-ml"
-        if self.settings.recorded_by == "runner":
-            return False
-        rid = adopt.saved_rid(self.saved_file(work.execution.id), self.settings)
+        publication = work.publication
+        if work.execution.status == "Running":
+            return publication.recorded_by == "deriva-ml"
+        rows = [rid for rid in rids if rid != recorded.DRY_RUN]
+        if rids and not rows and publication.recorded_by == "deriva-ml":
+            outcome.said.append(f"{work.execution.id}: a dry run of DerivaML's, so nothing is published")
+            settled = replace(publication, state="closed", error=None)
+            self.publications.put([settled])
+            outcome.done.append(replace(work, publication=settled))
+            return True
         try:
-            if rid is None and work.publication.recorded_by == "deriva-ml":
-                rid = self._recorded_meanwhile(work, outcome)
-            adopted = adopt.adopt(self.connection, self.model, self.settings, work, rid) if rid else None
+            adopted = (
+                adopt.adopt(self.connection, self.model, self.settings, work, rows, self.find_file)
+                if rows
+                else None
+            )
         except CatalogError as error:
             if not error.row:
                 raise
@@ -90,15 +118,6 @@ class Publisher:
         outcome.done.append(adopted.work)
         outcome.said += adopted.said
         return True
-
-    def _recorded_meanwhile(self, work: Work, outcome: Outcome) -> str | None:
-        taken = self.publications.rids()
-        found = adopt.recorded_meanwhile(self.connection, self.model, work.execution, taken)
-        if len(found) > 1:
-            outcome.said.append(
-                f"{work.execution.id}: {', '.join(found)} were all recorded meanwhile; none is adopted"
-            )
-        return found[0] if len(found) == 1 else None
 
     def _written(self, works: Sequence[Work]) -> Outcome:
         if not works:

@@ -20,6 +20,7 @@ from deriva_ml_hooks.report import printable
 
 _LISTED = 5
 _MARK = "deriva-ml-hooks execution"
+_BY_DERIVA_ML = "- recorded by: DerivaML"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def execution_row(execution: Execution, model: Model, workflow: str) -> dict[str
     """The columns of an execution's row, without its RID."""
     row = {
         "Workflow": workflow,
-        "Description": described(execution.description, execution),
+        "Description": described(execution),
         "Status": model.status(execution.status),
         "Status_Detail": detail(execution),
     }
@@ -82,18 +83,37 @@ def detail(execution: Execution) -> str | None:
     return _plain(words)
 
 
-def described(text: str | None, execution: Execution) -> str:
-    """`text` and below it the block of the execution; what already holds that block stays as it is."""
-    before = text or ""
+def described(execution: Execution) -> str:
+    """The description of a row of ours: the user's text, and below it the block of the execution."""
+    return "\n\n".join([*_text(execution), _block(execution)])
+
+
+def described_too(before: str | None, execution: Execution) -> str:
+    """The same below what stands in a row that somebody else made, of which nothing is touched."""
     if holds(before, execution.id):
-        return before
-    user = "\n".join(printable(redact(line)) for line in before.splitlines())
-    return f"{user}\n\n{_block(execution)}" if user else _block(execution)
+        return before or ""
+    block = f"{_block(execution)}\n{_BY_DERIVA_ML}"
+    return "\n\n".join([*([before] if before else []), *_text(execution), block])
+
+
+def is_adopted(description: str | None, execution_id: str) -> bool:
+    """Whether a row with the block of this execution was made by the command itself."""
+    return holds(description, execution_id) and _BY_DERIVA_ML in (description or "")
+
+
+def _text(execution: Execution) -> list[str]:
+    lines = (execution.description or "").splitlines()
+    return ["\n".join(printable(redact(line)) for line in lines)] if lines else []
 
 
 def holds(description: str | None, execution_id: str) -> bool:
     """Whether a description has the block of this execution."""
     return f"{_MARK} `{execution_id}`" in (description or "")
+
+
+def holds_any(description: str | None) -> bool:
+    """Whether a description has the block of any execution."""
+    return f"{_MARK} `" in (description or "")
 
 
 def _block(execution: Execution) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -21,6 +23,9 @@ from deriva_ml_hooks.catalog.errors import CatalogError, NoDerivaError, ServerEr
 
 Row = dict[str, Any]
 Answer = tuple[int, str, Mapping[str, str]]
+
+_PAUSES = (0.1, 0.3, 0.9)
+"""Seconds, about, before a transaction that was rolled back is tried again."""
 
 
 class Connection:
@@ -35,6 +40,7 @@ class Connection:
         self.timeout = timeout
         self.requests = 0
         self.clock_skew = timedelta()
+        self._whoami: list[Row | None] = []
         self._ends = time.monotonic() + timeout
         try:
             from deriva.core import DEFAULT_SESSION_CONFIG, ErmrestCatalog, get_credential
@@ -74,14 +80,27 @@ class Connection:
         """Set `columns` of the rows with these RIDs; those that the server says it has updated."""
         return self._rows("PUT", f"/attributegroup/{table}/RID;{','.join(columns)}", rows)
 
+    def settle_address(self) -> None:
+        """Call the catalog by its id from here on, also where an alias was given."""
+        self.address = replace(self.address, id=self.id_of(self.address.id))
+
+    def id_of(self, name: str) -> str:
+        """The id of the catalog that `name` (an id or an alias) leads to; raises MissingError."""
+        url = f"https://{self.address.host}/ermrest/catalog/{quote(name, safe='')}"
+        document = self._json(self._send("GET", url))
+        target = document.get("alias_target") if isinstance(document, dict) else None
+        return str(target or name)
+
     def whoami(self) -> Row | None:
-        """Who the server takes this user for; None where nobody is logged in."""
-        status, text, _ = self._request("GET", f"https://{self.address.host}/authn/session")
-        if status in (401, 404):
-            return None
-        document = self._json(self._checked((status, text, {})))
-        client = document.get("client") if isinstance(document, dict) else None
-        return client if isinstance(client, dict) else None
+        """Who the server takes this user for; None where nobody is logged in. Asked once."""
+        if not self._whoami:
+            status, text, _ = self._request("GET", f"https://{self.address.host}/authn/session")
+            if status in (401, 404):
+                return None
+            document = self._json(self._checked((status, text, {})))
+            client = document.get("client") if isinstance(document, dict) else None
+            self._whoami = [client if isinstance(client, dict) else None]
+        return self._whoami[0]
 
     def service(self, method: str, path: str, **sent: Any) -> Answer:
         """Status, text and headers of a request to another service of the host (Hatrac)."""
@@ -104,7 +123,17 @@ class Connection:
         return f"https://{self.address.host}/ermrest/catalog/{quote(self.address.id)}{path}"
 
     def _send(self, method: str, url: str, **sent: Any) -> Answer:
-        return self._checked(self._request(method, url, **sent))
+        answer = self._request(method, url, **sent)
+        for pause in _PAUSES:
+            # ERMrest's word for a transaction that met another one, which it has rolled back.
+            if answer[0] != 503 or not _can_be_repeated(method, url):
+                break
+            pause *= 0.5 + random.random()  # noqa: S311  # those that met should not meet again
+            if time.monotonic() + pause >= self._ends:
+                break
+            time.sleep(pause)
+            answer = self._request(method, url, **sent)
+        return self._checked(answer)
 
     def _checked(self, answer: Answer) -> Answer:
         status, text, _ = answer
@@ -165,3 +194,8 @@ class Connection:
         self._session.mount("https://", Adapter(max_retries=urllib3.Retry(0, read=False, redirect=0)))
         if not self._session.verify:  # deriva-py trusts localhost, whatever it shows
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+
+def _can_be_repeated(method: str, url: str) -> bool:
+    """Whether a request can be sent twice: an insertion only where what is there already is passed over."""
+    return method != "POST" or "onconflict=skip" in url

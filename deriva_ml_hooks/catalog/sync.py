@@ -56,8 +56,8 @@ def sync(publisher: Publisher, *, limit: int | None, progress: Callable[[int], N
     then. Raises LedgerError, and CatalogError where the catalog cannot be reached at all.
     """
     publications = publisher.publications
-    report = Report(publications.catalog)
     publisher.connect(max(publisher.settings.timeout, PATIENCE))
+    report = Report(publications.catalog)
     after, taken, came_to_an_end = "", 0, False
     while limit is None or taken < limit:
         works = publications.take(after, BATCH if limit is None else min(BATCH, limit - taken))

@@ -26,13 +26,15 @@ def sync(
 
     Can be repeated, and run beside others: an execution is published once. Exit 1 when any is left.
     """
+    from deriva_ml_hooks.catalog.code import Code
     from deriva_ml_hooks.catalog.publish import Publisher
     from deriva_ml_hooks.catalog.settings import required
     from deriva_ml_hooks.catalog.sync import sync as publish_all
 
     repository = discover()
     config = load(repository.worktree)
-    publisher = Publisher(required(config, catalog), Ledger(ledger_path(repository, config)))
+    code = Code(repository, config.hosts)
+    publisher = Publisher(required(config, catalog), Ledger(ledger_path(repository, config)), code.find)
     with _progress(publisher.publications.waiting()) as progress:
         report = publish_all(publisher, limit=limit, progress=progress)
     if as_json:

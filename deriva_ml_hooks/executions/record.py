@@ -18,6 +18,8 @@ Status = Literal["Running", "Completed", "Failed", "Aborted"]
 
 LOST = "lost"
 """The detail of an execution whose process is gone without a word."""
+NOT_STARTED = "not started: "
+"""What the detail of an execution begins with whose command was given up before it ran."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from deriva_ml_hooks.runner import child
 
 if TYPE_CHECKING:
     from deriva_ml_hooks.catalog.during import During
+    from deriva_ml_hooks.git.repository import Repository
 
 CATALOG_VARIABLE = "DERIVA_ML_HOOKS_CATALOG"
 
@@ -28,20 +29,28 @@ class NotStartedError(HooksError):
 
 
 def part_in_run(
-    named: str | None, config: Config, ledger: Ledger, execution: Execution, complain: Callable[[str], None]
+    named: str | None,
+    config: Config,
+    repository: Repository,
+    ledger: Ledger,
+    execution: Execution,
+    complain: Callable[[str], None],
 ) -> During | None:
     """The catalog's part, prepared; None where no catalog is named. `named` is what the command's words say.
+
+    `repository`: where the commit that runs is.
 
     Raises AddressError, and CatalogError where the configuration refuses to run without the catalog.
     """
     if not (named or os.environ.get(CATALOG_VARIABLE) or config.catalog):
         return None
+    from deriva_ml_hooks.catalog.code import Code
     from deriva_ml_hooks.catalog.during import During, settings_of
 
     settings = settings_of(config, named)
     if settings is None:
         return None
-    during = During(settings, ledger, execution, complain)
+    during = During(settings, ledger, execution, complain, Code(repository, config.hosts).find)
     during.prepare()
     return during
 

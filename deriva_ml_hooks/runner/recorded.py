@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
-from deriva_ml_hooks.executions.record import Execution, Status, begun, new_id, now
+from deriva_ml_hooks.executions.record import NOT_STARTED, Execution, Status, begun, new_id, now
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import process
@@ -78,8 +78,10 @@ def run_recorded(
             start = task.start(execution, os.path.dirname(env[PROVENANCE_VARIABLE]))
             execution, argv = start.execution, start.argv
             env |= start.env
+        config = accepted.verdict.config
+        repository = accepted.home or accepted.repository
         during = publishing.part_in_run(
-            accepted.request.catalog, accepted.verdict.config, ledger, execution, complain
+            accepted.request.catalog, config, repository, ledger, execution, complain
         )
     except BaseException:
         _forget(env)
@@ -236,7 +238,7 @@ def _unstarted(execution: Execution, error: HooksError) -> Execution:
 
 def _withheld(execution: Execution, error: HooksError) -> Execution:
     """A command that must not start without its row in the catalog was given up."""
-    return replace(execution, status="Aborted", detail=f"not started: {error}")
+    return replace(execution, status="Aborted", detail=f"{NOT_STARTED}{error}")
 
 
 def _forget(env: Mapping[str, str]) -> None:

@@ -229,7 +229,23 @@ class Catalog:
         )
 
     def find(self, path: list[str]) -> list[Row]:
-        """The rows at the end of a path of tables, filters, joins and returns to an alias."""
+        """The rows at the end of a path."""
+        return [row for row, _ in self.walk(path)]
+
+    def attributes(self, path: list[str], columns: list[str]) -> list[Row]:
+        """Columns at the end of a path, also of tables on the way (`name:=alias:column`)."""
+        rows = []
+        for row, known in self.walk(path):
+            values = {}
+            for column in columns:
+                name, _, source = column.rpartition(":=")
+                alias, _, plain = source.rpartition(":")
+                values[name or plain] = (known[alias] if alias else row)[plain]
+            rows.append(values)
+        return rows
+
+    def walk(self, path: list[str]) -> list[tuple[Row, dict[str, Row]]]:
+        """A path of tables, filters, joins and returns to an alias: its rows, each with those on the way."""
         alias, _, name = path[0].rpartition(":=")
         found: list[tuple[Row, dict[str, Row]]] = [
             (row, {alias: row}) for row in list(self.table(unquote(name)).rows.values())
@@ -248,7 +264,7 @@ class Catalog:
                 found = [(known[part[1:]], known) for _, known in found]
             else:
                 found = [(row, known) for row, known in found if matches(row, part)]
-        return [row for row, _ in found]
+        return found
 
     def document(self) -> Row:
         """The schema as ERMrest describes it."""
@@ -307,6 +323,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder: Path, catalogs: dict[str, Catalog], *, delay: float = 0.0) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.catalogs = catalogs
+        self.aliases: dict[str, str] = {}
         self.objects: dict[str, bytes] = {}
         self.hatrac = True
         self.faults: list[Fault] = []
@@ -382,12 +399,15 @@ class Handler(BaseHTTPRequestHandler):
             return 200, {"client": {"id": user, "display_name": user.rpartition("/")[2]}}
         if parts.path.startswith("/hatrac/"):
             return self._hatrac(parts.path, user, body)
-        found = re.fullmatch(r"/ermrest/catalog/([^/]+)/(.*)", parts.path)
-        if found is None or found[1] not in self.server.catalogs:
+        found = re.fullmatch(r"/ermrest/catalog/([^/]+)(?:/(.*))?", parts.path)
+        target = self.server.aliases.get(found[1], found[1]) if found else None
+        if found is None or target not in self.server.catalogs:
             raise HttpError(404, f"Resource not found. Detail: catalog {found[1] if found else parts.path}")
         if user is None:
             raise HttpError(401, "Access requires authentication. Detail: enumerate access")
-        catalog = self.server.catalogs[found[1]]
+        if found[2] is None:
+            return 200, {"id": found[1]} | ({"alias_target": target} if target != found[1] else {})
+        catalog = self.server.catalogs[target]
         with catalog.lock:
             return self._ermrest(catalog, found[2].split("/"), parse_qs(parts.query), user, body)
 
@@ -413,13 +433,15 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "entity":
             return 200, catalog.find(path[1:])
         if kind == "attribute":
-            columns = path[-1].split(",")
-            return 200, [{c: row[c] for c in columns} for row in catalog.find(path[1:-1])]
+            return 200, catalog.attributes(path[1:-1], path[-1].split(","))
         raise HttpError(400, "Request malformed.")
 
     def _hatrac(self, path: str, user: str | None, body: bytes) -> tuple[int, Any]:
         if not self.server.hatrac:
             raise HttpError(404, "Not found.")
+        stored = self.server.objects.get(path.partition(":")[0])
+        if self.command == "GET" and stored is not None:
+            return 200, stored.decode()
         if self.command != "PUT":
             raise HttpError(403, f"Access to {path} forbidden.")
         if user != USER:

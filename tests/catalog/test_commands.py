@@ -109,6 +109,18 @@ def test_a_refusing_catalog_does_not_stop_a_run(
     assert len(rows(catalog)) == 1
 
 
+def test_a_transaction_that_met_another_one_is_tried_again(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    configure(repo, server, "later", 'on-catalog-error = "refuse"')
+    server.faults.append(Fault(503, times=2))
+    server.faults.append(Fault(503, "POST", "Execution[?]", times=2))
+    done = program("run", "--", "true")
+    assert done.code == 0, done.err
+    assert "not published" not in done.err
+    assert [row["Status"] for row in rows(catalog)] == ["Uploaded"]
+
+
 @pytest.mark.parametrize("kind", [403, "hang"])
 def test_with_refuse_nothing_starts(
     catalog: Any, repo: Any, program: Program, server: Any, kind: Any
@@ -283,6 +295,45 @@ def test_a_command_that_records_itself_is_one_execution(
         assert f"{folded['RID']} is marked as aborted" in done.err
     else:
         assert ours == []
+
+
+def test_the_users_own_file_gets_what_deriva_ml_wrote_though_two_runs_were_told_it(
+    catalog: Any, repo: Any, program: Program, server: Any, tmp_path: Path
+) -> None:
+    repo.write("src/train.py", SCRIPT)
+    repo.commit()
+    own = [catalog.add(catalog.tables["Execution"], {"Description": "mine"}, "ada")["RID"] for _ in range(2)]
+    shared = tmp_path / "shared.json"
+    env = {"HOST": server.host, "DERIVA_ML_SAVE_EXECUTION_RID": str(shared)}
+    nested = f"{sys.executable} -m deriva_ml_hooks run -- python src/train.py"
+    for rid in own:
+        assert program("run", "--", "sh", "-c", nested, env=env | {"OWN": rid}).code == 0
+        assert not shared.exists()  # that run was within another, which has not been told any
+    for rid in own:
+        assert program("run", "--", "python", "src/train.py", env=env | {"OWN": rid}).code == 0
+        assert json.loads(shared.read_text())["execution_rid"] == rid
+
+
+def test_a_catalog_by_an_alias_is_the_same_catalog(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    server.aliases["demo"] = "later"
+    by_alias = ("--catalog", f"{server.host}/demo")
+    repo.write("src/train.py", SCRIPT)
+    repo.commit()
+    own = catalog.add(catalog.tables["Execution"], {"Description": "mine"}, "ada")["RID"]
+    env = {"HOST": server.host, "OWN": own}
+    assert program("run", *by_alias, "--", "python", "src/train.py", env=env).code == 0
+    server.faults.append(Fault("drop"))
+    assert program("run", *by_alias, "--", "true").code == 0  # noted under the alias: nobody knows better
+    server.faults.clear()
+    assert program("run", "--", "true").code == 0
+    assert program("sync").out == f"1 published to {server.host}/later, 0 left\n"
+    assert program("sync", *by_alias).out == f"0 published to {server.host}/later, 0 left\n"
+    assert len(rows(catalog)) == 4  # its own, ours folded into it, and two more
+    assert {p["catalog"] for record in records(program) for p in record["publications"]} == {
+        f"{server.host}/later"
+    }
 
 
 def test_deriva_mls_programs_are_not_published_before_they_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
@@ -13,12 +14,13 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.catalog import executions
-from deriva_ml_hooks.catalog.adopt import SAVED
 from deriva_ml_hooks.catalog.check import examine
 from deriva_ml_hooks.catalog.errors import MissingError, SchemaError, TermError
+from deriva_ml_hooks.catalog.recorded import SAVED
 from deriva_ml_hooks.catalog.sync import sync
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.publications import Work
+from deriva_ml_hooks.provenance.record import RecordedFile
 
 Publish = Callable[..., Work]
 
@@ -240,6 +242,28 @@ def save(place: Any, ledger: Ledger, execution: Any, rid: str) -> None:
         json.dump(saved, file)
 
 
+def store_environment(publisher: Any, rid: str, execution_id: str) -> None:
+    """What DerivaML stores with a row that it has made: the environment, as a file in Hatrac."""
+    name = f"{uuid.uuid4().hex}.environment_snapshot_20260101_000000.txt"
+    data = json.dumps({"os": {"environ": {"DERIVA_ML_HOOKS_EXECUTION": execution_id}}}).encode()
+    path = f"/hatrac/Execution_Metadata/{name}"
+    headers = {"Content-Type": "text/plain"}
+    sent = {"data": data, "headers": headers}
+    status, text, _ = publisher.connection.service("PUT", f"{path}?parents=true", **sent)
+    if status >= 400:
+        pytest.skip(f"this user may not write to Hatrac ({status})")
+    row = {
+        "URL": text.strip() or path,
+        "Filename": name.partition(".")[2],
+        "Length": len(data),
+        "MD5": hashlib.md5(data, usedforsecurity=False).hexdigest(),
+    }
+    insert = publisher.connection.insert
+    made = insert("deriva-ml:Execution_Metadata", [row], query="defaults=RID")[0]
+    link = {"Execution_Metadata": made["RID"], "Execution": rid, "Asset_Role": "Output"}
+    insert("deriva-ml:Execution_Metadata_Execution", [link], query="defaults=RID")
+
+
 @pytest.mark.parametrize("correct", [True, False])
 def test_what_deriva_ml_recorded_is_adopted(
     place: Any, ledger: Ledger, publish: Publish, correct: bool
@@ -256,8 +280,11 @@ def test_what_deriva_ml_recorded_is_adopted(
     report = sync(publisher, limit=None, progress=lambda _: None)
     assert (report.published, report.left) == (1, 0)
     row = only(place.rows(publisher, "Execution", f"RID={own['RID']}"))
-    assert row["Status"] == "Running"  # DerivaML's own business
-    assert row["Description"].startswith(f"of {place.mark}\n\nderiva-ml-hooks execution `{ended.id}`")
+    assert row["Status"] == ("Stopped" if publisher.model.status_terms else "Completed")  # it was left open
+    assert row["Status_Detail"] == "exit 0"
+    assert row["Description"].startswith(
+        f"of {place.mark}\n\nA first try\n\nderiva-ml-hooks execution `{ended.id}`"
+    )
     workflow = only(place.rows(publisher, "Workflow", f"RID={row['Workflow']}"))
     assert (ended.provenance["commit"] in workflow["URL"]) is correct
     assert workflow["Checksum"] == ended.entry_point["checksum"]
@@ -269,6 +296,13 @@ def test_what_deriva_ml_recorded_is_adopted(
         assert f"{ours} is marked as aborted" in said
     again = sync(publisher, limit=None, progress=lambda _: None)
     assert (again.published, again.left) == (0, 0)
+    # Nor does a ledger that knows nothing of it, such as an older copy, bring ours to life again.
+    before = place.rows(publisher, "Execution", f"Description::regexp::{ended.id}")
+    copy = Ledger(f"{ledger.path}.copy")
+    copy.add(ended)
+    sync(place.publisher(copy), limit=None, progress=lambda _: None)
+    after = place.rows(publisher, "Execution", f"Description::regexp::{ended.id}")
+    assert [row["Status_Detail"] for row in after] == [row["Status_Detail"] for row in before]
 
 
 def test_a_multiruns_children_are_adopted_with_their_parent(place: Any, ledger: Ledger) -> None:
@@ -284,7 +318,17 @@ def test_a_multiruns_children_are_adopted_with_their_parent(place: Any, ledger: 
     publisher.connection.insert("deriva-ml:Execution_Execution", links, query="defaults=RID")
     ledger.add(execution)
     save(place, ledger, execution, rids[2])  # the last one that was made
-    sync(publisher, limit=None, progress=lambda _: None)
+    asked = []
+
+    def find_file(of: Any, checksum: str, path: str | None) -> RecordedFile:
+        asked.append((of.id, checksum, path))
+        return RecordedFile("train.py", "a" * 40, checksum, template.entry_point["url"])
+
+    publisher.find_file = find_file
+    report = sync(publisher, limit=None, progress=lambda _: None)
+    assert set(asked) == {(execution.id, template.entry_point["checksum"], "train.py")}
+    assert len(report.said) == 1
+    assert f"{rids[0]} and 2 more were linked to workflow" in report.said[0]
     rows = place.of(publisher, execution)
     assert {row["RID"] for row in rows} == set(rids)
     assert len({row["Workflow"] for row in rows}) == 1
@@ -294,16 +338,71 @@ def test_a_multiruns_children_are_adopted_with_their_parent(place: Any, ledger: 
     assert work
 
 
-def test_what_was_recorded_meanwhile_is_found_without_a_file(place: Any, ledger: Ledger) -> None:
+def test_a_multirun_whose_files_are_nowhere_in_the_commit_gets_the_commit(place: Any, ledger: Ledger) -> None:
+    publisher = place.publisher(ledger)
+    if not publisher.model.tables["Execution"].may("update"):
+        pytest.skip("this user may not update rows")
+    execution = place.execution(path=None)
+    template = place.execution(commit=execution.provenance["commit"])
+    own = deriva_mls_own(place, publisher, template, commit="0" * 40)
+    publisher.find_file = lambda *_: None
+    ledger.add(execution)
+    save(place, ledger, execution, own["RID"])
+    sync(publisher, limit=None, progress=lambda _: None)
+    row = only(place.rows(publisher, "Execution", f"RID={own['RID']}"))
+    workflow = only(place.rows(publisher, "Workflow", f"RID={row['Workflow']}"))
+    assert (workflow["URL"], workflow["Checksum"]) == (
+        execution.entry_point["url"],
+        execution.entry_point["checksum"],
+    )
+
+
+def test_rows_are_known_by_the_environment_that_is_stored_with_them(place: Any, ledger: Ledger) -> None:
+    publisher = place.publisher(ledger)
+    execution = place.execution(path=None)
+    mine = [deriva_mls_own(place, publisher, execution, commit="0" * 40) for _ in range(2)]
+    theirs = deriva_mls_own(place, publisher, execution, commit="0" * 40)
+    for row in mine:
+        store_environment(publisher, row["RID"], execution.id)
+    store_environment(publisher, theirs["RID"], str(uuid.uuid4()))
+    ledger.add(execution)
+    work = publisher.publications.take("", 1)[0]
+    outcome = publisher.publish([work])
+    assert [done.publication.rid for done in outcome.done] == [mine[0]["RID"]]
+    if publisher.model.tables["Execution"].may("update"):
+        assert {row["RID"] for row in place.of(publisher, execution)} == {row["RID"] for row in mine}
+
+
+def test_a_row_of_the_same_code_at_the_same_time_is_not_taken_for_ours(place: Any, ledger: Ledger) -> None:
     publisher = place.publisher(ledger, recorded_by="deriva-ml")
     execution = place.execution(path="analysis.ipynb")
-    own = deriva_mls_own(place, publisher, execution, commit="0" * 40)
+    theirs = deriva_mls_own(place, publisher, execution, commit="0" * 40)
     ledger.add(execution)
-    known = Work(
-        execution, replace(publisher.publications.take("", 1)[0].publication, recorded_by="deriva-ml")
-    )
-    outcome = publisher.publish([known])
-    assert [work.publication.rid for work in outcome.done] == [own["RID"]]
+    publisher.publish(publisher.publications.take("", 1))
+    assert only(place.of(publisher, execution))["RID"] != theirs["RID"]
+    unchanged = only(place.rows(publisher, "Execution", f"RID={theirs['RID']}"))
+    assert {**unchanged, "RMT": theirs["RMT"]} == theirs
+
+
+def test_a_dry_run_of_deriva_mls_own_is_not_published(place: Any, ledger: Ledger) -> None:
+    publisher = place.publisher(ledger, recorded_by="deriva-ml")
+    execution = place.execution()
+    ledger.add(execution)
+    save(place, ledger, execution, "0000")
+    (work,) = publisher.publications.take("", 1)
+    work = replace(work, publication=replace(work.publication, recorded_by="deriva-ml"))
+    outcome = publisher.publish([work])
+    assert "a dry run" in outcome.said[0]
+    assert place.of(publisher, execution) == []
+    assert publisher.publications.waiting() == 0
+
+
+def test_what_never_started_is_not_published(place: Any, ledger: Ledger) -> None:
+    execution = place.execution(status="Aborted", exit_code=None, detail="not started: no right")
+    ledger.add(execution)
+    publisher = place.publisher(ledger)
+    report = sync(publisher, limit=None, progress=lambda _: None)
+    assert (report.left, place.of(publisher, execution)) == (0, [])
 
 
 def test_a_catalog_that_is_fit_is_found_fit(place: Any) -> None:

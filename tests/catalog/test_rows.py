@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.catalog.address import AddressError, parse
-from deriva_ml_hooks.catalog.adopt import records_itself
 from deriva_ml_hooks.catalog.errors import LoginError, RequestError, ServerError, of_answer
 from deriva_ml_hooks.catalog.model import Model, Table
+from deriva_ml_hooks.catalog.recorded import records_itself
 from deriva_ml_hooks.catalog.settings import settings_of
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions import ledger as ledger_module
@@ -84,8 +84,11 @@ def test_a_duration_is_told_as_the_schema_has_it(seconds: float, latest: str, ol
         (["uv", "run", "deriva-ml-run-notebook", "a.ipynb"], True),
         (["/opt/bin/deriva-ml-run"], True),
         (["python", "-m", "deriva_ml.run_notebook", "a.ipynb"], True),
+        (["sh", "-c", "cd nb && deriva-ml-run-notebook 'a b.ipynb'; true"], True),
+        (["bash", "-c", "python -m deriva_ml.run_model x=1"], True),
         (["python", "train.py"], False),
         (["deriva-ml-hooks", "run"], False),
+        (["echo", "my-deriva-ml-run"], False),
     ],
 )
 def test_deriva_mls_own_programs_are_known(words: list[str], expected: bool) -> None:

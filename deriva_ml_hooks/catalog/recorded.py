@@ -1,0 +1,108 @@
+"""Which rows a command made itself, through DerivaML, and how that is known.
+
+It writes the RID to the file that DERIVA_ML_SAVE_EXECUTION_RID names, of several the last; its notebook
+runner names a file of its own. And it stores with each row the environment that it was given, where `run`
+has set the id of the execution. Nothing else is proof: at the same time others may run the same code.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from urllib.parse import quote
+
+from deriva_ml_hooks.catalog.errors import CatalogError, MissingError
+from deriva_ml_hooks.catalog.model import Model
+from deriva_ml_hooks.catalog.rows import holds_any
+from deriva_ml_hooks.catalog.session import Connection
+from deriva_ml_hooks.executions.record import Execution
+
+SAVED = "execution_rid.json"
+"""The name of the file that DerivaML is asked for, in the folder of the execution."""
+DRY_RUN = "0000"
+"""The RID that DerivaML gives a dry run, of which it makes no row."""
+_PROGRAMS = ("deriva-ml-run", "deriva-ml-run-notebook")
+_MODULES = ("deriva_ml.run_model", "deriva_ml.run_notebook")
+_SLACK = timedelta(seconds=2)
+_MOST = 100
+"""Environments that are read for one batch of executions."""
+_ENVIRONMENT = re.compile(r'"DERIVA_ML_HOOKS_EXECUTION": *"([0-9a-f-]{36})"')
+
+
+def records_itself(command: Sequence[str]) -> bool:
+    """Whether a command is known to make its own execution: DerivaML's two programs, also behind others."""
+    words = [word for argument in command for word in re.split(r"[\s;&|()'\"`]+", argument)]
+    names = {os.path.basename(word).removesuffix(".exe") for word in words}
+    return not names.isdisjoint(_PROGRAMS) or any(
+        word == "-m" and following in _MODULES for word, following in itertools.pairwise(words)
+    )
+
+
+def saved(path: str, connection: Connection) -> str | None:
+    """The RID that DerivaML has written to `path`, if it is one of this catalog; None where there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+        rid, host, catalog = document["execution_rid"], document["hostname"], str(document["catalog_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not rid or str(host).lower() != connection.address.host:
+        return None
+    name = catalog.partition("@")[0]
+    try:
+        same = name == connection.address.id or connection.id_of(name) == connection.address.id
+    except MissingError:
+        return None
+    return str(rid) if same else None
+
+
+def proven(
+    connection: Connection, model: Model, executions: Sequence[Execution], taken: set[str]
+) -> dict[str, list[str]]:
+    """The rows that the commands of these executions made, by id, oldest first; without those in `taken`.
+
+    Found among the rows that this user made meanwhile, by the environment that is stored with them.
+    """
+    client = connection.whoami() or {}
+    if not executions or not client.get("id") or "Execution_Metadata_Execution" not in model.tables:
+        return {}
+    begun = min(datetime.fromisoformat(execution.started_at) for execution in executions)
+    # Nobody knows when a lost one ended.
+    ended = max(
+        datetime.fromisoformat(execution.ended_at) if execution.ended_at else datetime.now(timezone.utc)
+        for execution in executions
+    )
+    first, last = begun + connection.clock_skew - _SLACK, ended + connection.clock_skew + _SLACK
+    path = (
+        f"/attribute/E:={model.name('Execution')}/RCB={quote(str(client['id']), safe='')}"
+        f"&RCT::geq::{quote(first.isoformat(), safe='')}&RCT::leq::{quote(last.isoformat(), safe='')}"
+        f"/L:=(RID)=({model.name('Execution_Metadata_Execution')}:Execution)"
+        f"/M:=(Execution_Metadata)=({model.name('Execution_Metadata')}:RID)"
+        "/Filename::regexp::%5Eenvironment_snapshot_/rid:=E:RID,text:=E:Description,url:=M:URL"
+    )
+    found = [row for row in connection.get(path) if row["rid"] not in taken and not holds_any(row["text"])]
+    found.sort(key=lambda row: (len(row["rid"]), row["rid"]))
+    wanted = {execution.id for execution in executions}
+    rids: dict[str, list[str]] = {}
+    for row in found[:_MOST]:
+        told = _told(connection, row["url"])
+        if told in wanted and row["rid"] not in rids.setdefault(told, []):
+            rids[told].append(row["rid"])
+    return rids
+
+
+def _told(connection: Connection, url: str) -> str | None:
+    """The execution that an environment in Hatrac names; nothing else of it is looked at."""
+    path = (url or "").removeprefix(f"https://{connection.address.host}")
+    if not path.startswith("/hatrac/"):
+        return None
+    try:
+        status, text, _ = connection.service("GET", path)
+    except CatalogError:
+        return None
+    named = _ENVIRONMENT.search(text) if status == 200 else None
+    return named[1] if named else None
