@@ -68,6 +68,7 @@ def _execute(wanted: dict[str, Any]) -> int:
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
+    _write_whole(wanted["output"])
     try:
         execute_notebook(
             _plain(wanted["source"]),
@@ -85,6 +86,21 @@ def _execute(wanted: dict[str, Any]) -> int:
         sys.stderr.write(f"deriva-ml-hooks: the kernel died: {error}\n")
         return 1
     return 0
+
+
+def _write_whole(path: str | None) -> None:
+    """Have papermill write the notebook at `path` beside and rename it, as often as it writes it."""
+    if path is None:
+        return
+    from papermill.iorw import LocalHandler, papermill_io
+
+    from deriva_ml_hooks.files import write_atomically
+
+    class WholeFiles(LocalHandler):  # type: ignore[misc]  # papermill has no types
+        def write(self, text: str, path: str) -> None:
+            write_atomically(path, text.encode("utf-8", "surrogatepass"))
+
+    papermill_io.register(path, WholeFiles())  # for what begins with it
 
 
 def _plain(path: str) -> str:

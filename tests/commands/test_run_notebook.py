@@ -124,6 +124,18 @@ class TestRun:
         assert record["entry_point"]["blob"] == repo.git("rev-parse", "HEAD:fail.ipynb")
         assert (repo.path / "fail.ipynb").read_bytes() == before
 
+    def test_what_is_written_after_each_cell_replaces_the_file_as_a_whole(
+        self, repo: Repo, program: Program, tmp_path: Path
+    ) -> None:
+        """Else an interrupt or a kill in the middle of writing would leave nothing of what was done."""
+        output, kept = tmp_path / "out {}.ipynb", tmp_path / "kept.ipynb"
+        link = f"import os\nprint('so far')\nos.link({str(output)!r}, {str(kept)!r})"
+        repo.write("long.ipynb", notebook("print('begun')", link, "print('later')"))
+        repo.commit()
+        assert program("run-notebook", "long.ipynb", "--output", str(output)).code == 0
+        assert outputs(str(output)) == ["begun\n", "so far\n", "later\n"]
+        assert outputs(str(kept))[::2] == ["begun\n", ""]
+
     def test_a_failing_cell(self, repo: Repo, program: Program) -> None:
         done = program("run-notebook", "fail.ipynb", "-p", "seed", "7")
         assert done.code == 1
