@@ -9,12 +9,13 @@ from urllib.parse import quote
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.redact import redact
 
-_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # RFC 1123, 2.1
+_HOST = rf"{_LABEL}(?:\.{_LABEL})*(?::\d{{1,5}})?"
 _ID = r"[A-Za-z0-9_.-]+"
 _FORMS = (
     re.compile(rf"(?P<host>{_HOST})/(?P<id>{_ID})/?"),
-    re.compile(rf"https://(?P<host>{_HOST})/(?:ermrest/catalog/)?(?P<id>{_ID})(?:/.*)?"),
-    re.compile(rf"https://(?P<host>{_HOST})/chaise/\w+/\??#(?P<id>{_ID})(?:/.*)?"),
+    re.compile(rf"(?i:https)://(?P<host>{_HOST})/(?:ermrest/catalog/)?(?P<id>{_ID})(?:/.*)?"),
+    re.compile(rf"(?i:https)://(?P<host>{_HOST})/chaise/\w+/\??#(?P<id>{_ID})(?:/.*)?"),
 )
 
 
@@ -40,7 +41,7 @@ class Address:
 def parse(text: str) -> Address:
     """The catalog that `text` names; raises AddressError."""
     words = text.strip()
-    if re.search(r"//[^/]*@", words):
+    if re.match(r"(?:[A-Za-z]+://)?[^/]*@", words):
         raise AddressError(
             f"{redact(words)}: an address with a credential in it",
             fix="take it out; log in instead: deriva-globus-auth-utils login --host HOST",
@@ -48,7 +49,7 @@ def parse(text: str) -> Address:
     if "@" in words:
         raise AddressError(
             f"{redact(words)}: a snapshot is read-only, so no execution can be published there",
-            fix=f"name the catalog itself: {words.partition('@')[0]}",
+            fix=f"name the catalog itself: {redact(words.partition('@')[0])}",
         )
     for form in reversed(_FORMS):
         found = form.fullmatch(words)

@@ -17,8 +17,9 @@ from deriva_ml_hooks.catalog import assets, executions
 from deriva_ml_hooks.catalog.code import FindFile
 from deriva_ml_hooks.catalog.leases import in_chunks
 from deriva_ml_hooks.catalog.model import Model
+from deriva_ml_hooks.catalog.recorded import SLACK
 from deriva_ml_hooks.catalog.rows import WorkflowRow, described_too, detail, workflow_of
-from deriva_ml_hooks.catalog.session import Connection, Row
+from deriva_ml_hooks.catalog.session import Connection, Row, moment
 from deriva_ml_hooks.catalog.settings import Settings
 from deriva_ml_hooks.catalog.workflows import workflow_rids
 from deriva_ml_hooks.executions.publications import Work
@@ -27,9 +28,9 @@ from deriva_ml_hooks.executions.record import Execution
 
 @dataclass(slots=True)
 class Adopted:
-    """What became of an execution that recorded itself, and what is to be said of it."""
+    """What became of an execution that recorded itself (None: nothing), and what is to be said of it."""
 
-    work: Work
+    work: Work | None
     said: list[str] = field(default_factory=list)
 
 
@@ -40,8 +41,8 @@ def adopt(
     work: Work,
     rids: Sequence[str],
     find_file: FindFile | None,
-) -> Adopted | None:
-    """Take over the rows `rids` for the execution of `work`; None where there are none.
+) -> Adopted:
+    """Take over the rows `rids` for the execution of `work`, as far as they were made while it ran.
 
     `find_file` finds the file of the commit that a stale workflow stands for. Can be repeated: what is as
     it should be stays. Raises CatalogError.
@@ -49,9 +50,12 @@ def adopt(
     execution, publication = work.execution, work.publication
     family = list(dict.fromkeys(name for rid in rids for name in _family(connection, model, rid)))
     rows = executions.find(connection, model, family)
+    begun = moment(execution.started_at) + connection.clock_skew - SLACK
+    older = [rid for rid, row in rows.items() if moment(row["RCT"]) < begun]
+    rows = {rid: row for rid, row in rows.items() if rid not in older}
     head = next((rid for rid in family if rid in rows), None)
     if head is None:
-        return None
+        return Adopted(None, [_reopened(rid) for rid in older if rid in rids])
     done = Adopted(work)
     stale = _stale(connection, model, execution, rows)
     if not model.tables["Execution"].may("update"):
@@ -86,6 +90,10 @@ def adopt(
         ),
     )
     return done
+
+
+def _reopened(rid: str) -> str:
+    return f"{rid} was made before this run, at a commit of its own: it is left as it is"
 
 
 def _family(connection: Connection, model: Model, rid: str) -> list[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deriva_ml_hooks.catalog import assets, model
-from deriva_ml_hooks.catalog.errors import LOGIN, CatalogError, LoginError
+from deriva_ml_hooks.catalog.bounded import within
+from deriva_ml_hooks.catalog.errors import LOGIN, CatalogError, LateError, LoginError
 from deriva_ml_hooks.catalog.session import Connection
 from deriva_ml_hooks.catalog.settings import Settings
 from deriva_ml_hooks.catalog.workflows import terms
@@ -27,8 +28,22 @@ class Point:
         return {"name": self.name, "ok": self.fine is not False, "found": self.found, "fix": self.fix}
 
 
-def examine(settings: Settings) -> Iterator[Point]:
-    """Every point that can be told; those behind a failed one are left out."""
+def examine(settings: Settings) -> list[Point]:
+    """Every point that can be told within `catalog-timeout`; those behind a failed one are left out."""
+    points: list[Point] = []
+
+    def look() -> None:
+        for point in _examined(settings):
+            points.append(point)  # what is known counts, however long the next one takes
+
+    try:
+        within(settings.timeout, settings.address.host, look)
+    except LateError as error:
+        points.append(Point("time", False, str(error), error.fix))
+    return points
+
+
+def _examined(settings: Settings) -> Iterator[Point]:
     address = settings.address
     try:
         connection = Connection(address, settings.timeout)

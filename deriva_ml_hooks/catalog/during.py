@@ -1,33 +1,29 @@
 """Publishing while a command is run: its row before it starts, its end after it, at a bounded cost.
 
-All that is waited for a catalog in one run is `catalog-timeout`. The waiting is done beside a thread,
-since nothing else bounds the look-up of a host's name. The thread heeds no signal: those are the run's.
+All that is waited for a catalog in one run is `catalog-timeout`.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
+from deriva_ml_hooks.catalog.bounded import within
 from deriva_ml_hooks.catalog.code import FindFile
-from deriva_ml_hooks.catalog.errors import CatalogError, ForbiddenError, UnreachableError
+from deriva_ml_hooks.catalog.errors import ForbiddenError, LateError, UnreachableError
 from deriva_ml_hooks.catalog.publish import Publisher
 from deriva_ml_hooks.catalog.recorded import records_itself
 from deriva_ml_hooks.catalog.settings import CATALOG_VARIABLE, Settings, settings_of
 from deriva_ml_hooks.errors import HooksError, LedgerError
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.publications import Publication, Work
+from deriva_ml_hooks.executions.publications import RID_VARIABLE, Publication, Work
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.files import write_atomically
 
 __all__ = ["CATALOG_VARIABLE", "During", "Settings", "settings_of"]
 
-RID_VARIABLE = "DERIVA_ML_HOOKS_EXECUTION_RID"
 SAVE_VARIABLE = "DERIVA_ML_SAVE_EXECUTION_RID"
 _WITHIN = "DERIVA_ML_HOOKS_EXECUTION"
 
@@ -62,8 +58,8 @@ class During:
             Publication(execution.id, str(settings.address), recorded_by="deriva-ml" if theirs else "runner"),
             fresh=True,
         )
-        within = os.environ.get(_WITHIN)
-        self._users_file = None if within else os.environ.get(SAVE_VARIABLE)
+        nested = os.environ.get(_WITHIN)  # then what is set is the outer run's
+        self._users_file = None if nested else os.environ.get(SAVE_VARIABLE)
 
     def prepare(self) -> None:
         """Reach the catalog, and see that it will take the execution; nothing of it is written."""
@@ -74,15 +70,17 @@ class During:
         env = {}
         if self.settings.recorded_by != "runner":
             env[SAVE_VARIABLE] = self._publisher.saved_file(self._work.execution.id)
+        publications = self._publisher.publications
+        publication = replace(self._work.publication, catalog=publications.catalog)
         try:
-            catalog = self._publisher.publications.catalog
-            self._work = replace(self._work, publication=replace(self._work.publication, catalog=catalog))
-            self._publisher.publications.put([self._work.publication])
-            self._publisher.publications.claim(self._work.execution.id)
+            begun = publications.begin(replace(self._work, publication=publication))
         except LedgerError as error:
             self.complain(f"not published: {error}")
             return env
-        if self._connected and self._work.publication.recorded_by == "runner":
+        if begun is None:  # a sync has been faster, and what is left to do is done at the end
+            return env
+        self._work = begun
+        if self._connected and begun.publication.recorded_by == "runner":
             self._try(self._publish)
         rid = self._work.publication.rid
         if rid is not None and self._work.publication.state == "published":
@@ -92,20 +90,25 @@ class During:
     def finish(self, execution: Execution) -> None:
         """Bring the row to the end of `execution`, or adopt what the command recorded itself."""
         self._fill_users_file()
-        try:  # what an answer that was not waited for may have left
-            noted = self._publisher.publications.of(execution.id) or self._work.publication
-        except LedgerError as error:
-            self.complain(f"not published: {error}")
-            return
-        self._work = Work(execution, noted)
+        publications = self._publisher.publications
         if not self._connected:
             self._try(self._connect, bounded=False)
-        if self._connected:
-            self._try(self._publish, bounded=False)
-        try:
-            self._publisher.publications.release([execution.id])
+        ended = Work(execution, replace(self._work.publication, catalog=publications.catalog))
+        try:  # with what an answer that was not waited for may have left
+            mine = publications.begin(ended)
+            if mine is None:
+                self._tell("a sync is at work on it (later: deriva-ml-hooks sync)")
+                return
+            self._work = mine
+            if self._connected:
+                self._try(self._publish, bounded=False)
+            publications.release([execution.id])
         except LedgerError as error:
-            self.complain(f"not published: {error}")
+            self._tell(str(error))
+
+    def interrupted(self) -> None:
+        """Say that the end was not waited for."""
+        self._tell("interrupted (later: deriva-ml-hooks sync)")
 
     def _connect(self) -> None:
         self._publisher.connect(self._left)
@@ -138,41 +141,21 @@ class During:
                 self._connected = False  # the thread may still be using the connection
             if refuses:
                 raise
-            if not self._told:
-                self._told = True
-                self.complain(f"not published: {error} ({error.fix}; later: deriva-ml-hooks sync)")
+            self._tell(f"{error} ({error.fix}; later: deriva-ml-hooks sync)")
+
+    def _tell(self, why: str) -> None:
+        if not self._told:
+            self._told = True
+            self.complain(f"not published: {why}")
 
     def _within_time(self, action: Callable[[], None]) -> None:
         if self._left <= 0:
-            raise self._late()
-        result: list[BaseException | None] = []
-        done = threading.Event()
-
-        def work() -> None:
-            try:
-                action()
-                result.append(None)
-            except BaseException as error:
-                result.append(error)
-            finally:
-                done.set()
-
+            raise LateError(self.settings.address.host, self.settings.timeout)
         started = time.monotonic()
         try:
-            _start_deaf(threading.Thread(target=work, name="catalog", daemon=True))
-            done.wait(self._left)
+            within(self._left, self.settings.address.host, action)
         finally:
             self._left -= time.monotonic() - started
-        if not result:
-            raise self._late()
-        if result[0] is not None:
-            raise result[0]
-
-    def _late(self) -> CatalogError:
-        return UnreachableError(
-            f"{self.settings.address.host}: no answer within {self.settings.timeout:g} s",
-            fix="see the network, or set catalog-timeout higher",
-        )
 
     def _fill_users_file(self) -> None:
         """Give the user's own file what DerivaML wrote to ours: two runs may have been told the same file."""
@@ -184,16 +167,3 @@ class During:
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 self.complain(f"{self._users_file}: cannot be written: {error.strerror}")
-
-
-def _start_deaf(thread: threading.Thread) -> None:
-    """Start a thread to which the system never gives a signal that is meant for the run."""
-    mask: Any = getattr(signal, "pthread_sigmask", None)
-    if mask is None:
-        thread.start()
-        return
-    before = mask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        thread.start()
-    finally:
-        mask(signal.SIG_SETMASK, before)

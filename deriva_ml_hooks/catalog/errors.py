@@ -7,6 +7,7 @@ after the former and stops after the latter.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from deriva_ml_hooks.errors import HooksError
@@ -34,6 +35,15 @@ class NoDerivaError(CatalogError):
 
 class UnreachableError(CatalogError):
     """No answer: no such host, refused, not trusted, or not in time."""
+
+
+class LateError(UnreachableError):
+    """No answer within the time that there was for it."""
+
+    def __init__(self, host: str, seconds: float) -> None:
+        super().__init__(
+            f"{host}: no answer within {seconds:.3g} s", fix="see the network, or set catalog-timeout higher"
+        )
 
 
 class LoginError(CatalogError):
@@ -77,6 +87,14 @@ def not_logged_in(host: str) -> LoginError:
     return LoginError(f"{host}: nobody is logged in there", fix=LOGIN.format(host=host))
 
 
+def senseless(host: str, why: str) -> ServerError:
+    """The error of an answer that is none of ERMrest's."""
+    return ServerError(
+        f"{host}: the answer makes no sense: {why}",
+        fix="see whether a login page or a proxy answers in its place",
+    )
+
+
 def of_answer(host: str, status: int, text: str) -> CatalogError:
     """The error that an HTTP answer of ERMrest or Hatrac stands for."""
     said = printable(redact(" ".join(text.split())))[:300] or "no reason given"
@@ -98,22 +116,24 @@ def of_answer(host: str, status: int, text: str) -> CatalogError:
     return ServerError(what, fix="wait until it is well again")
 
 
-def of_failure(host: str, failure: BaseException, seconds: float) -> CatalogError:
-    """The error that a failed connection stands for; `seconds` is how long it was waited for."""
+def of_failure(
+    host: str, failure: BaseException, seconds: float, masked: Callable[[str], str] = str
+) -> CatalogError:
+    """The error that a failed connection stands for; `seconds` is how long it was waited for.
+
+    `masked` takes out of a text what is secret.
+    """
     import requests
 
     if isinstance(failure, requests.exceptions.SSLError):
         return UnreachableError(
-            f"{host}: its certificate is not trusted here ({_reason(failure)})",
+            f"{host}: its certificate is not trusted here ({masked(_reason(failure))})",
             fix="name the authority that signed it: export REQUESTS_CA_BUNDLE=/path/to/ca.pem",
         )
     if isinstance(failure, requests.exceptions.Timeout):
-        return UnreachableError(
-            f"{host}: no answer within {seconds:.0f} s",
-            fix="see the network, or set catalog-timeout higher",
-        )
+        return LateError(host, seconds)
     return UnreachableError(
-        f"{host}: not reachable ({_reason(failure)})",
+        f"{host}: not reachable ({masked(_reason(failure))})",
         fix="see the network and how the host is spelled",
     )
 

@@ -42,8 +42,9 @@ def put(
     unstarted = [work for work in new if (work.execution.detail or "").startswith(NOT_STARTED)]
     new = [work for work in new if work not in unstarted]
     made, met = _insert(connection, model, publications, new) if new else ([], [])
+    known += met
     settled = [work for work in known if work.publication.state == "closed"]
-    waiting = [*there, *(work for work in known if work not in settled), *met]
+    waiting = [*there, *(work for work in known if work not in settled)]
     return made + settled + [_settled(work) for work in unstarted] + _update(connection, model, waiting)
 
 
@@ -107,20 +108,24 @@ def _insert(
     rids = leased(connection, names)
     if rids is None:
         return _insert_unleased(connection, model, works), []
+    # A lease ends with the row: what another copy of this ledger has inserted meanwhile is there to be seen.
+    met, works = _looked_for(connection, model, works)
+    if not works:
+        return [], met
     works = [_with(w, rid=w.publication.rid or rids[w.execution.id]) for w in works]
     works = publications.note(works)
     rows = [_row(work, model) | {"RID": work.publication.rid} for work in works]
     try:
         done = connection.insert(model.name("Execution"), rows, query="nondefaults=RID&onconflict=skip")
     except ForbiddenError as error:
-        met, rest = _looked_for(connection, model, works)
-        if not is_spent(error) or not met:
+        late, rest = _looked_for(connection, model, works)
+        if not is_spent(error) or not late:
             raise
         made, more = _insert(connection, model, publications, rest) if rest else ([], [])
-        return made, [*met, *more]
+        return made, [*met, *late, *more]
     inserted = {row["RID"] for row in done}
     made = [_settled(work) for work in works if work.publication.rid in inserted]
-    return made, [work for work in works if work.publication.rid not in inserted]
+    return made, [*met, *(work for work in works if work.publication.rid not in inserted)]
 
 
 def _insert_unleased(connection: Connection, model: Model, works: Sequence[Work]) -> list[Work]:

@@ -7,12 +7,13 @@ afterwards is in the ledger; a kill at any moment loses nothing and doubles noth
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from deriva_ml_hooks.catalog import adopt, assets, executions, model, recorded
 from deriva_ml_hooks.catalog.code import FindFile
-from deriva_ml_hooks.catalog.errors import CatalogError, not_logged_in
+from deriva_ml_hooks.catalog.errors import CatalogError, not_logged_in, senseless
 from deriva_ml_hooks.catalog.rows import workflow_of
 from deriva_ml_hooks.catalog.session import Connection
 from deriva_ml_hooks.catalog.settings import Settings
@@ -50,15 +51,20 @@ class Publisher:
         self.connection = Connection(self.settings.address, timeout)
         if not self.connection.has_credential:
             raise not_logged_in(self.settings.address.host)
-        self.connection.settle_address()
-        self.publications.rename(str(self.connection.address))
-        self.model = model.read(self.connection, self.settings.schema)
+        with _sensible(self.settings.address.host):
+            self.connection.settle_address()
+            self.publications.rename(str(self.connection.address))
+            self.model = model.read(self.connection, self.settings.schema)
 
     def publish(self, works: Sequence[Work]) -> Outcome:
         """Publish executions: those that recorded themselves are adopted, the others written.
 
         A fault of single rows is in the outcome; raises CatalogError where the catalog is at fault.
         """
+        with _sensible(self.settings.address.host):
+            return self._publish(works)
+
+    def _publish(self, works: Sequence[Work]) -> Outcome:
         outcome = Outcome()
         ours = []
         works = [
@@ -101,22 +107,20 @@ class Publisher:
             self.publications.put([settled])
             outcome.done.append(replace(work, publication=settled))
             return True
+        if not rows:
+            return False
         try:
-            adopted = (
-                adopt.adopt(self.connection, self.model, self.settings, work, rows, self.find_file)
-                if rows
-                else None
-            )
+            adopted = adopt.adopt(self.connection, self.model, self.settings, work, rows, self.find_file)
         except CatalogError as error:
             if not error.row:
                 raise
             outcome.add(self._failed(work, error))
             return True
-        if adopted is None:
+        outcome.said += adopted.said
+        if adopted.work is None:
             return False
         self.publications.put([adopted.work.publication])
         outcome.done.append(adopted.work)
-        outcome.said += adopted.said
         return True
 
     def _written(self, works: Sequence[Work]) -> Outcome:
@@ -134,8 +138,8 @@ class Publisher:
             outcome = self._written(works[:half])
             outcome.add(self._written(works[half:]))
             return outcome
-        self.publications.put(work.publication for work in done)
-        return Outcome(done=done)
+        gone = [work for work in done if work.publication.error]
+        return Outcome(done=done, said=[f"{work.execution.id}: {work.publication.error}" for work in gone])
 
     def _write(self, works: Sequence[Work]) -> list[Work]:
         settings = self.settings
@@ -147,16 +151,19 @@ class Publisher:
         rids = workflow_rids(self.connection, self.model, wanted.values()) if wanted else {}
         workflows = {name: rids[w.url, w.checksum] for name, w in wanted.items()}
         done = executions.put(self.connection, self.model, self.publications, works, workflows)
+        self.publications.put(work.publication for work in done)  # before what can be done without
         ended = [
             (work.execution, work.publication.rid)
             for work in done
             if work.publication.state == "closed" and not work.publication.error and work.publication.rid
         ]
         stored = assets.store(self.connection, self.model, ended)
-        return [
+        done = [
             replace(w, publication=replace(w.publication, asset=stored.get(w.publication.rid or "")))
             for w in done
         ]
+        self.publications.put(work.publication for work in done if work.publication.asset)
+        return done
 
     def _failed(self, work: Work, error: CatalogError) -> Outcome:
         # A row that is there stays known as that: it is updated the next time, not inserted.
@@ -164,3 +171,12 @@ class Publisher:
         publication = replace(work.publication, state=state, error=str(error))
         self.publications.put([publication])
         return Outcome(failed=[(replace(work, publication=publication), error)])
+
+
+@contextmanager
+def _sensible(host: str) -> Iterator[None]:
+    """An answer of another form than ERMrest's is its server's fault, wherever it is noticed."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise senseless(host, f"{type(error).__name__}: {error}") from error

@@ -27,9 +27,11 @@ DRY_RUN = "0000"
 """The RID that DerivaML gives a dry run, of which it makes no row."""
 _PROGRAMS = ("deriva-ml-run", "deriva-ml-run-notebook")
 _MODULES = ("deriva_ml.run_model", "deriva_ml.run_notebook")
-_SLACK = timedelta(seconds=2)
+SLACK = timedelta(seconds=2)
+"""How far clocks may be apart beyond what the server's own answers tell."""
 _MOST = 100
 """Environments that are read for one batch of executions."""
+_RID = re.compile(r"[0-9A-Z]+(?:-[0-9A-Z]+)*")
 _ENVIRONMENT = re.compile(r'"DERIVA_ML_HOOKS_EXECUTION": *"([0-9a-f-]{36})"')
 
 
@@ -47,17 +49,17 @@ def saved(path: str, connection: Connection) -> str | None:
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)
-        rid, host, catalog = document["execution_rid"], document["hostname"], str(document["catalog_id"])
-    except (OSError, ValueError, KeyError, TypeError):
+        rid, host, catalog = (str(document[name]) for name in ("execution_rid", "hostname", "catalog_id"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    if not rid or str(host).lower() != connection.address.host:
+    if not _RID.fullmatch(rid) or host.lower() != connection.address.host:
         return None
     name = catalog.partition("@")[0]
     try:
         same = name == connection.address.id or connection.id_of(name) == connection.address.id
     except MissingError:
         return None
-    return str(rid) if same else None
+    return rid if same else None
 
 
 def proven(
@@ -76,7 +78,7 @@ def proven(
         datetime.fromisoformat(execution.ended_at) if execution.ended_at else datetime.now(timezone.utc)
         for execution in executions
     )
-    first, last = begun + connection.clock_skew - _SLACK, ended + connection.clock_skew + _SLACK
+    first, last = begun + connection.clock_skew - SLACK, ended + connection.clock_skew + SLACK
     path = (
         f"/attribute/E:={model.name('Execution')}/RCB={quote(str(client['id']), safe='')}"
         f"&RCT::geq::{quote(first.isoformat(), safe='')}&RCT::leq::{quote(last.isoformat(), safe='')}"

@@ -103,17 +103,19 @@ def is_adopted(description: str | None, execution_id: str) -> bool:
 
 def _text(execution: Execution) -> list[str]:
     lines = (execution.description or "").splitlines()
-    return ["\n".join(printable(redact(line)) for line in lines)] if lines else []
+    # What the user quotes of another execution must not be taken for its block.
+    quoted = (f"> {line}" if line.startswith(_MARK) else line for line in lines)
+    return ["\n".join(printable(redact(line)) for line in quoted)] if lines else []
 
 
 def holds(description: str | None, execution_id: str) -> bool:
     """Whether a description has the block of this execution."""
-    return f"{_MARK} `{execution_id}`" in (description or "")
+    return f"{_MARK} `{execution_id}`" in (description or "").splitlines()
 
 
 def holds_any(description: str | None) -> bool:
     """Whether a description has the block of any execution."""
-    return f"{_MARK} `" in (description or "")
+    return any(line.startswith(_MARK) for line in (description or "").splitlines())
 
 
 def _block(execution: Execution) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,16 @@ from typing import Any
 from urllib.parse import quote
 
 from deriva_ml_hooks.catalog.address import Address
-from deriva_ml_hooks.catalog.errors import CatalogError, NoDerivaError, ServerError, of_answer, of_failure
+from deriva_ml_hooks.catalog.errors import (
+    LOGIN,
+    ForbiddenError,
+    LoginError,
+    NoDerivaError,
+    of_answer,
+    of_failure,
+    senseless,
+)
+from deriva_ml_hooks.redact import MASK
 
 Row = dict[str, Any]
 Answer = tuple[int, str, Mapping[str, str]]
@@ -55,10 +65,16 @@ class Connection:
         self._mount()
         try:
             credential = get_credential(address.host)
-        except Exception as failure:  # its store, or the network where a token has to be renewed
+            binding.set_credentials(credential, address.host)
+        except OSError as failure:  # the network, where a token has to be renewed
             raise of_failure(address.host, failure, timeout) from None
+        except Exception as failure:  # its store; what is told of it may hold the credential
+            raise LoginError(
+                f"{address.host}: deriva-py's credential cannot be used ({type(failure).__name__})",
+                fix=f"see ~/.deriva/credential.json, or {LOGIN.format(host=address.host)}",
+            ) from None
         self.has_credential = bool(credential)
-        self._guarded(lambda: binding.set_credentials(credential, address.host))
+        self._secrets = _secrets(credential)
 
     def restart(self, timeout: float | None = None) -> None:
         """Begin a new deadline, in `timeout` seconds or in as many as before."""
@@ -78,7 +94,11 @@ class Connection:
 
     def update(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
         """Set `columns` of the rows with these RIDs; those that the server says it has updated."""
-        return self._rows("PUT", f"/attributegroup/{table}/RID;{','.join(columns)}", rows)
+        try:
+            return self._rows("PUT", f"/attributegroup/{table}/RID;{','.join(columns)}", rows)
+        except ForbiddenError as error:
+            error.row = True  # whose row it is decides
+            raise
 
     def settle_address(self) -> None:
         """Call the catalog by its id from here on, also where an alias was given."""
@@ -116,7 +136,7 @@ class Connection:
             )
         )
         if not isinstance(found, list):
-            raise self._senseless("rows were expected")
+            raise senseless(self.address.host, "rows were expected")
         return found
 
     def _catalog(self, path: str) -> str:
@@ -138,12 +158,15 @@ class Connection:
     def _checked(self, answer: Answer) -> Answer:
         status, text, _ = answer
         if status >= 400:
-            raise of_answer(self.address.host, status, text)
+            raise of_answer(self.address.host, status, self._masked(text))  # it may show what it was sent
+        if status >= 300:
+            raise senseless(self.address.host, f"HTTP {status}")
         return answer
 
     def _request(self, method: str, url: str, **sent: Any) -> Answer:
         self.requests += 1
-        response = self._guarded(lambda: self._session.request(method, url, **sent))
+        # ERMrest redirects nobody, and a credential must not follow to wherever it is said.
+        response = self._guarded(lambda: self._session.request(method, url, allow_redirects=False, **sent))
         self._note_clock(response.headers.get("Date"))
         return response.status_code, response.text, response.headers
 
@@ -151,29 +174,31 @@ class Connection:
         """How far the server's clock is ahead of this one, to the second (RFC 9110, 6.6.1)."""
         try:
             there = parsedate_to_datetime(date or "")
-        except ValueError:
+        except (TypeError, ValueError):
             return
+        if there.tzinfo is None:  # `-0000`
+            there = there.replace(tzinfo=timezone.utc)
         self.clock_skew = there - datetime.now(timezone.utc)
 
     def _json(self, answer: Answer) -> Any:
         try:
             return json.loads(answer[1])
-        except ValueError:
-            raise self._senseless("no JSON") from None
-
-    def _senseless(self, why: str) -> CatalogError:
-        return ServerError(
-            f"{self.address.host}: the answer makes no sense: {why}",
-            fix="see whether a login page or a proxy answers in its place",
-        )
+        except (ValueError, RecursionError):
+            raise senseless(self.address.host, "no JSON") from None
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         from requests.exceptions import RequestException
+        from urllib3.exceptions import HTTPError
 
         try:
             return action()
-        except (RequestException, OSError) as failure:
-            raise of_failure(self.address.host, failure, self.timeout) from None
+        except (RequestException, HTTPError, OSError, ValueError) as failure:
+            raise of_failure(self.address.host, failure, self.timeout, self._masked) from None
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return text
 
     def _mount(self) -> None:
         import urllib3
@@ -196,6 +221,18 @@ class Connection:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
 
+def moment(text: str) -> datetime:
+    """A time as ERMrest writes it, with as many digits of a second as it happens to have."""
+    return datetime.fromisoformat(re.sub(r"\.\d+", lambda digits: digits[0][:7].ljust(7, "0"), text))
+
+
 def _can_be_repeated(method: str, url: str) -> bool:
     """Whether a request can be sent twice: an insertion only where what is there already is passed over."""
     return method != "POST" or "onconflict=skip" in url
+
+
+def _secrets(credential: Any) -> list[str]:
+    """What of a credential must not be shown: its values, and what follows the name of a cookie."""
+    values = [value for value in (credential or {}).values() if isinstance(value, str)]
+    parts = {part for value in values for part in (value, *re.split(r"[=;\s]+", value)[1:])}
+    return sorted((part for part in parts if len(part) > 3), key=len, reverse=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deriva_ml_hooks.catalog.errors import CatalogError, ServerError, UnreachableError
+from deriva_ml_hooks.catalog.bounded import within
+from deriva_ml_hooks.catalog.errors import CatalogError, LateError, ServerError, UnreachableError
 from deriva_ml_hooks.catalog.publish import Outcome, Publisher
 from deriva_ml_hooks.executions.publications import Work
 
@@ -56,7 +57,8 @@ def sync(publisher: Publisher, *, limit: int | None, progress: Callable[[int], N
     then. Raises LedgerError, and CatalogError where the catalog cannot be reached at all.
     """
     publications = publisher.publications
-    publisher.connect(max(publisher.settings.timeout, PATIENCE))
+    patience = max(publisher.settings.timeout, PATIENCE)
+    within(patience, publisher.settings.address.host, lambda: publisher.connect(patience))
     report = Report(publications.catalog)
     after, taken, came_to_an_end = "", 0, False
     while limit is None or taken < limit:
@@ -82,12 +84,13 @@ def sync(publisher: Publisher, *, limit: int | None, progress: Callable[[int], N
 
 def _patiently(publisher: Publisher, works: list[Work]) -> Outcome:
     """Publish; once more after a fault that may pass, since nothing is spoilt by asking again."""
+    patience = max(publisher.settings.timeout, PATIENCE)
     for pause in (*_PAUSES, None):
-        publisher.connection.restart(max(publisher.settings.timeout, PATIENCE))
+        publisher.connection.restart(patience)
         try:
-            return publisher.publish(works)
-        except (UnreachableError, ServerError):
-            if pause is None:
+            return within(patience, publisher.settings.address.host, lambda: publisher.publish(works))
+        except (UnreachableError, ServerError) as error:
+            if pause is None or isinstance(error, LateError):
                 raise
             time.sleep(pause)
     raise AssertionError

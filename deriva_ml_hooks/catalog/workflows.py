@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.errors import ForbiddenError, TermError, not_logged_in
+from deriva_ml_hooks.catalog.errors import ConflictError, ForbiddenError, TermError, not_logged_in
 from deriva_ml_hooks.catalog.leases import in_chunks, is_spent, leased
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.catalog.rows import WorkflowRow
@@ -27,6 +27,11 @@ def workflow_rids(connection: Connection, model: Model, wanted: Iterable[Workflo
     missing = [workflow for key, workflow in by_key.items() if key not in found]
     if missing:
         found |= _made(connection, model, missing)
+    for url, checksum in by_key.keys() - found.keys():
+        raise ConflictError(
+            f"{connection.address}: no workflow row could be made for {url} with checksum {checksum}",
+            fix="ask the catalog's owner which key of Workflow stands in its way, and who may read its rows",
+        )
     _link_types(connection, model, by_key, found)
     return found
 
@@ -58,7 +63,7 @@ def _made(connection: Connection, model: Model, workflows: Sequence[WorkflowRow]
 
     A lease ends with the row, so whoever leases later than that finds the row when looking once more.
     """
-    types = {w.types: _types(connection, model, w.types) for w in workflows}
+    types = {wanted: _types(connection, model, wanted) for wanted in {w.types for w in workflows}}
     keys = [(w.url, w.checksum) for w in workflows]
     rids = leased(connection, [_lease_name(w) for w in workflows])
     found = _found(connection, model, keys)
@@ -147,5 +152,10 @@ def _types(connection: Connection, model: Model, wanted: tuple[str, ...]) -> tup
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             fix = f"did you mean {near[0]}?" if near else f"set workflow-type to one of: {', '.join(known)}"
+            fix = (
+                fix
+                if known
+                else "add it in Chaise or with ml.add_term; or ask for the right to read the terms"
+            )
             raise TermError(f"{connection.address}: no workflow type is called {name}", fix=fix)
     return wanted

@@ -41,6 +41,8 @@ def sync(
         output.data(report.as_json())
     else:
         words = f"{report.published} published to {report.catalog}, {report.left} left"
+        if report.failed:
+            words += f", {report.failed} of them failed"
         if report.running:
             words += f" ({report.running} still running)"
         output.text(words)

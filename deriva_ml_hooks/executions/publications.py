@@ -21,6 +21,8 @@ from deriva_ml_hooks.executions.record import Execution
 State = Literal["pending", "published", "closed", "failed"]
 Recorder = Literal["runner", "deriva-ml"]
 
+RID_VARIABLE = "DERIVA_ML_HOOKS_EXECUTION_RID"
+"""What tells a command the RID of its execution."""
 CLAIM = 600.0
 """Seconds after which the claim of a process on another host is void; one on this host ends with it."""
 
@@ -129,18 +131,29 @@ class Publications:
             self._claim(connection, [work.execution.id for work in taken])
         return taken
 
-    def claim(self, execution_id: str) -> bool:
-        """Claim one execution; whether it was free."""
+    def begin(self, work: Work) -> Work | None:
+        """Claim an execution for its own run; None where a sync is at work on it already.
+
+        What a sync may have found out, or left behind, stays; `fresh` is kept only where none was here.
+        """
+        publication, name = work.publication, work.execution.id
         with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
             migrate(connection, schema)
             found = connection.execute(
-                "SELECT claim FROM publications WHERE execution = ? AND catalog = ?",
-                (execution_id, self.catalog),
+                f"SELECT {', '.join(_FIELDS)}, claim FROM publications"  # noqa: S608
+                " WHERE execution = ? AND catalog = ?",
+                (name, self.catalog),
             ).fetchone()
-            free = found is None or self._is_free(found[0])
-            if free:
-                self._claim(connection, [execution_id])
-        return free
+            if found is not None and not self._is_free(found[-1]):
+                return None
+            if found is not None:
+                publication = replace(Publication(*found[:-1]), recorded_by=publication.recorded_by)
+            self._claim(connection, [name])
+            connection.execute(
+                "UPDATE publications SET recorded_by = ? WHERE execution = ? AND catalog = ?",
+                (publication.recorded_by, name, self.catalog),
+            )
+        return replace(work, publication=publication, fresh=work.fresh and found is None)
 
     def release(self, ids: Sequence[str]) -> None:
         """Give up the claims on these executions."""

@@ -68,5 +68,12 @@ def begin(during: During, mask: frozenset[int]) -> dict[str, str]:
 
 def finish(during: During | None, execution: Execution, mask: frozenset[int]) -> None:
     """Bring the catalog to the end of `execution`; a signal leaves that to the next sync."""
-    if during is not None:
-        child.interruptible(lambda: during.finish(execution), mask)
+    if during is None:
+        return
+
+    def finished() -> bool:
+        during.finish(execution)
+        return True
+
+    if not child.interruptible(finished, mask):
+        during.interrupted()

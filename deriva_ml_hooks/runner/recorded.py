@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.executions.publications import RID_VARIABLE
 from deriva_ml_hooks.executions.record import NOT_STARTED, Execution, Status, begun, new_id, now
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import measure_somehow
@@ -32,8 +33,9 @@ from deriva_ml_hooks.runner.child import Ending
 EXECUTION_VARIABLE = "DERIVA_ML_HOOKS_EXECUTION"
 PROVENANCE_VARIABLE = "DERIVA_ML_HOOKS_PROVENANCE"
 DRY_RUN_VARIABLE = "DERIVA_ML_DRY_RUN"
-# With it set deriva-ml skips its own check of the tree and takes the run for a notebook.
-_NEVER_PASSED_ON = "DERIVA_ML_WORKFLOW_URL"
+# With the first set deriva-ml skips its own check of the tree and takes the run for a notebook; the other is
+# of the run around this one.
+_NEVER_PASSED_ON = ("DERIVA_ML_WORKFLOW_URL", RID_VARIABLE)
 
 Say = Callable[[str], None]
 
@@ -68,7 +70,8 @@ def run_recorded(
     """
     ledger = Ledger(_ledger_file(accepted))
     env = process.command_environment()
-    env.pop(_NEVER_PASSED_ON, None)
+    for name in _NEVER_PASSED_ON:
+        env.pop(name, None)
     execution = _begun(accepted, env)
     env[EXECUTION_VARIABLE] = execution.id
     env[PROVENANCE_VARIABLE] = _provenance_file(ledger, execution)
@@ -124,7 +127,8 @@ def run_unrecorded(argv: Sequence[str], *, say: Say, more: Mapping[str, str] | N
     """
     executable = child.located(argv[0])
     env = process.command_environment() | dict(more or {})
-    env.pop(_NEVER_PASSED_ON, None)
+    for name in _NEVER_PASSED_ON:
+        env.pop(name, None)
     env[DRY_RUN_VARIABLE] = "true"
     say("dry run: nothing is recorded")
     with child.held_signals() as mask:

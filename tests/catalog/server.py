@@ -6,6 +6,7 @@ answers was taken from ERMrest's behaviour, and the same tests run on ERMrest it
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import itertools
@@ -41,12 +42,17 @@ class Table:
 
 @dataclass
 class Fault:
-    """What goes wrong: a status, `hang` (seconds), or `drop` the answer after the work is done."""
+    """What goes wrong: a status, `hang`, `drip` (5 bytes a second), `drop` the answer after the work is done,
+
+    `say` `text` instead of doing anything, or `call` something before doing it.
+    """
 
     kind: int | str
     method: str = ""
     path: str = ""
     times: int = 1_000_000
+    text: str = "Request refused on demand. Detail: token=planted-secret-1"
+    call: Callable[[], object] = object
 
     def fits(self, method: str, path: str) -> bool:
         """Whether it strikes this request; counts down."""
@@ -118,6 +124,7 @@ class Catalog:
         self.leases = Table(("ID",), ("ID",), (("ID",),), insert=leases)
         self.updates = True
         self.owner = False
+        self.protected: set[str] = set()
         self.number = itertools.count(4096)
         terms = {
             "Workflow_Type": types,
@@ -203,6 +210,8 @@ class Catalog:
         table = self.table(name)
         if user != USER or not self.updates:
             raise HttpError(403, f"Access forbidden. Detail: update access on {name}")
+        if not self.protected.isdisjoint(given["RID"] for given in rows):
+            raise HttpError(403, f"Access forbidden. Detail: update access on one or more rows of {name}")
         for given in rows:
             self._checked(table, {**table.rows.get(given["RID"], {}), **given})
         done = []
@@ -355,6 +364,12 @@ class Handler(BaseHTTPRequestHandler):
 
     wbufsize = -1  # headers and body in one packet
 
+    def finish(self) -> None:
+        """Close both files, also of a client that went away: the first must not keep the second open."""
+        for file in (self.wfile, self.rfile):
+            with contextlib.suppress(OSError, ValueError):
+                file.close()
+
     def log_message(self, *args: Any) -> None:
         """Be quiet."""
 
@@ -374,10 +389,12 @@ class Handler(BaseHTTPRequestHandler):
             server.released.wait(120)
             self.close_connection = True
             return
+        if fault is not None and fault.kind == "call":
+            fault.call()
         try:
             if fault is not None and isinstance(fault.kind, int):
-                raise HttpError(fault.kind, "Request refused on demand. Detail: token=planted-secret-1")
-            status, document = self._answer(body)
+                raise HttpError(fault.kind, fault.text)
+            status, document = (200, fault.text) if fault and fault.kind == "say" else self._answer(body)
         except HttpError as error:
             status, document = error.status, error.text
         if fault is not None and fault.kind == "drop":
@@ -386,7 +403,17 @@ class Handler(BaseHTTPRequestHandler):
         data = (document if isinstance(document, str) else json.dumps(document)).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
+        if status == 302:
+            self.send_header("Location", f"http://localhost:{self.server.server_port}/login")
         self.end_headers()
+        if fault is not None and fault.kind == "drip":
+            for byte in data:
+                if server.released.wait(0.2):
+                    break
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+            self.close_connection = True
+            return
         self.wfile.write(data)
         self.wfile.flush()
 

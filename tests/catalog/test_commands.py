@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,13 @@ def configure(repo: Any, server: Any, name: str, *lines: str) -> None:
 
 def rows(catalog: Any, table: str = "Execution") -> list[dict[str, Any]]:
     return list(catalog.tables[table].rows.values())
+
+
+def own_row(catalog: Any, **values: Any) -> dict[str, Any]:
+    """A row that the command makes itself: later than its run has begun."""
+    row: dict[str, Any] = catalog.add(catalog.tables["Execution"], values, "ada")
+    row["RCT"] = (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()
+    return row
 
 
 def records(program: Program) -> list[dict[str, Any]]:
@@ -213,6 +222,25 @@ def test_a_signal_while_the_catalog_hangs_starts_nothing(
     )
 
 
+def test_a_signal_while_the_end_is_published_says_what_is_left(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    server.faults.append(Fault("hang", "PUT", "/attributegroup/"))
+    words = [sys.executable, "-m", "deriva_ml_hooks", "run", "--", "true"]
+    process = subprocess.Popen(words, cwd=repo.path, stderr=subprocess.PIPE, text=True)
+    while not any(method == "PUT" for method, _ in server.seen):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "not published: interrupted (later: deriva-ml-hooks sync)" in err
+    server.faults.clear()
+    server.released.set()
+    assert program("sync").code == 0
+    assert [row["Status"] for row in rows(catalog)] == ["Uploaded"]
+
+
 def test_a_run_that_was_killed_is_closed_by_a_sync(catalog: Any, repo: Any, program: Program) -> None:
     words = [sys.executable, "-m", "deriva_ml_hooks", "run", "--", "sleep", "60"]
     process = subprocess.Popen(words, cwd=repo.path, start_new_session=True, stderr=subprocess.DEVNULL)
@@ -270,9 +298,7 @@ def test_a_command_that_records_itself_is_one_execution(
     workflow = catalog.add(
         catalog.tables["Workflow"], {"URL": "https://example.org/blob/0000000/a.py"}, "ada"
     )
-    own = catalog.add(
-        catalog.tables["Execution"], {"Workflow": workflow["RID"], "Description": "mine"}, "ada"
-    )
+    own = own_row(catalog, Workflow=workflow["RID"], Description="mine")
     env = {"HOST": server.host, "OWN": own["RID"], "DERIVA_ML_SAVE_EXECUTION_RID": str(repo.path / "x.log")}
     done = program("run", "--", "python", "src/train.py", env=env)
     assert done.code == 0, done.err
@@ -302,7 +328,7 @@ def test_the_users_own_file_gets_what_deriva_ml_wrote_though_two_runs_were_told_
 ) -> None:
     repo.write("src/train.py", SCRIPT)
     repo.commit()
-    own = [catalog.add(catalog.tables["Execution"], {"Description": "mine"}, "ada")["RID"] for _ in range(2)]
+    own = [own_row(catalog, Description="mine")["RID"] for _ in range(2)]
     shared = tmp_path / "shared.json"
     env = {"HOST": server.host, "DERIVA_ML_SAVE_EXECUTION_RID": str(shared)}
     nested = f"{sys.executable} -m deriva_ml_hooks run -- python src/train.py"
@@ -321,7 +347,7 @@ def test_a_catalog_by_an_alias_is_the_same_catalog(
     by_alias = ("--catalog", f"{server.host}/demo")
     repo.write("src/train.py", SCRIPT)
     repo.commit()
-    own = catalog.add(catalog.tables["Execution"], {"Description": "mine"}, "ada")["RID"]
+    own = own_row(catalog, Description="mine")["RID"]
     env = {"HOST": server.host, "OWN": own}
     assert program("run", *by_alias, "--", "python", "src/train.py", env=env).code == 0
     server.faults.append(Fault("drop"))
@@ -334,6 +360,117 @@ def test_a_catalog_by_an_alias_is_the_same_catalog(
     assert {p["catalog"] for record in records(program) for p in record["publications"]} == {
         f"{server.host}/later"
     }
+
+
+def test_an_execution_that_the_command_has_reopened_stays_what_it_was(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    repo.write("src/train.py", SCRIPT)
+    repo.commit()
+    old = own_row(catalog, Description="of an older commit", Workflow=None, Status="Uploaded")
+    old["RCT"] = "2026-01-01T00:00:00.12345+00:00"
+    before = dict(old)
+    done = program("run", "--", "python", "src/train.py", env={"HOST": server.host, "OWN": old["RID"]})
+    assert done.code == 0
+    assert f"{old['RID']} was made before this run, at a commit of its own: it is left as it is" in done.err
+    assert old == before
+    (ours,) = [row for row in rows(catalog) if row is not old]
+    assert ours["Status"] == "Uploaded"
+
+
+def test_the_rid_of_another_run_is_not_passed_on(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    server.faults.append(Fault("hang"))
+    configure(repo, server, "later", "catalog-timeout = 0.5")
+    name = "DERIVA_ML_HOOKS_EXECUTION_RID"
+    assert program("run", "--", "printenv", name, env={name: "OLD"}).code == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+@pytest.mark.parametrize(
+    "answer",
+    ["[]", "[{}]", "{}", "[1]", "null", '"x"', "[" * 100_000, "<html>log in</html>", '[{"RID": 5}]'],
+)
+def test_an_answer_of_another_form_costs_only_the_publication(
+    catalog: Any, repo: Any, program: Program, server: Any, method: str, answer: str
+) -> None:
+    server.faults.append(Fault("say", method, "/ermrest/", text=answer))
+    done = program("run", "--", "sh", "-c", "exit 3")
+    assert done.code == 3, done.err
+    assert "Traceback" not in done.err
+    (record,) = records(program)
+    assert record["status"] == "Failed"
+    server.faults.clear()
+    synced = program("sync")
+    assert synced.code == 0, synced.err
+    assert len(rows(catalog)) == 1
+
+
+def test_a_login_page_is_no_place_of_a_file(catalog: Any, repo: Any, program: Program, server: Any) -> None:
+    server.faults.append(Fault("say", "PUT", "/hatrac/", text="<html>log in, token=planted-secret-1</html>"))
+    assert program("run", "--", "true").code == 0
+    assert rows(catalog, "Execution_Metadata") == []
+
+
+@pytest.mark.parametrize("kind", [302, 401, 409])
+def test_a_server_that_shows_the_credential_or_sends_it_elsewhere(
+    catalog: Any, repo: Any, program: Program, server: Any, kind: int
+) -> None:
+    cookie = {"cookie": f"webauthn={SECRET}"}
+    store = Path.home() / ".deriva" / "credential.json"
+    store.write_text(json.dumps({server.host: cookie}))
+    server.faults.append(Fault(kind, text=f"You sent: Cookie: webauthn={SECRET}"))
+    done = program("run", "--", "true")
+    assert done.code == 0
+    assert f"HTTP {kind}" in done.err
+    assert SECRET not in done.err + program("sync").err + program("executions", "list", "--json").out
+
+
+@pytest.mark.parametrize("cookie", ["a=b\nplanted-secret-1", 5, "planted-secret-1", "webauthn=\u20ac"])
+def test_a_credential_of_another_form_is_told_without_it(
+    catalog: Any, repo: Any, program: Program, server: Any, cookie: Any
+) -> None:
+    store = Path.home() / ".deriva" / "credential.json"
+    store.write_text(json.dumps({server.host: {"cookie": cookie}}))
+    for words in (("run", "--", "true"), ("sync",), ("catalog", "check")):
+        done = program(*words)
+        assert done.code == (0 if words[0] == "run" else 1), done.err
+        assert "Traceback" not in done.err
+        assert SECRET not in done.out + done.err
+
+
+def test_an_answer_that_comes_a_byte_at_a_time_is_not_waited_for(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    configure(repo, server, "later", "catalog-timeout = 1")
+    server.faults.append(Fault("drip", "GET", "/schema/"))
+    for words in (("catalog", "check"), ("run", "--", "true")):
+        started = time.monotonic()
+        done = program(*words)
+        assert time.monotonic() - started < 15
+        assert "no answer within" in done.out + done.err
+
+
+def test_a_row_that_may_not_be_updated_keeps_no_other_from_being_published(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    assert program("run", "--", "true").code == 0
+    (theirs,) = rows(catalog)
+    server.faults.append(Fault("drop"))
+    for _ in range(3):
+        assert program("run", "--", "true").code == 0
+    server.faults.clear()
+    ledger = sqlite3.connect(repo.git_dir / "deriva-ml-hooks" / "executions.sqlite3")
+    with ledger:
+        ledger.execute("UPDATE publications SET state = 'published' WHERE rid = ?", (theirs["RID"],))
+    ledger.close()
+    catalog.protected.add(theirs["RID"])
+    done = program("sync")
+    assert done.code == 1
+    assert done.out == f"3 published to {server.host}/later, 1 left, 1 of them failed\n"
+    assert "(HTTP 403)" in done.err
+    assert len(rows(catalog)) == 4
 
 
 def test_deriva_mls_programs_are_not_published_before_they_run(

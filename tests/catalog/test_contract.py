@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from catalog_server import Fault
 
 from deriva_ml_hooks.catalog import executions
 from deriva_ml_hooks.catalog.check import examine
@@ -342,6 +343,29 @@ def test_a_multiruns_children_are_adopted_with_their_parent(place: Any, ledger: 
     assert work
 
 
+def test_older_siblings_of_what_was_made_stay_what_they_were(place: Any, ledger: Ledger) -> None:
+    publisher = place.publisher(ledger)
+    if "Execution_Execution" not in publisher.model.tables:
+        pytest.skip("executions are not nested in this schema")
+    if place.server is None:
+        pytest.skip("nobody can make old rows there")
+    execution = place.execution()
+    parent, sibling, child = (
+        deriva_mls_own(place, publisher, execution, commit="0" * 40)["RID"] for _ in range(3)
+    )
+    kept = {rid: place.catalog.tables["Execution"].rows[rid] for rid in (parent, sibling)}
+    for row in kept.values():
+        row["RCT"] = "2026-01-01T00:00:00.5+00:00"
+    before = {rid: dict(row) for rid, row in kept.items()}
+    links = [{"Execution": parent, "Nested_Execution": rid} for rid in (sibling, child)]
+    publisher.connection.insert("deriva-ml:Execution_Execution", links, query="defaults=RID")
+    ledger.add(execution)
+    save(place, ledger, execution, child)
+    sync(publisher, limit=None, progress=lambda _: None)
+    assert kept == before
+    assert only(place.of(publisher, execution))["RID"] == child
+
+
 def test_a_multirun_whose_files_are_nowhere_in_the_commit_gets_the_commit(place: Any, ledger: Ledger) -> None:
     publisher = place.publisher(ledger)
     if not publisher.model.tables["Execution"].may("update"):
@@ -399,6 +423,38 @@ def test_a_dry_run_of_deriva_mls_own_is_not_published(place: Any, ledger: Ledger
     assert "a dry run" in outcome.said[0]
     assert place.of(publisher, execution) == []
     assert publisher.publications.waiting() == 0
+
+
+def test_two_copies_of_a_ledger_make_one_row_whoever_comes_in_between(place: Any, ledger: Ledger) -> None:
+    if place.server is None or not place.catalog.leases.insert:
+        pytest.skip("nobody can come in between there, or nothing keeps two apart")
+    execution = place.execution()
+    copy = Ledger(f"{ledger.path}.copy")
+    for each in (ledger, copy):
+        each.add(execution)
+    other = place.publisher(copy)
+    publisher = place.publisher(ledger)
+    fault = Fault(
+        "call", "POST", "Lease", times=1, call=lambda: sync(other, limit=None, progress=lambda _: None)
+    )
+    place.server.faults.append(fault)
+    assert sync(publisher, limit=None, progress=lambda _: None).published == 1
+    assert other.publications.waiting() == 0
+    assert len(place.of(publisher, execution)) == 1
+
+
+def test_a_sync_asks_no_oftener_for_more_workflows(place: Any, ledger: Ledger) -> None:
+    made = [place.execution(path=f"{number}.py") for number in range(40)]
+    for execution in sorted(made, key=lambda execution: execution.id):
+        ledger.add(execution)
+    publisher = place.publisher(ledger)
+    before = publisher.connection.requests
+    if place.server is not None:
+        place.server.hatrac = False  # which takes one file for each commit
+    report = sync(publisher, limit=None, progress=lambda _: None)
+    assert report.published == 40
+    if place.server is not None:
+        assert report.requests - before <= 20
 
 
 def test_what_never_started_is_not_published(place: Any, ledger: Ledger) -> None:

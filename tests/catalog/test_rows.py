@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from deriva_ml_hooks.catalog.address import AddressError, parse
 from deriva_ml_hooks.catalog.errors import LoginError, RequestError, ServerError, of_answer
 from deriva_ml_hooks.catalog.model import Model, Table
 from deriva_ml_hooks.catalog.recorded import records_itself
+from deriva_ml_hooks.catalog.rows import described, holds, holds_any
+from deriva_ml_hooks.catalog.session import moment
 from deriva_ml_hooks.catalog.settings import settings_of
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions import ledger as ledger_module
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.publications import Publication, Publications, everywhere
+from deriva_ml_hooks.executions.publications import Publication, Publications, Work, everywhere
+from deriva_ml_hooks.executions.record import new_id
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,7 @@ def test_an_address_is_understood(text: str) -> None:
     [
         *("", "7", "www.example.org", "www.example.org/7@2ZX", "http://www.example.org/7"),
         *("https://ada:planted-secret@www.example.org/7", "www.example.org/7/8", "a b/7", "-x/7"),
+        *("ada:planted-secret@www.example.org/7", "a..b/7", "x" * 64 + "/7", "a-/7"),
     ],
 )
 def test_another_text_is_refused_without_its_secrets(text: str) -> None:
@@ -95,6 +100,24 @@ def test_deriva_mls_own_programs_are_known(words: list[str], expected: bool) -> 
     assert records_itself(words) is expected
 
 
+def test_what_the_user_quotes_is_not_taken_for_a_block(old_execution: Any) -> None:
+    other = replace(old_execution, id=new_id())
+    quoted = replace(old_execution, description=f"Again, see below\nderiva-ml-hooks execution `{other.id}`")
+    text = described(quoted)
+    assert holds(text, old_execution.id)
+    assert not holds(text, other.id)
+    inline = replace(old_execution, description=f"After deriva-ml-hooks execution `{other.id}`")
+    assert not holds(described(inline), other.id)
+    assert not holds_any(f"After deriva-ml-hooks execution `{other.id}`")
+
+
+@pytest.mark.parametrize("digits", ["", ".1", ".12345", ".123456", ".1234567"])
+def test_a_time_is_read_with_any_number_of_digits(digits: str) -> None:
+    read = moment(f"2026-11-23T15:57:50{digits}+00:00")
+    assert read.isoformat().startswith("2026-11-23T15:57:50")
+    assert read.utcoffset() == timedelta()
+
+
 def test_an_answer_is_told_by_what_can_be_done_about_it() -> None:
     assert isinstance(of_answer("h", 401, ""), LoginError)
     assert isinstance(of_answer("h", 503, "<html>"), ServerError)
@@ -142,9 +165,14 @@ def test_what_somebody_works_on_is_left_to_them(tmp_path: Path, old_execution: A
     theirs._me = "another-host\t1\tx"
     assert len(theirs.take("", 10)) == 1
     assert mine.take("", 10) == []
-    assert not mine.claim(old_execution.id)
+    begun = Work(old_execution, Publication(old_execution.id, "host/1"), fresh=True)
+    assert mine.begin(begun) is None
     assert len(Publications(ledger, "host/2").take("", 10)) == 1
+    theirs.note([Work(old_execution, Publication(old_execution.id, "host/1", rid="1-ABC"))])
     theirs.release([old_execution.id])
+    after = mine.begin(begun)
+    assert after is not None
+    assert (after.publication.rid, after.fresh) == ("1-ABC", False)  # what was noted stays, and is looked for
     assert len(mine.take("", 10)) == 1
     gone = Publications(ledger, "host/1")
     gone._me = mine._me.split("\t")[0] + "\t999999999\tx"  # of a process of this host that has ended
