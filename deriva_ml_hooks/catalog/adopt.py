@@ -52,7 +52,7 @@ def adopt(
     rows = executions.find(connection, model, family)
     begun = moment(execution.started_at) + connection.clock_skew - SLACK
     older = [rid for rid, row in rows.items() if moment(row["RCT"]) < begun]
-    rows = {rid: row for rid, row in rows.items() if rid not in older}
+    rows = {rid: rows[rid] for rid in family if rid in rows and rid not in older}
     head = next((rid for rid in family if rid in rows), None)
     if head is None:
         return Adopted(None, [_reopened(rid) for rid in older if rid in rids])
