@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Optional
 
@@ -40,8 +41,10 @@ def bump_version(
 
     Exit 0: made. 1: refused. 2: usage or configuration error.
     """
+    from deriva_ml_hooks.errors import GitError
     from deriva_ml_hooks.gate import RefusedError
-    from deriva_ml_hooks.release.bump import BumpError, Wanted, make, plan
+    from deriva_ml_hooks.release.bump import BumpError, Wanted, plan
+    from deriva_ml_hooks.release.making import make
 
     wanted = Wanted(
         part=part.value,
@@ -63,13 +66,21 @@ def bump_version(
         reasons = refused.reasons
     except BumpError as error:
         reasons = (Finding(error.code, None, str(error), error.fix),)
+    except GitError as error:
+        if as_json:
+            _tell_why([Finding("git-error", None, str(error), error.fix)])
+        raise
     else:
         _tell(bump.as_json() | {"made": not dry_run}, as_json=as_json)
         return
     output.note(as_text(reasons) + "\n\nderiva-ml-hooks: refused; no version was made")
     if as_json:
-        output.data({"schema": 1, "made": False, "reasons": [finding.as_json() for finding in reasons]})
+        _tell_why(reasons)
     raise typer.Exit(1)
+
+
+def _tell_why(reasons: Sequence[Finding]) -> None:
+    output.data({"schema": 1, "made": False, "reasons": [finding.as_json() for finding in reasons]})
 
 
 def _tell(bump: dict[str, Any], *, as_json: bool) -> None:
@@ -90,7 +101,9 @@ def version() -> None:
     from deriva_ml_hooks import api
     from deriva_ml_hooks.errors import GitError
 
-    found = api.provenance().version
-    if found is None:
-        raise GitError("the version", "cannot be told here", fix="git fetch --unshallow --tags")
-    output.text(found)
+    known = api.provenance()
+    if known.version is None:
+        see = "see what setuptools-scm says: python -m setuptools_scm"
+        fix = "git fetch --unshallow --tags" if known.shallow else see
+        raise GitError("the version", "cannot be told here", fix=fix)
+    output.text(known.version)

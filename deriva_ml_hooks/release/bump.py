@@ -1,33 +1,27 @@
-"""`bump-version`: from a clean worktree to a version tag that the remote has, or to nothing at all.
-
-The tag's name is taken here only after the remote has taken it: until then the new tag object has no
-name, so whatever ends the push, nothing is left to take back.
-"""
+"""`bump-version`: which version comes next, and whether anything stands in its way (`making` makes it)."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deriva_ml_hooks.config import hook_settings, load
-from deriva_ml_hooks.errors import GitError, HooksError, UsageError
+from deriva_ml_hooks.config import hook_settings
+from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.gate import Verdict, judge, require_accepted
 from deriva_ml_hooks.git import process, remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import Version, right_spelling, semver, version_tag
-from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.release import published
-from deriva_ml_hooks.release.numbers import PRE_RELEASES, Part, following, spelled
-from deriva_ml_hooks.release.tagging import tag_object
+from deriva_ml_hooks.release.numbers import PRE_RELEASES, Part, following, spelled, with_number
 
 SCHEMA = 1
 HOOK = "check-version-tags"
-Say = Callable[[str], None]
+_UPSTREAM = "its upstream"
 Known = Mapping[str, tuple[Version, str]]
 
 
@@ -98,34 +92,9 @@ def plan(wanted: Wanted, start: str = ".", *, fetch: bool = True) -> tuple[Repos
             published.fetch(repository, remote, _news(repository, there, target, prefix))
             repository = discover(repository.worktree)  # with the refs as they are now
         _require_current(repository, there.get(f"refs/heads/{target}"), f"{remote}/{target}", branch)
-    _require_current(repository, _upstream(repository), "its upstream", branch)
+    _require_current(repository, _upstream(repository), _UPSTREAM, branch)
     bump = _numbered(repository, wanted, prefix, _versions(repository, there, prefix), commit)
     return repository, replace(bump, branch=branch, remote=remote, target=target)
-
-
-def make(repository: Repository, bump: Bump, wanted: Wanted, *, say: Say) -> Bump:
-    """Make the tag that was planned and, where there is a remote, push it together with the branch.
-
-    Raises BumpError where the tag was made there meanwhile, and GitError; nothing is left of it then.
-    """
-    message = wanted.message or f"Version {bump.version}"
-    oid = tag_object(repository, bump.tag, bump.commit, message, sign=wanted.sign)
-    if bump.remote is not None:
-        say(f"pushing {bump.branch} and {bump.tag} to {bump.remote}")
-        refs = {f"refs/heads/{bump.target}": bump.commit, f"refs/tags/{bump.tag}": oid}
-        try:
-            published.push(repository, bump.remote, refs, say=say)
-        except GitError as error:
-            if f"refs/tags/{bump.tag}" not in published.remote_refs(repository, bump.remote):
-                raise
-            message = f"{bump.tag} was made on {bump.remote} meanwhile"
-            raise BumpError("exists", message, fix="call again, for the version after it") from error
-    words = ("update-ref", "-m", "bump-version", f"refs/tags/{bump.tag}", oid, "0" * len(oid))
-    process.run(*words, cwd=repository.worktree).checked()
-    after = discover(repository.worktree)
-    with contextlib.suppress(HooksError):  # the version is made, and a cache can be rebuilt
-        provenance_of(after, load(after.worktree), refresh=True)
-    return replace(bump, pushed=bump.remote is not None)
 
 
 def _without_what_a_bump_mends(verdict: Verdict, wanted: Wanted) -> Verdict:
@@ -182,12 +151,21 @@ def _remote(repository: Repository, verdict: Verdict, wanted: Wanted) -> str | N
         raise UsageError(f"{wanted.remote}: no such remote", fix="see their names: git remote")
     if not wanted.push:
         return None
-    configured = wanted.remote or verdict.config.remote
+    configured = wanted.remote or verdict.config.remote or _push_remote(repository)
     remote = remotes.chosen(repository, configured=configured, hosts=verdict.config.hosts)
     if remote is None:
         message = "no remote to push to"
         raise BumpError("no-remote", message, fix="git remote add origin URL, or --no-push")
     return remote.name
+
+
+def _push_remote(repository: Repository) -> str | None:
+    """The remote that is only pushed to, as `git push` takes it (git-config(1), branch.<name>.pushRemote)."""
+    branch = repository.branch()
+    own = repository.setting("branch", "pushRemote", branch) if branch is not None else None
+    names = remotes.remote_names(repository)
+    wanted = (own, repository.setting("remote", "pushDefault"))
+    return next((name for name in wanted if name in names), None)
 
 
 def _target(repository: Repository, branch: str | None, remote: str) -> str:
@@ -217,7 +195,9 @@ def _upstream(repository: Repository) -> str | None:
 def _require_current(repository: Repository, tip: str | None, name: str, branch: str | None) -> None:
     if tip is None or _is_contained(repository, tip):
         return
-    raise BumpError("behind", f"{branch} is behind {name}, or diverged from it", fix="git pull")
+    where = "" if name == _UPSTREAM else " " + shlex.join(name.split("/", 1))
+    message = f"{branch} is behind {name}, or diverged from it"
+    raise BumpError("behind", message, fix=f"git pull --rebase{where}, or merge: git pull --no-rebase{where}")
 
 
 def _is_contained(repository: Repository, commit: str) -> bool:
@@ -233,7 +213,8 @@ def _version(tag: str, prefix: str) -> Version | None:
     """
     if prefix != "v" and not tag.startswith(prefix):
         return None
-    return version_tag(tag, prefix) or version_tag(right_spelling(tag, prefix) or "", prefix)
+    found = version_tag(tag, prefix) or version_tag(right_spelling(tag, prefix) or "", prefix)
+    return with_number(found) if found is not None else None
 
 
 def _require_same_tags(repository: Repository, there: Mapping[str, str], remote: str, prefix: str) -> None:
@@ -295,6 +276,6 @@ def _numbered(repository: Repository, wanted: Wanted, prefix: str, known: Known,
 
 def _initial(wanted: Wanted) -> Version:
     version = semver(wanted.initial)
-    if version is None:
+    if version is None or (version.pre and version.pre[0] not in PRE_RELEASES):
         raise UsageError(f"--initial {wanted.initial}: not a SemVer version", fix="such as --initial 0.1.0")
     return Version(version.release, (wanted.pre, "1")) if wanted.pre else version

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Literal
 
 from deriva_ml_hooks.git.versions import Version
@@ -24,6 +26,12 @@ def following(version: Version, part: Part, pre: str | None = None) -> Version:
         if candidate > version:
             return candidate
     return _of(_counted_up(version.release, part), pre, version)
+
+
+def with_number(version: Version) -> Version:
+    """The version with the number of its pre-release apart: `rc1` is the first `rc`, and rc10 follows rc9."""
+    joined = re.fullmatch(r"([A-Za-z]+)([0-9]+)", version.pre[0]) if len(version.pre) == 1 else None
+    return replace(version, pre=joined.groups()) if joined else version
 
 
 def _of(release: tuple[int, ...], pre: str | None, after: Version) -> Version:

@@ -7,9 +7,11 @@ directory of its own that shares nothing but the objects: whatever ends it, no t
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from typing import TYPE_CHECKING
 
+from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
 
@@ -18,21 +20,56 @@ if TYPE_CHECKING:
 
 # What a tag object is made by: who tags, how it is signed, in which encoding.
 _SECTIONS = (b"author.", b"committer.", b"gpg.", b"i18n.", b"tag.", b"user.")
+_SIGNATURE = re.compile(
+    rb"^-----BEGIN (?:PGP SIGNATURE|PGP MESSAGE|SSH SIGNATURE|SIGNED MESSAGE)-----$", re.M
+)
 
 
-def tag_object(repository: Repository, tag: str, commit: str, message: str, *, sign: bool | None) -> str:
+def tag_object(
+    repository: Repository,
+    tag: str,
+    commit: str,
+    message: str,
+    *,
+    sign: bool | None,
+    date: int | None = None,
+) -> str:
     """The id of a new annotated tag object `tag` on `commit`, which no ref names yet.
 
-    `sign` None: as git's own tag.gpgSign has it. Raises GitError where git cannot make or sign it.
+    `sign` None: as git's own tag.gpgSign has it; `date`: seconds since 1970 (None: now). Raises GitError
+    where git cannot make or sign it.
     """
-    words = ["tag", "--annotate", *([] if sign is None else ["--sign" if sign else "--no-sign"])]
+    words = [
+        "tag",
+        "--annotate",
+        "--cleanup=whitespace",
+        *([] if sign is None else ["--sign" if sign else "--no-sign"]),
+    ]
     with tempfile.TemporaryDirectory(prefix="deriva-ml-hooks-") as folder:
         _make_git_directory(folder, _settings(repository), sha256=len(commit) == 64)
         env = process.command_environment()
         env |= {"GIT_DIR": folder, "GIT_OBJECT_DIRECTORY": os.path.join(repository.common_dir, "objects")}
-        process.run(*words, "--message", message, "--", tag, commit, cwd=folder, env=env).checked()
-        found = process.run("rev-parse", "--verify", f"refs/tags/{tag}", cwd=folder, env=env).checked()
+        if date is not None:
+            env["GIT_COMMITTER_DATE"] = f"{date} +0000"
+        # In the user's folder, which keys and programs may be named from.
+        there = repository.worktree
+        made = process.run(*words, "--message", message, "--", tag, commit, cwd=there, env=env)
+        if made.returncode:
+            fix = "see what git says: git tag --annotate test, then git tag --delete test; or --no-sign"
+            raise GitError("git tag", made.said or f"exit {made.returncode}", fix=fix)
+        content = process.run("cat-file", "tag", f"refs/tags/{tag}", cwd=there, env=env).checked()
+        found = process.run("rev-parse", "--verify", f"refs/tags/{tag}", cwd=there, env=env).checked()
+    # git 2.39 makes a tag without one where ssh-keygen fails, and calls that success.
+    if (sign or (sign is None and _signs(repository))) and not _SIGNATURE.search(content):
+        said = made.said or "no signature was made"
+        raise GitError("git tag", said, fix="see that git tag --sign works here, or --no-sign")
     return found.decode("ascii").strip()
+
+
+def _signs(repository: Repository) -> bool:
+    env = process.command_environment()
+    words = ("config", "--type=bool", "tag.gpgSign")
+    return process.run(*words, cwd=repository.worktree, env=env).stdout.strip() == b"true"
 
 
 def _make_git_directory(folder: str, config: ConfigFile, *, sha256: bool) -> None:

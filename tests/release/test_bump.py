@@ -14,7 +14,8 @@ import pytest
 
 from deriva_ml_hooks.errors import GitError, UsageError
 from deriva_ml_hooks.gate import RefusedError
-from deriva_ml_hooks.release.bump import Bump, BumpError, Wanted, make, plan
+from deriva_ml_hooks.release.bump import Bump, BumpError, Wanted, plan
+from deriva_ml_hooks.release.making import make
 
 if TYPE_CHECKING:
     from tests.conftest import Ran, Repo
@@ -218,12 +219,87 @@ class TestSigned:
         tagger = "--format=%(taggername) %(taggeremail)"
         assert repo.git("tag", "--list", tagger, "v0.1.0") == repo.git("tag", "--list", tagger, "other")
 
+    def test_by_a_key_that_is_named_from_the_repository(self, repo: Repo) -> None:
+        (repo.path / "gpg.log").write_bytes((repo.path.parent / "gpg").read_bytes())
+        (repo.path / "gpg.log").chmod(0o755)
+        repo.git("config", "gpg.program", "./gpg.log")
+        bump(repo, push=False, sign=True)
+        assert "BEGIN PGP SIGNATURE" in repo.git("cat-file", "tag", "v0.1.0")
+
+    def test_a_signer_that_says_it_did_and_did_not(self, repo: Repo, remote: Repo) -> None:
+        repo.git("config", "gpg.format", "ssh")
+        repo.git("config", "gpg.ssh.program", "true")
+        repo.git("config", "user.signingKey", "/nowhere")
+        before = state(repo, remote)
+        with pytest.raises(GitError):
+            bump(repo, sign=True)
+        assert state(repo, remote) == before
+
     def test_a_signature_that_cannot_be_made_leaves_no_tag(self, repo: Repo, remote: Repo) -> None:
         repo.git("config", "gpg.program", "false")
         before = state(repo, remote)
         with pytest.raises(GitError):
             bump(repo, sign=True)
         assert state(repo, remote) == before
+
+
+class TestAtTheRemote:
+    def test_an_answer_that_is_lost_is_no_refusal(self, repo: Repo, remote: Repo) -> None:
+        hook(remote, "post-update", "kill -9 $PPID\n")
+        said: list[str] = []
+        made = bump(repo, said)
+        assert made.pushed
+        assert repo.git("rev-parse", "v0.1.0") == remote.git("rev-parse", "v0.1.0")
+        assert "the answer was lost, but origin has v0.1.0" in said
+
+    def test_several_push_addresses_are_no_transaction(
+        self, repo: Repo, remote: Repo, make_repo: Any
+    ) -> None:
+        second = make_repo("second", "--bare")
+        for address in (remote.path, second.path):
+            repo.git("remote", "set-url", "--add", "--push", "origin", str(address))
+        before = state(repo, remote)
+        assert refused(repo).code == "several-addresses"
+        assert state(repo, remote) == before
+
+    @pytest.mark.parametrize("way", ["folder", "lock"])
+    def test_a_name_that_cannot_be_taken_here_is_not_given_there(
+        self, repo: Repo, remote: Repo, way: str
+    ) -> None:
+        if way == "folder":
+            repo.git("tag", "v0.1.0/x")
+        else:
+            (repo.git_dir / "refs/tags/v0.1.0.lock").touch()
+        before = state(remote)
+        assert refused(repo).code == "name"
+        assert state(remote) == before
+
+    def test_it_goes_where_git_push_goes(self, repo: Repo, remote: Repo, make_repo: Any) -> None:
+        fork = make_repo("fork.git", "--bare")
+        repo.git("remote", "add", "fork", str(fork.path))
+        repo.git("config", "branch.main.pushRemote", "fork")
+        assert bump(repo).remote == "fork"
+        assert (fork.git("tag"), remote.git("tag")) == ("v0.1.0", "")
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("wanted", [{"prefix": "release/"}, {"prefix": "rel.x-/"}])
+    def test_a_tag_that_setuptools_scm_cannot_read(self, repo: Repo, wanted: dict[str, Any]) -> None:
+        assert refused(repo, push=False, **wanted).code == "unreadable-version"
+        assert repo.git("tag") == ""
+
+    def test_a_pre_release_without_its_dot_counts_on(self, repo: Repo) -> None:
+        for number in (9, 10):
+            repo.git("tag", "--annotate", "--message", "By hand", f"v1.0.0-rc{number}")
+        repo.commit()
+        made = bump(repo, push=False, pre="rc")
+        assert (made.tag, made.previous) == ("v1.0.0-rc.11", "v1.0.0-rc10")
+
+    def test_a_second_version_of_a_commit_is_the_one_that_counts(self, repo: Repo, program: Program) -> None:
+        ahead = {"GIT_COMMITTER_DATE": "2040-01-01T00:00:00Z"}
+        repo.git("tag", "--annotate", "--message", "By a clock ahead", "v1.0.0", env=ahead)
+        assert bump(repo, push=False, force_new=True).tag == "v1.0.1"
+        assert program("version").out == "1.0.1\n"
 
 
 class TestRefused:
