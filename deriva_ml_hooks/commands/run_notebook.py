@@ -56,8 +56,9 @@ def run_notebook(
 ) -> None:
     """Execute NOTEBOOK, as it is committed, if the working tree is exactly the commit; keep its record.
 
-    It runs in the current folder. Exit: 0 when every cell ran; 1 when one failed; 128+n when signal n
-    ended it; 125 refused, nothing was started; 2 usage or configuration error, unknown parameters too.
+    It runs in the current folder. Exit: 0 when every cell ran, or one ended it by sys.exit(0), which the
+    record tells; 1 when one failed or its kernel died; 128+n when signal n ended it; 125 refused, nothing
+    was started; 2 usage or configuration error, unknown parameters too.
     """
 
     from deriva_ml_hooks.runner.acceptance import Request, accept

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 VARIABLE = "_DERIVA_ML_HOOKS_NOTEBOOK"
@@ -22,6 +23,9 @@ MAIN = (
 INJECTED = "injected-parameters"
 ERROR_MARK = "papermill-error-cell-tag"
 """papermill's tag of the cells that it puts before a cell that has failed."""
+
+PROBLEM = "deriva_ml_hooks_problem"
+"""Where the executed notebook's metadata say why no cell can tell of the end."""
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _BAR = "cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"
@@ -83,9 +87,37 @@ def _execute(wanted: dict[str, Any]) -> int:
         sys.stderr.write((traceback if sys.stderr.isatty() else _COLOUR.sub("", traceback)) + "\n")
         return 1
     except DeadKernelError as error:
+        _amend(wanted["output"], _mark_dead)
         sys.stderr.write(f"deriva-ml-hooks: the kernel died: {error}\n")
         return 1
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        _amend(wanted["output"], lambda notebook: notebook["metadata"].update({PROBLEM: problem}))
+        if not isinstance(error, (RuntimeError, OSError)):  # those are how a kernel fails to start
+            raise
+        sys.stderr.write(f"deriva-ml-hooks: the notebook could not be executed: {problem}\n")
+        return 1
     return 0
+
+
+def _mark_dead(notebook: dict[str, Any]) -> None:
+    """Have the cell that ran last say that its kernel died, as it would of any exception."""
+    begun = [
+        cell
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code" and cell["metadata"]["papermill"]["start_time"]
+    ]
+    if begun:
+        begun[-1]["metadata"]["papermill"] |= {"status": "failed", "exception": True}
+        begun[-1]["outputs"].append(
+            {
+                "output_type": "error",
+                "ename": "DeadKernelError",
+                "evalue": "the kernel died",
+                "traceback": [],
+            }
+        )
+    notebook["metadata"]["papermill"]["exception"] = True
 
 
 def _write_whole(path: str | None) -> None:
@@ -109,24 +141,37 @@ def _plain(path: str) -> str:
 
 
 def _tidy(wanted: dict[str, Any]) -> None:
-    """Name the notebook, not the copy it was read from, and take secrets out of what papermill wrote."""
-    path = wanted["output"]
+    """Name the notebook, not the copy it was read from; take secrets and untrue marks out."""
+
+    def mend(notebook: dict[str, Any]) -> None:
+        about = notebook["metadata"]["papermill"]
+        about["input_path"] = wanted["path"]
+        for cell in notebook["cells"]:
+            seen = cell["metadata"].get("papermill", {})
+            if seen.get("status") == "completed" and not seen.get("start_time"):
+                seen["status"] = "pending"  # papermill has it that whatever is left at the end was run
+        if wanted["masked"] != wanted["parameters"]:
+            about["parameters"] = wanted["masked"]
+            for cell in notebook["cells"]:
+                if INJECTED in cell["metadata"].get("tags", []):
+                    _mask(cell, wanted)
+
+    _amend(wanted["output"], mend)
+
+
+def _amend(path: str | None, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what papermill has written at `path`, if it has written anything."""
     if path is None:
         return
     try:
         with open(path, encoding="utf-8") as file:
             notebook = json.load(file)
-        about = notebook["metadata"]["papermill"]
-    except (OSError, ValueError, KeyError):  # it ended before papermill had written anything
+        notebook["metadata"]["papermill"]["start_time"]
+    except (OSError, ValueError, KeyError):
         return
+    change(notebook)
     from deriva_ml_hooks.files import write_atomically
 
-    about["input_path"] = wanted["path"]
-    if wanted["masked"] != wanted["parameters"]:
-        about["parameters"] = wanted["masked"]
-        for cell in notebook["cells"]:
-            if INJECTED in cell["metadata"].get("tags", []):
-                _mask(cell, wanted)
     data = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
     write_atomically(path, data.encode("utf-8", "surrogatepass"))
 

@@ -26,6 +26,7 @@ from deriva_ml_hooks.redact import MASK, redact, redact_command
 from deriva_ml_hooks.runner import executing
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.baked import BakedProvenance
+from deriva_ml_hooks.runner.outcome import told
 from deriva_ml_hooks.runner.recorded import Start
 
 if TYPE_CHECKING:
@@ -220,13 +221,7 @@ class NotebookTask:
         except OSError:  # it ended before the first cell
             return replace(execution, notebook=about | {"output": None})
         about["sha256"] = hashlib.sha256(data).hexdigest()
-        detail = execution.detail
-        if execution.status == "Failed":
-            about["failed_cell"] = failed = failed_cell(data, self.notebook.data)
-            detail = (
-                f"cell {failed['index']}: {failed['exception']}: {failed['message']}" if failed else detail
-            )
-        return replace(execution, notebook=about, detail=detail)
+        return told(replace(execution, notebook=about), data, self.notebook.data)
 
 
 def child(
@@ -247,32 +242,6 @@ def child(
         "progress": progress,
     }
     return [sys.executable, "-c", executing.MAIN], {executing.VARIABLE: json.dumps(wanted)}
-
-
-def failed_cell(executed: bytes, committed: bytes) -> dict[str, Any] | None:
-    """The cell that ended a run: its index (from 0) in the committed notebook, exception and message."""
-    try:
-        before, after = ([*map(_seen, json.loads(data)["cells"])] for data in (committed, executed))
-        # papermill takes its old marks out, puts new ones in, and adds at most one cell of parameters.
-        places = [index for index, (tags, _) in enumerate(before) if executing.ERROR_MARK not in tags]
-        is_new = not any(executing.INJECTED in tags for tags, _ in before)
-        position = 0
-        for tags, error in after:
-            if error is not None:
-                name, message = str(error.get("ename")), redact(str(error.get("evalue")))
-                return {"index": places[position], "exception": name, "message": message}
-            position += not (executing.ERROR_MARK in tags or (is_new and executing.INJECTED in tags))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return None
-    return None
-
-
-def _seen(cell: Mapping[str, Any]) -> tuple[Sequence[str], Mapping[str, Any] | None]:
-    """The tags of a cell, and the error that it ended with."""
-    errors = [output for output in cell.get("outputs", []) if output.get("output_type") == "error"]
-    if errors and errors[0].get("ename") == "SystemExit" and errors[0].get("evalue") in ("", "0"):
-        errors = []
-    return cell.get("metadata", {}).get("tags", []), errors[0] if errors else None
 
 
 def committed(path: str, accepted: Accepted) -> bytes:

@@ -155,15 +155,46 @@ class TestRun:
         shown = program("executions", "show", record["id"])
         assert shown.code == 0
 
-    def test_a_kernel_that_dies(self, repo: Repo, program: Program) -> None:
-        repo.write("die.ipynb", notebook("import os", "print('so far', flush=True)", "os._exit(3)"))
+    @pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
+    def test_a_kernel_that_dies(self, repo: Repo, program: Program, end: str) -> None:
+        repo.write("die.ipynb", notebook("import os", "print('so far', flush=True)", end, "print('never')"))
         repo.commit()
         done = program("run-notebook", "die.ipynb")
         assert done.code == 1
         assert "the kernel died" in done.err
         record = newest(program)
         assert record["status"] == "Failed"
-        assert "so far\n" in outputs(record["notebook"]["output"])
+        about = record["notebook"]
+        assert about["failed_cell"] == {
+            "index": 2,
+            "exception": "DeadKernelError",
+            "message": "the kernel died",
+        }
+        assert record["detail"] == "cell 2: DeadKernelError: the kernel died"
+        assert "so far\n" in outputs(about["output"])
+        cells = json.loads(Path(about["output"]).read_text())["cells"]
+        statuses = [cell["metadata"]["papermill"]["status"] for cell in cells]
+        assert statuses == ["completed", "completed", "failed", "pending"]
+
+    def test_a_process_of_papermill_that_is_killed(self, repo: Repo, program: Program) -> None:
+        kill = "import os\nos.kill(os.getppid(), 9)\nwhile True: pass"
+        repo.write("die.ipynb", notebook("1", "print('so far')", kill, "print('never')"))
+        repo.commit()
+        assert program("run-notebook", "die.ipynb").code == 128 + 9
+        record = newest(program)
+        assert (record["status"], record["signal"]) == ("Failed", 9)
+        failed = record["notebook"]["failed_cell"]
+        assert (failed["index"], failed["exception"]) == (2, "SIGKILL")
+        assert record["detail"].startswith("cell 2: SIGKILL: ")
+
+    def test_an_exit_before_the_last_cell(self, repo: Repo, program: Program) -> None:
+        repo.write("exit.ipynb", notebook("import sys", "sys.exit(0)", "print('never')"))
+        repo.commit()
+        done = program("run-notebook", "exit.ipynb")
+        assert done.code == 0
+        record = newest(program)
+        assert (record["status"], record["detail"]) == ("Completed", "ended by SystemExit at cell 1")
+        assert "ended by SystemExit at cell 1" in done.err.splitlines()[-1]
 
     def test_an_output_of_its_own_place_and_any_name(
         self, repo: Repo, program: Program, tmp_path: Path

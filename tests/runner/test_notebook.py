@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from papermill.execute import execute_notebook
 
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.runner.notebook import (
     NotebookRunError,
     Parameter,
-    failed_cell,
     masked,
     read,
     values,
@@ -182,31 +180,3 @@ def test_what_is_no_notebook_is_an_error(data: bytes) -> None:
     with pytest.raises(NotebookRunError) as caught:
         read("x.ipynb", data)
     assert "x.ipynb: not a notebook" in str(caught.value)
-
-
-@pytest.mark.parametrize("parameters", [{}, {"seed": 0}])
-@pytest.mark.parametrize("injected_before", [False, True])
-def test_a_failed_cell_is_counted_as_in_the_committed_notebook(
-    tmp_path: Path, parameters: dict[str, int], injected_before: bool
-) -> None:
-    cells = ["seed = 0", "print('fine')", "import sys; sys.path", "1 / seed", "print('never')"]
-    data = notebook(*cells, kernelspec=spec("python3"), language_info={"name": "python"})
-    if injected_before:  # what papermill left in a notebook that somebody committed after a run
-        document = json.loads(data)
-        document["cells"].insert(
-            1, document["cells"][0] | {"id": "i", "metadata": {"tags": ["injected-parameters"]}}
-        )
-        data = json.dumps(document).encode()
-    source, out = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
-    source.write_bytes(data)
-    with pytest.raises(Exception, match="ZeroDivisionError"):
-        execute_notebook(
-            str(source), str(out), parameters=parameters, kernel_name="python3", progress_bar=False
-        )
-    assert failed_cell(out.read_bytes(), data) == {
-        "index": 4 if injected_before else 3,
-        "exception": "ZeroDivisionError",
-        "message": "division by zero",
-    }
-    assert failed_cell(data, data) is None
-    assert failed_cell(b"half", data) is None
