@@ -62,11 +62,11 @@ def run_notebook(
     """
 
     from deriva_ml_hooks.runner.acceptance import Request, accept
+    from deriva_ml_hooks.runner.masking import masked
     from deriva_ml_hooks.runner.notebook import (
         NotebookTask,
         child,
         committed,
-        masked,
         read,
         require_untracked,
         values,

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from deriva_ml_hooks.files import write_atomically
+
 VARIABLE = "_DERIVA_ML_HOOKS_NOTEBOOK"
 # A file of the user's folder must not stand in for a module of ours.
 MAIN = (
@@ -72,7 +74,10 @@ def _execute(wanted: dict[str, Any]) -> int:
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
-    _write_whole(wanted["output"])
+    from deriva_ml_hooks.runner.masking import hiding
+
+    conceal = hiding(wanted["parameters"]) or str
+    _write_whole(wanted)
     try:
         execute_notebook(
             _plain(wanted["source"]),
@@ -83,7 +88,7 @@ def _execute(wanted: dict[str, Any]) -> int:
             progress_bar={"bar_format": _BAR} if wanted["progress"] else False,
         )
     except PapermillExecutionError as error:
-        traceback = "\n".join(error.traceback)
+        traceback = conceal("\n".join(error.traceback))
         sys.stderr.write((traceback if sys.stderr.isatty() else _COLOUR.sub("", traceback)) + "\n")
         return 1
     except DeadKernelError as error:
@@ -91,7 +96,7 @@ def _execute(wanted: dict[str, Any]) -> int:
         sys.stderr.write(f"deriva-ml-hooks: the kernel died: {error}\n")
         return 1
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
+        problem = conceal(f"{type(error).__name__}: {error}")
         _amend(wanted["output"], lambda notebook: notebook["metadata"].update({PROBLEM: problem}))
         if not isinstance(error, (RuntimeError, OSError)):  # those are how a kernel fails to start
             raise
@@ -120,19 +125,34 @@ def _mark_dead(notebook: dict[str, Any]) -> None:
     notebook["metadata"]["papermill"]["exception"] = True
 
 
-def _write_whole(path: str | None) -> None:
-    """Have papermill write the notebook at `path` beside and rename it, as often as it writes it."""
-    if path is None:
+def _write_whole(wanted: dict[str, Any]) -> None:
+    """Have papermill write the notebook beside and rename it, as often as it writes it, without secrets."""
+    if wanted["output"] is None:
         return
     from papermill.iorw import LocalHandler, papermill_io
+    from papermill.parameterize import translate_parameters
 
-    from deriva_ml_hooks.files import write_atomically
+    from deriva_ml_hooks.runner.masking import hide, masked
+
+    parameters = wanted["parameters"]
+    shown = masked(parameters)
+    injected = None
+    if shown != parameters:
+        injected = translate_parameters(wanted["kernel"], wanted["language"], shown, "Parameters")
 
     class WholeFiles(LocalHandler):  # type: ignore[misc]  # papermill has no types
         def write(self, text: str, path: str) -> None:
-            write_atomically(path, text.encode("utf-8", "surrogatepass"))
+            notebook = json.loads(text)
+            if shown != parameters:  # each time, since a kill may forestall what comes at the end
+                hide(notebook, parameters, injected)
+            _write(path, notebook)
 
-    papermill_io.register(path, WholeFiles())  # for what begins with it
+    papermill_io.register(wanted["output"], WholeFiles())  # for what begins with it
+
+
+def _write(path: str, notebook: dict[str, Any]) -> None:
+    data = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path, data.encode("utf-8", "surrogatepass"))
 
 
 def _plain(path: str) -> str:
@@ -141,7 +161,7 @@ def _plain(path: str) -> str:
 
 
 def _tidy(wanted: dict[str, Any]) -> None:
-    """Name the notebook, not the copy it was read from; take secrets and untrue marks out."""
+    """Name the notebook, not the copy it was read from; take untrue marks out."""
 
     def mend(notebook: dict[str, Any]) -> None:
         about = notebook["metadata"]["papermill"]
@@ -150,11 +170,6 @@ def _tidy(wanted: dict[str, Any]) -> None:
             seen = cell["metadata"].get("papermill", {})
             if seen.get("status") == "completed" and not seen.get("start_time"):
                 seen["status"] = "pending"  # papermill has it that whatever is left at the end was run
-        if wanted["masked"] != wanted["parameters"]:
-            about["parameters"] = wanted["masked"]
-            for cell in notebook["cells"]:
-                if INJECTED in cell["metadata"].get("tags", []):
-                    _mask(cell, wanted)
 
     _amend(wanted["output"], mend)
 
@@ -170,15 +185,4 @@ def _amend(path: str | None, change: Callable[[dict[str, Any]], object]) -> None
     except (OSError, ValueError, KeyError):
         return
     change(notebook)
-    from deriva_ml_hooks.files import write_atomically
-
-    data = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, data.encode("utf-8", "surrogatepass"))
-
-
-def _mask(cell: dict[str, Any], wanted: dict[str, Any]) -> None:
-    from papermill.parameterize import translate_parameters
-
-    cell["source"] = translate_parameters(
-        wanted["kernel"], wanted["language"], wanted["masked"], "Parameters"
-    )
+    _write(path, notebook)

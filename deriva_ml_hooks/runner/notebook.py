@@ -22,10 +22,10 @@ from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.record import NotInCommitError
-from deriva_ml_hooks.redact import MASK, redact, redact_command
 from deriva_ml_hooks.runner import executing
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.baked import BakedProvenance
+from deriva_ml_hooks.runner.masking import masked
 from deriva_ml_hooks.runner.outcome import told
 from deriva_ml_hooks.runner.recorded import Start
 
@@ -166,21 +166,6 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"its parameters are: {', '.join(known)}"
 
 
-def masked(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as they may be stored: what a name or a value shows to be a secret is replaced."""
-    return {name: _masked(name, value) for name, value in parameters.items()}
-
-
-def _masked(name: str, value: Any) -> Any:
-    if value is not None and redact_command([f"--{name}", "x"])[-1] == MASK:
-        return MASK
-    if isinstance(value, dict):
-        return {key: _masked(str(key), inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_masked("", inner) for inner in value]
-    return redact(value) if isinstance(value, str) else value
-
-
 @dataclass(frozen=True, slots=True)
 class NotebookTask:
     """A notebook under the gate, for `run_recorded`.
@@ -237,7 +222,6 @@ def child(
         "kernel": notebook.kernel.name,
         "language": notebook.kernel.language,
         "parameters": dict(parameters),
-        "masked": masked(parameters),
         "output": output,
         "progress": progress,
     }

@@ -224,6 +224,26 @@ class TestRun:
             for file in [result, *(repo.git_dir / "deriva-ml-hooks").rglob("*")]:
                 assert not file.is_file() or b"hunter2" not in file.read_bytes(), file
 
+    def test_a_secret_that_cells_show_is_neither_kept_nor_told(
+        self, repo: Repo, program: Program, tmp_path: Path
+    ) -> None:
+        output, meanwhile = tmp_path / "out.ipynb", tmp_path / "meanwhile.ipynb"
+        shows = "print('it is', token)\ntoken"
+        reads = f"import os\nos.link({str(output)!r}, {str(meanwhile)!r})"
+        fails = "raise ValueError('no such token: ' + token)"
+        repo.write("leak.ipynb", notebook(DEFAULTS, shows, reads, fails))
+        repo.commit()
+        done = program("run-notebook", "leak.ipynb", "-p", "token", "hunter2 'x", "--output", str(output))
+        assert done.code == 1
+        assert "hunter2" not in done.out + done.err
+        record = newest(program)
+        assert record["detail"] == "cell 3: ValueError: no such token: ***"
+        assert record["notebook"]["failed_cell"]["message"] == "no such token: ***"
+        assert "it is ***\n" in "".join(outputs(str(output)))
+        assert "ValueError" in outputs(str(output))[-1]
+        for file in [output, meanwhile, *(repo.git_dir / "deriva-ml-hooks").rglob("*")]:
+            assert not file.is_file() or b"hunter2" not in file.read_bytes(), file
+
     def test_a_file_of_the_folder_stands_in_for_no_module_of_ours(self, repo: Repo, program: Program) -> None:
         for name in ("papermill", "json", "nbclient"):
             repo.write(f"{name}.py", "raise SystemExit(9)\n")
