@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from deriva_ml_hooks.commands.run import complain, concluded
+from deriva_ml_hooks.commands.run import complain, concluded, make_way
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
 from deriva_ml_hooks.git.discovery import discover
@@ -59,6 +59,7 @@ def rerun(
         return run_isolated(wanted, say=say, complain=complain)
 
     try:
+        make_way(json_file)
         code = concluded(again, json_file)
     except EndedBySignalError as ended:
         raise typer.Exit(ended.exit_code) from None

@@ -16,6 +16,7 @@ from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.report import as_error, as_text
 from deriva_ml_hooks.runner.acceptance import Request, accept
+from deriva_ml_hooks.runner.places import require_free
 from deriva_ml_hooks.runner.recorded import run_recorded, run_unrecorded
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def run(
     if (output_paths and not isolated) or (isolated and dry_run):
         wrong = "--isolated and --dry-run exclude each other" if dry_run else "--output is for --isolated"
         raise UsageError(wrong, fix="deriva-ml-hooks run --isolated --output PATH -- COMMAND")
-    _make_way(json_file)
+    make_way(json_file)
     if dry_run:
         raise typer.Exit(run_unrecorded(command, say=say))
     request = Request(command, description, entry_point, tag_required, catalog)
@@ -113,9 +114,15 @@ def _with_publications(execution: Execution) -> dict[str, Any]:
         return execution.as_json()
 
 
-def _make_way(path: str | None) -> None:
-    """Take away what an earlier run left at `path`, and see that it can be written before anything runs."""
-    if path is None or (os.path.exists(path) and not os.path.isfile(path)):
+def make_way(path: str | None) -> None:
+    """Take away what an earlier run left at `path`, and see that it can be written before anything runs.
+
+    Raises UsageError where it cannot, or must not be replaced.
+    """
+    if path is None:
+        return
+    require_free(path, "--json", streams=True)
+    if os.path.exists(path) and not os.path.isfile(path):
         return
     try:
         with open(path, "wb"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from deriva_ml_hooks.commands import output
-from deriva_ml_hooks.commands.run import complain, concluded
+from deriva_ml_hooks.commands.run import complain, concluded, make_way
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.report import printable
 
@@ -68,10 +68,10 @@ def run_notebook(
         child,
         committed,
         read,
-        require_untracked,
         values,
     )
-    from deriva_ml_hooks.runner.recorded import run_recorded, run_unrecorded
+    from deriva_ml_hooks.runner.places import require_apart, require_free, require_uncommitted
+    from deriva_ml_hooks.runner.recorded import ledger_file, run_recorded, run_unrecorded
 
     pairs = [_pair(word) for word in parameters or []]
     progress = not quiet and sys.stderr is not None and sys.stderr.isatty()
@@ -95,11 +95,15 @@ def run_notebook(
         request = Request(words, description, notebook, tag_required, catalog, executable=sys.executable)
         accepted = accept(request)
         if executed is not None:
-            require_untracked(executed, accepted)
+            require_uncommitted(executed, "--output", accepted.provenance)
+            require_apart(executed, "--output", ledger_file(accepted))
         that = found(accepted.entry_point.path or notebook, committed(notebook, accepted))
         task = NotebookTask(that, values(that, pairs, files or []), executed, progress)
         return run_recorded(accepted, say=say, complain=complain, task=task)
 
+    if executed is not None:
+        require_free(executed, "--output")
+    make_way(json_file)
     if inspect:
         _list(found(notebook, _working_file(notebook)))
     elif dry_run:

@@ -21,7 +21,6 @@ from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.provenance.record import NotInCommitError
 from deriva_ml_hooks.runner import executing
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.baked import BakedProvenance
@@ -238,13 +237,3 @@ def committed(path: str, accepted: Accepted) -> bytes:
     # A file of a submodule is in the submodule's own repository.
     repository = discover(os.path.dirname(os.path.realpath(path)))
     return repository.blob(accepted.entry_point.blob.encode("ascii")).data
-
-
-def require_untracked(output: str, accepted: Accepted) -> None:
-    """Raises UsageError where writing `output` would change a file of the commit."""
-    try:
-        accepted.provenance.file(os.path.abspath(output))
-    except NotInCommitError:
-        return
-    fix = "name another file, or leave it to the execution's own folder"
-    raise UsageError(f"--output {output}: a file of the commit, which has to stay what it is", fix=fix)

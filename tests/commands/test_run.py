@@ -127,3 +127,17 @@ def test_a_json_file_that_cannot_be_written_is_told_before_anything_runs(
     ran = program("run", "--json", str(tmp_path / "none" / "x.json"), "--", "touch", str(marker))
     assert ran.code == 2
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("README.md", "a tracked file"), ("src", "a folder"), (".git/index", "inside a git directory")],
+)
+def test_json_replaces_nothing_that_has_to_stay(repo: Any, program: Program, file: str, said: str) -> None:
+    before = repo.git("status", "--porcelain")
+    for words in (("run", "--json", file, "--", "touch", "ran"), ("run-notebook", "x.ipynb", "--json", file)):
+        done = program(*words)
+        assert done.code == 2
+        assert f"--json {file}: {said}" in done.err
+        assert "fix: " in done.err
+    assert (repo.git("status", "--porcelain"), (repo.path / "ran").exists()) == (before, False)

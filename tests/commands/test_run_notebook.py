@@ -264,8 +264,12 @@ class TestRefused:
             (("nb/show.ipynb", "-p", "sed", "1"), "did you mean seed?", 2),
             (("nb/show.ipynb", "-p", "seed"), "-p NAME VALUE", 2),
             (("nb/show.ipynb", "-f", "gone.yaml"), "gone.yaml", 2),
-            (("nb/show.ipynb", "--output", "fail.ipynb"), "a file of the commit", 2),
-            (("nb/show.ipynb", "--output", "no/such/folder/x.ipynb"), "in a folder that exists", 125),
+            (("nb/show.ipynb", "--output", "fail.ipynb"), "a tracked file", 2),
+            (("nb/show.ipynb", "--output", "no/such/folder/x.ipynb"), "in a folder that exists", 2),
+            (("nb/show.ipynb", "--output", "nb"), "a folder", 2),
+            (("nb/show.ipynb", "--output", ".git/config"), "inside a git directory", 2),
+            (("nb/show.ipynb", "--output", ".git/x.ipynb"), "inside a git directory", 2),
+            (("nb/show.ipynb", "--output", os.devnull), "not a regular file", 2),
             (("nb/show.ipynb", "--kernel", "nope"), "ipykernel install", 125),
             (("README.md",), "not a notebook", 125),
             (("missing.ipynb",), "no such file", 125),
@@ -275,10 +279,11 @@ class TestRefused:
     def test_nothing_is_started_and_nothing_recorded(
         self, repo: Repo, program: Program, words: tuple[str, ...], said: str, code: int
     ) -> None:
-        done = program("run-notebook", *words)
-        assert done.code == code, done.err
-        assert said in done.err
-        assert "fix: " in done.err
+        for more in ((), ("--dry-run",)) if "--output" in words else ((),):
+            done = program("run-notebook", *words, *more)
+            assert done.code == code, done.err
+            assert said in done.err
+            assert "fix: " in done.err
         assert not (repo.git_dir / "deriva-ml-hooks" / "executions.sqlite3").exists()
         assert not list((repo.git_dir / "deriva-ml-hooks").glob("executions/*"))
         assert repo.git("status", "--porcelain") == ""
@@ -299,6 +304,30 @@ class TestRefused:
         assert done.code == 125
         assert "scratch.ipynb: " in done.err
         assert "not a file of commit" in done.err
+
+    def test_an_output_over_a_file_of_the_superproject(
+        self, repo: Repo, program: Program, make_repo: Callable[..., Repo]
+    ) -> None:
+        outer = make_repo("outer")
+        outer.write("kept.ipynb", notebook("1"))
+        outer.git("submodule", "--quiet", "add", str(repo.path), "sub")
+        outer.commit()
+        words = ("run-notebook", "nb/show.ipynb", "--output", "../kept.ipynb")
+        for more in ((), ("--dry-run",)):
+            done = program(*words, *more, cwd=outer.path / "sub")
+            assert (done.code, "a tracked file" in done.err) == (2, True), done.err
+        assert outer.git("status", "--porcelain") == ""
+
+    def test_an_output_over_the_ledger_or_an_earlier_execution(self, repo: Repo, program: Program) -> None:
+        repo.write("pyproject.toml", '[tool.deriva-ml-hooks]\nledger = "runs/all.sqlite3"\n')
+        repo.write(".gitignore", "/runs/\n")
+        repo.commit()
+        assert program("run-notebook", "nb/show.ipynb").code == 0
+        first = newest(program)
+        for output in ("runs/all.sqlite3", first["notebook"]["output"]):
+            done = program("run-notebook", "nb/show.ipynb", "--output", output)
+            assert (done.code, "kept with the ledger" in done.err) == (2, True), done.err
+        assert [newest(program)] == json.loads(program("executions", "list", "--json").out) == [first]
 
     def test_without_papermill_it_says_what_to_install(self, repo: Repo, tmp_path: Path) -> None:
         (tmp_path / "hidden").mkdir()
