@@ -110,8 +110,8 @@ def run_notebook(
         that = found(notebook, _working_file(notebook))
         where = os.path.abspath(executed) if executed else None
         chosen = values(that, pairs, files or [])
-        words, env = child(that, chosen, os.path.abspath(notebook), where, progress=progress)
-        raise typer.Exit(run_unrecorded(words, say=say, more=env))
+        words, stdin = child(that, chosen, os.path.abspath(notebook), where, progress=progress)
+        raise typer.Exit(run_unrecorded(words, say=say, stdin=stdin))
     else:
         raise typer.Exit(concluded(recorded, json_file))
 

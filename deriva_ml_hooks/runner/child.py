@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -141,15 +142,22 @@ def _ending_signals() -> set[signal.Signals]:
     return {s for s in (*ABORTING, *_PASSED_ON) if signal.getsignal(s) != signal.SIG_IGN}
 
 
-def run(executable: str, argv: Sequence[str], env: Mapping[str, str], mask: frozenset[int]) -> Ending:
+def run(
+    executable: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    mask: frozenset[int],
+    stdin: bytes | None = None,
+) -> Ending:
     """Run `argv` as the program `executable` under the signal mask `mask`, and wait for its end.
 
-    Has to be called within `held_signals`. Raises NotExecutableError when it cannot be started.
+    `stdin` is what it reads there, where that is not our own standard input. Has to be called within
+    `held_signals`. Raises NotExecutableError when it cannot be started.
     """
     if not _POSIX:
-        return _run_plainly(executable, argv, env)
+        return _run_plainly(executable, argv, env, stdin)
     try:
-        child = _spawn(executable, argv, env, mask)
+        child = _spawn_fed(executable, argv, env, mask, stdin)
     except OSError as error:
         raise NotExecutableError(executable, error.strerror or str(error)) from error
     early = signal.sigpending()  # what the terminal sent before there was a command to get it
@@ -170,17 +178,53 @@ def run(executable: str, argv: Sequence[str], env: Mapping[str, str], mask: froz
                 os.kill(child, number)
 
 
-def _spawn(executable: str, argv: Sequence[str], env: Mapping[str, str], mask: frozenset[int]) -> int:
+def _spawn_fed(
+    executable: str, argv: Sequence[str], env: Mapping[str, str], mask: frozenset[int], stdin: bytes | None
+) -> int:
+    if stdin is None:
+        return _spawn(executable, argv, env, mask)
+    reading, writing = os.pipe()
+    try:
+        child = _spawn(executable, argv, env, mask, [(os.POSIX_SPAWN_DUP2, reading, 0)])
+    except BaseException:
+        os.close(writing)
+        raise
+    finally:
+        os.close(reading)
+    # A pipe holds some 64 KB; signals stay held back there as here.
+    threading.Thread(target=_feed, args=(writing, stdin), daemon=True).start()
+    return child
+
+
+def _feed(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    try:
+        with contextlib.suppress(BrokenPipeError):  # it ended before it had read all
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+    finally:
+        os.close(descriptor)
+
+
+def _spawn(
+    executable: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    mask: frozenset[int],
+    actions: Sequence[tuple[int, int, int]] = (),
+) -> int:
     # Python ignores these two; the command should find them as it would from a shell.
     restored = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
     try:
-        return os.posix_spawn(executable, [*argv], env, setsigmask=mask, setsigdef=restored)
+        return os.posix_spawn(
+            executable, [*argv], env, file_actions=actions, setsigmask=mask, setsigdef=restored
+        )
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
         # A script without a first line that names its interpreter: exec(3) has the shell run it.
         words = ["/bin/sh", executable, *argv[1:]]
-        return os.posix_spawn(words[0], words, env, setsigmask=mask, setsigdef=restored)
+        return os.posix_spawn(words[0], words, env, file_actions=actions, setsigmask=mask, setsigdef=restored)
 
 
 def _next_signal() -> tuple[int, bool]:
@@ -204,14 +248,16 @@ def _in_foreground() -> bool:
     return False
 
 
-def _run_plainly(executable: str, argv: Sequence[str], env: Mapping[str, str]) -> Ending:
+def _run_plainly(executable: str, argv: Sequence[str], env: Mapping[str, str], stdin: bytes | None) -> Ending:
+    pipe = None if stdin is None else subprocess.PIPE
     try:
-        with subprocess.Popen([*argv], executable=executable, env=dict(env)) as child:
+        with subprocess.Popen([*argv], executable=executable, env=dict(env), stdin=pipe) as child:
             asked: int | None = None
             while True:
                 try:
-                    return Ending(child.wait(), None, asked)
+                    child.communicate(stdin)
+                    return Ending(child.returncode, None, asked)
                 except KeyboardInterrupt:  # the console sent it to the command too
-                    asked = signal.SIGINT
+                    asked, stdin = signal.SIGINT, None
     except OSError as error:
         raise NotExecutableError(executable, error.strerror or str(error)) from error

@@ -1,7 +1,7 @@
 """The process that executes a notebook: papermill, with signals that leave what was done so far.
 
-Started by `run-notebook` and by nothing else. What it is to do comes in one variable, which it takes out of
-the environment before there is a kernel.
+Started by `run-notebook` and by nothing else. What it is to do comes through its standard input, which a
+kernel does not get.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 
 from deriva_ml_hooks.files import write_atomically
 
-VARIABLE = "_DERIVA_ML_HOOKS_NOTEBOOK"
 # A file of the user's folder must not stand in for a module of ours.
 MAIN = (
     "import sys; sys.path = [p for p in sys.path if p]; "
@@ -42,8 +41,8 @@ class _EndedError(KeyboardInterrupt):
 
 
 def main() -> int:
-    """Execute the notebook that the environment tells of; 0, or 1 when a cell or the kernel fails."""
-    wanted = json.loads(os.environ.pop(VARIABLE))
+    """Execute the notebook that standard input tells of; 0, or 1 when a cell or the kernel fails."""
+    wanted = json.loads(sys.stdin.buffer.read())
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:

@@ -193,8 +193,8 @@ class NotebookTask:
             "sha256": None,
             "failed_cell": None,
         }
-        argv, env = child(self.notebook, self.parameters, output, output, progress=self.progress)
-        return Start(replace(execution, notebook=about), argv, env)
+        argv, stdin = child(self.notebook, self.parameters, output, output, progress=self.progress)
+        return Start(replace(execution, notebook=about), argv, stdin)
 
     def ended(self, execution: Execution) -> Execution:
         """The record once the notebook has ended: the executed one's hash, and the cell that failed."""
@@ -210,10 +210,11 @@ class NotebookTask:
 
 def child(
     notebook: Notebook, parameters: Mapping[str, Any], source: str, output: str | None, *, progress: bool
-) -> tuple[list[str], dict[str, str]]:
-    """The process that executes the notebook at `source`: its words, and what its environment gets.
+) -> tuple[list[str], bytes]:
+    """The process that executes the notebook at `source`: its words, and what it reads from stdin.
 
-    Parameters go neither through a file nor through the words, which everybody can see.
+    Parameters go neither through a file nor through the words, which everybody can see, nor through the
+    environment, which has no room for long ones; a notebook itself has no standard input.
     """
     wanted = {
         "path": notebook.path,
@@ -224,7 +225,7 @@ def child(
         "output": output,
         "progress": progress,
     }
-    return [sys.executable, "-c", executing.MAIN], {executing.VARIABLE: json.dumps(wanted)}
+    return [sys.executable, "-c", executing.MAIN], json.dumps(wanted).encode("ascii")
 
 
 def committed(path: str, accepted: Accepted) -> bytes:

@@ -46,7 +46,7 @@ class Start:
 
     execution: Execution
     argv: Sequence[str]
-    env: Mapping[str, str]
+    stdin: bytes
 
 
 class Task(Protocol):
@@ -75,12 +75,11 @@ def run_recorded(
     execution = _begun(accepted, env)
     env[EXECUTION_VARIABLE] = execution.id
     env[PROVENANCE_VARIABLE] = _provenance_file(ledger, execution)
-    argv = accepted.request.argv
+    argv, stdin = accepted.request.argv, None
     try:
         if task is not None:
             start = task.start(execution, os.path.dirname(env[PROVENANCE_VARIABLE]))
-            execution, argv = start.execution, start.argv
-            env |= start.env
+            execution, argv, stdin = start.execution, start.argv, start.stdin
         config = accepted.verdict.config
         repository = accepted.home or accepted.repository
         during = publishing.part_in_run(
@@ -106,7 +105,7 @@ def run_recorded(
             lambda error: _unstarted(execution, error),
             lambda failed: publishing.finish(during, failed, mask),
         ):
-            ending = child.run(accepted.executable, argv, env, mask)
+            ending = child.run(accepted.executable, argv, env, mask, stdin)
         execution = _ended(execution, ending, time.monotonic() - started)
         if task is not None:
             execution = task.ended(execution)
@@ -120,19 +119,19 @@ def run_recorded(
     return ending.exit_code, execution
 
 
-def run_unrecorded(argv: Sequence[str], *, say: Say, more: Mapping[str, str] | None = None) -> int:
+def run_unrecorded(argv: Sequence[str], *, say: Say, stdin: bytes | None = None) -> int:
     """Run a command without a record, and tell it so (DERIVA_ML_DRY_RUN); its exit code.
 
-    `more`: variables that it gets besides.
+    `stdin`: what it reads there, where that is not our own standard input.
     """
     executable = child.located(argv[0])
-    env = process.command_environment() | dict(more or {})
+    env = process.command_environment()
     for name in _NEVER_PASSED_ON:
         env.pop(name, None)
     env[DRY_RUN_VARIABLE] = "true"
     say("dry run: nothing is recorded")
     with child.held_signals() as mask:
-        return child.run(executable, argv, env, mask).exit_code
+        return child.run(executable, argv, env, mask, stdin).exit_code
 
 
 def changed_since(accepted: Accepted) -> list[dict[str, Any]]:

@@ -224,6 +224,24 @@ class TestRun:
             for file in [result, *(repo.git_dir / "deriva-ml-hooks").rglob("*")]:
                 assert not file.is_file() or b"hunter2" not in file.read_bytes(), file
 
+    def test_parameters_of_any_length(self, repo: Repo, program: Program, tmp_path: Path) -> None:
+        repo.write("long.ipynb", notebook("text = ''", "print(len(text), text[:3])"))
+        repo.commit()
+        (tmp_path / "p.json").write_text(json.dumps({"text": "é" * 700_000}))
+        done = program("run-notebook", "long.ipynb", "-f", str(tmp_path / "p.json"))
+        assert done.code == 0, done.err
+        about = newest(program)["notebook"]
+        assert outputs(about["output"])[-1] == "700000 ééé\n"
+        assert len(about["parameters"]["text"]) == 700_000
+
+    def test_a_child_that_reads_nothing_of_long_parameters(self, repo: Repo, program: Program) -> None:
+        script = (
+            "import sys; from deriva_ml_hooks.runner import recorded\n"
+            "code = recorded.run_unrecorded(['true'], say=print, stdin=bytes(10**7)); print(code)"
+        )
+        done = subprocess.run([sys.executable, "-c", script], cwd=repo.path, capture_output=True, text=True)
+        assert (done.stdout.splitlines()[-1], done.stderr) == ("0", "")
+
     def test_a_secret_that_cells_show_is_neither_kept_nor_told(
         self, repo: Repo, program: Program, tmp_path: Path
     ) -> None:
