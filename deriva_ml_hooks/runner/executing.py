@@ -7,6 +7,7 @@ kernel does not get.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -75,6 +76,8 @@ def _execute(wanted: dict[str, Any]) -> int:
 
     from deriva_ml_hooks.runner.masking import hiding
 
+    # It reads parameters line by line, and complains of what it cannot; they have been looked at already.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     conceal = hiding(wanted["parameters"]) or str
     _write_whole(wanted)
     try:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +69,53 @@ class TestParameters:
             Parameter("flag", None, "None", ""),
         ]
 
+    @pytest.mark.parametrize(
+        ("source", "expected"),
+        [
+            ("a, b = 1, 2", {"a": "1", "b": "2"}),
+            ("a, (b, *c) = f()", dict.fromkeys("abc", "f()")),
+            ("c = d = 5", {"c": "5", "d": "5"}),
+            ("x = 1; y = 2", {"x": "1", "y": "2"}),
+            ('cmd = "a=b # c"  # a comment', {"cmd": '"a=b # c"'}),
+            ('color = "#ff0000"', {"color": '"#ff0000"'}),
+            ('text = """\nnot = 1\n"""\nreal = 2', {"text": "'\\nnot = 1\\n'", "real": "2"}),
+            ("sizes = [\n    1,  # one\n    2,\n]", {"sizes": "[1, 2]"}),
+            ("def f(n=1):\n    inner = 2\nouter = 3", {"outer": "3"}),
+            ("if True:\n    deep = 1", {"deep": "1"}),
+            ("needed: int", {"needed": ""}),
+            ("%matplotlib inline\n!ls\nseed = 7", {"seed": "7"}),
+            ("files = !ls\nseed = 7", {"files": "!ls", "seed": "7"}),
+            ("seed = 7\nseed = 8", {"seed": "8"}),
+            ("x = '\\d'", {"x": "'\\d'"}),
+            ("import os", {}),
+        ],
+    )
+    def test_every_assignment_counts_as_python_reads_it(
+        self, source: str, expected: dict[str, str], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        found = read("x.ipynb", notebook(source)).parameters
+        assert found is not None
+        assert {p.name: p.default for p in found} == expected
+        assert capfd.readouterr().err == ""
+
+    def test_types_and_help_are_those_of_annotations_and_comments(self) -> None:
+        source = "a = 1  # type: int how many\nb: 'str' = 'x'  # its name\nc: list[int] = [\n  1,\n]  # all"
+        assert read("x.ipynb", notebook(source)).parameters == [
+            Parameter("a", "int", "1", "how many"),
+            Parameter("b", "str", "'x'", "its name"),
+            Parameter("c", "list[int]", "[1]", "all"),
+        ]
+
+    def test_what_a_second_tagged_cell_sets_cannot_be_set(self) -> None:
+        """papermill's own cell runs right after the first one, so the second undoes it."""
+        document = json.loads(notebook("seed = 1", "pass", "rate = 2"))
+        document["cells"][2]["metadata"]["tags"] = ["parameters"]
+        found = read("x.ipynb", json.dumps(document).encode())
+        assert [p.name for p in found.parameters or ()] == ["seed"]
+        with pytest.raises(UsageError) as caught:
+            values(found, [("rate", "1")], [])
+        assert "rate is set in cell 2, which runs after the parameters" in str(caught.value)
+
     def test_a_notebook_without_a_tagged_cell_has_none(self) -> None:
         found = read("x.ipynb", notebook("seed = 7", tags=()))
         assert found.parameters == []
@@ -108,6 +159,21 @@ class TestParameters:
             values(read("x.ipynb", notebook(PARAMETERS)), [], [str(tmp_path / "p.yaml")])
         assert "p.yaml: " in str(caught.value)
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="pipes with a name")
+    def test_a_pipe_is_read_and_a_folder_is_called_one(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        writer = threading.Thread(target=(tmp_path / "fifo").write_text, args=("seed: 3",))
+        writer.start()
+        found = read("x.ipynb", notebook(PARAMETERS))
+        assert values(found, [], [str(tmp_path / "fifo")]) == {"seed": 3}
+        writer.join()
+        with pytest.raises(UsageError, match="a folder"):
+            values(found, [], [str(tmp_path)])
+
+    def test_what_is_not_utf_8_is_an_error(self) -> None:
+        with pytest.raises(UsageError, match="-p name: not UTF-8"):
+            values(read("x.ipynb", notebook(PARAMETERS)), [("name", "\udcff")], [])
+
     def test_an_unknown_one_is_an_error_that_knows_the_one_probably_meant(self, tmp_path: Path) -> None:
         found = read("x.ipynb", notebook(PARAMETERS))
         (tmp_path / "p.json").write_text('{"sed": 1}')
@@ -137,21 +203,51 @@ class TestKernel:
         assert "gone" in (kernel.note or "")
 
     @pytest.mark.parametrize(
-        ("metadata", "wanted"),
+        ("metadata", "wanted", "fix"),
         [
-            ({"kernelspec": spec("ir", "R")}, None),
-            ({"language_info": {"name": "julia"}}, None),
-            ({"kernelspec": spec("python3")}, "nope"),
+            ({"kernelspec": spec("ir", "R")}, None, "R -e 'IRkernel::installspec()'"),
+            ({"kernelspec": {"language": "R"}}, None, "R -e 'IRkernel::installspec()'"),
+            ({"language_info": {"name": "julia"}}, None, "IJulia"),
+            ({"kernelspec": spec("rust", "rust")}, None, "the kernel of rust"),
+            ({"kernelspec": spec("python3")}, "ir", "R -e 'IRkernel::installspec()'"),
+            ({"kernelspec": spec("python3")}, "julia-1.9", "IJulia"),
+            ({"kernelspec": spec("python3")}, "", "choose one with --kernel"),
+            ({"kernelspec": spec("python3")}, "a b", "choose one with --kernel"),
+            (
+                {"kernelspec": spec("python3")},
+                "nope",
+                f"{shlex.quote(sys.executable)} -m ipykernel install --sys-prefix --name nope",
+            ),
         ],
     )
     def test_a_missing_one_is_an_error_that_says_how_to_install_it(
-        self, metadata: dict[str, Any], wanted: str | None
+        self, metadata: dict[str, Any], wanted: str | None, fix: str
     ) -> None:
         with pytest.raises(NotebookRunError) as caught:
             read("x.ipynb", notebook("1", **metadata), kernel=wanted)
         assert "no such kernel" in str(caught.value)
-        assert "ipykernel install" in caught.value.fix
-        assert "python3" in caught.value.fix
+        assert fix in caught.value.fix
+        assert "choose one with --kernel; there are: " in caught.value.fix
+        assert ("ipykernel" in caught.value.fix) == (wanted == "nope")
+
+    @pytest.mark.parametrize(
+        "content",
+        ["{", '{"argv": []}', '{"argv": "x"}', '{"argv": ["/no/such/python"], "language": "python"}'],
+    )
+    def test_one_that_cannot_be_started_is_told_before_the_start(self, kernels: Path, content: str) -> None:
+        (kernels / "broken").mkdir(parents=True)
+        (kernels / "broken" / "kernel.json").write_text(content)
+        with pytest.raises(NotebookRunError) as caught:
+            read("x.ipynb", notebook("1", kernelspec=spec("broken")))
+        assert "kernel broken: " in str(caught.value)
+        assert "choose one with --kernel; there are: python3" in caught.value.fix
+
+    def test_a_language_that_papermill_cannot_set_parameters_in(self, kernels: Path) -> None:
+        install_kernel(kernels, "lisp", "lisp")
+        found = read("x.ipynb", notebook("1", kernelspec=spec("lisp", "lisp")))
+        assert values(found, [], []) == {}
+        with pytest.raises(UsageError, match="no parameters in lisp"):
+            values(found, [("x", "1")], [])
 
     def test_parameters_of_another_language_are_let_pass(self, kernels: Path) -> None:
         install_kernel(kernels, "ir", "R")
@@ -165,3 +261,48 @@ def test_what_is_no_notebook_is_an_error(data: bytes) -> None:
     with pytest.raises(NotebookRunError) as caught:
         read("x.ipynb", data)
     assert "x.ipynb: not a notebook" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"metadata": {"kernelspec": "python3"}}, "metadata.kernelspec is not a table"),
+        ({"metadata": {"kernelspec": {"name": 5}}}, "metadata.kernelspec.name is not a word"),
+        ({"metadata": {"language_info": {"name": 5}}}, "metadata.language_info.name is not a word"),
+        ({"metadata": {"papermill": None}}, "metadata.papermill is not a table"),
+        ({"metadata": []}, "not a"),
+        ({"cells": 3}, "not a"),
+        (
+            {"cells": [{"cell_type": "code", "metadata": {"tags": None}, "source": ""}]},
+            "cell 0: metadata.tags",
+        ),
+        ({"cells": [{"cell_type": "code", "source": ""}]}, "not a"),
+        ({"cells": [{"cell_type": "markdown", "metadata": {}, "source": 3}]}, "not a"),
+        ({"cells": [{"cell_type": "heading", "metadata": {}, "source": "x"}]}, "not a"),
+        ({"nbformat": 5}, "format 5"),
+        ({"nbformat": "4"}, "format"),
+    ],
+)
+def test_what_papermill_would_trip_over_is_told(change: dict[str, Any], said: str) -> None:
+    data = json.dumps(json.loads(notebook("1")) | change).encode()
+    with pytest.raises(NotebookRunError) as caught:
+        read("x.ipynb", data)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["format 3", "byte order mark"])
+def test_what_can_be_mended_is_mended_by_the_fix(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cell = {"cell_type": "code", "input": "seed = 7", "language": "python", "outputs": [], "metadata": {}}
+    old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": [cell]}]}
+    file = tmp_path / "it's.ipynb"
+    file.write_bytes(
+        json.dumps(old).encode() if kind == "format 3" else b"\xef\xbb\xbf" + notebook("seed = 7")
+    )
+    with pytest.raises(NotebookRunError, match=kind) as caught:
+        read(file.name, file.read_bytes())
+    command = caught.value.fix.partition(" && git add ")[0]
+    subprocess.run(command, shell=True, check=True)
+    read(file.name, file.read_bytes())

@@ -1,0 +1,192 @@
+"""A notebook's parameters: what its cells tagged `parameters` set, and what a run sets them to.
+
+papermill runs its own cell of parameters right after the first of these cells (or in the place of the one
+that an earlier run left), so what a later one sets cannot be set from outside.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import io
+import json
+import logging
+import os
+import re
+import tokenize
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deriva_ml_hooks.errors import UsageError
+
+TAG, INJECTED = "parameters", "injected-parameters"
+_MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
+_COMMENT = re.compile(r"#\s*(?:type:\s*(?P<type>\S*)\s*)?(?P<help>.*)", re.DOTALL)
+"""As papermill reads it: a type in the way of PEP 484, and words for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a notebook: `default` is the source text that sets it, `type` as it is annotated."""
+
+    name: str
+    type: str | None
+    default: str
+    help: str
+
+
+def listed(cells: Sequence[Mapping[str, Any]]) -> tuple[list[Parameter], dict[str, int]]:
+    """The parameters of a Python notebook; the names that a later cell sets again, with its index."""
+    tagged = [index for index, cell in enumerate(cells) if TAG in _tags(cell)]
+    injected = [index for index, cell in enumerate(cells) if INJECTED in _tags(cell)]
+    place = injected[0] if injected else tagged[0] if tagged else 0
+    found = {p.name: p for index in tagged if index <= place for p in read_cell(cells[index]["source"])}
+    undone = {p.name: index for index in tagged if index > place for p in read_cell(cells[index]["source"])}
+    return [*found.values()], undone
+
+
+def _tags(cell: Mapping[str, Any]) -> Sequence[str]:
+    tags: Sequence[str] = cell["metadata"].get("tags", [])
+    return tags
+
+
+def read_cell(source: str) -> list[Parameter]:
+    """What a cell of parameters sets; as papermill guesses it where the cell is no valid Python."""
+    for text in (source, _MAGIC.sub(r"\1pass", source)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an invalid escape is the notebook's matter
+                tree = ast.parse(text)
+            comments = _comments(text)
+        except (SyntaxError, ValueError, RecursionError, tokenize.TokenError):
+            continue
+        found = [p for statement in _statements(tree) for p in _set_by(statement, text, comments)]
+        return [*{p.name: p for p in found}.values()]
+    return _guessed(source)
+
+
+def _guessed(source: str) -> list[Parameter]:
+    from papermill.translators import PythonTranslator
+
+    log = logging.getLogger("papermill.translators")
+    before, log.disabled = log.disabled, True  # it tells of every line that it cannot read
+    try:
+        entries = PythonTranslator.inspect({"source": source})
+    finally:
+        log.disabled = before
+    kinds = [None if entry.inferred_type_name == "None" else entry.inferred_type_name for entry in entries]
+    return [Parameter(e.name, kind, e.default, e.help) for e, kind in zip(entries, kinds, strict=True)]
+
+
+def _statements(node: ast.AST) -> Iterator[ast.Assign | ast.AnnAssign]:
+    """The assignments of a cell in their order, those in functions and classes left out."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.Assign, ast.AnnAssign)):
+            yield child
+        elif not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.expr)):
+            yield from _statements(child)
+
+
+def _set_by(
+    statement: ast.Assign | ast.AnnAssign, text: str, comments: Mapping[int, str]
+) -> Iterator[Parameter]:
+    about = _COMMENT.fullmatch(comments.get(statement.end_lineno or 0, "#"))
+    kind, words = (about["type"] or None, about["help"].strip()) if about else (None, "")
+    if isinstance(statement, ast.AnnAssign):
+        note = statement.annotation
+        quoted = isinstance(note, ast.Constant) and isinstance(note.value, str)
+        kind = note.value if quoted else _text(note, text)  # type: ignore[attr-defined]
+        targets: Sequence[ast.expr] = [statement.target]
+    else:
+        targets = statement.targets
+    for target in targets:
+        for name, value in _pairs(target, statement.value):
+            yield Parameter(name, kind, _text(value, text) if value is not None else "", words)
+
+
+def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr | None]]:
+    if isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, ast.Starred):
+        yield from _pairs(target.value, value)
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        values: Sequence[ast.expr | None] = [value] * len(target.elts)
+        if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts):
+            both = (*target.elts, *value.elts)
+            values = values if any(isinstance(e, ast.Starred) for e in both) else value.elts
+        for inner, part in zip(target.elts, values, strict=True):
+            yield from _pairs(inner, part)
+
+
+def _text(node: ast.expr, text: str) -> str:
+    found = ast.get_source_segment(text, node)
+    return ast.unparse(node) if found is None or "\n" in found else found
+
+
+def _comments(text: str) -> dict[int, str]:
+    """The comments of a cell by their line, from 1."""
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+
+
+def chosen(pairs: Sequence[tuple[str, str]], files: Sequence[str]) -> dict[str, Any]:
+    """The parameters of a run, typed as papermill types them: from `files`, then from `pairs`.
+
+    Raises UsageError for a file that cannot be read and for what is not UTF-8.
+    """
+    import papermill.cli
+
+    found: dict[str, Any] = {}
+    for file in files:
+        found |= _table(file)
+    found |= {name: papermill.cli._resolve_type(value) for name, value in pairs}
+    for name, value in found.items():
+        try:
+            json.dumps([name, value], ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
+            raise UsageError(f"-p {shown}: not UTF-8", fix="write it in UTF-8: iconv -t UTF-8") from None
+    return found
+
+
+def _table(file: str) -> dict[str, Any]:
+    import yaml
+    from papermill.iorw import NoDatesSafeLoader
+
+    try:
+        if os.path.isdir(file):
+            raise IsADirectoryError("a folder")
+        with open(file, encoding="utf-8-sig") as stream:  # a pipe as well: `-f <(command)`
+            found = yaml.load(stream.read(), Loader=NoDatesSafeLoader) or {}  # noqa: S506  # a safe one
+        if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+            raise ValueError("not a table of names and values")
+        json.dumps(found)
+    except Exception as error:  # yaml's own, and what it makes of odd documents
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        problem = said.splitlines()[0] if said else type(error).__name__
+        fix = "name a .yaml or .json file with one value for each parameter"
+        raise UsageError(f"{file}: {problem}", fix=fix) from error
+    return found
+
+
+def require_known(
+    names: Sequence[str], path: str, known: Sequence[Parameter], undone: Mapping[str, int]
+) -> None:
+    """Raises UsageError where one of `names` is no parameter of the notebook at `path`, or is set later."""
+    for name in names:
+        if name in undone:
+            what = f"{name} is set in cell {undone[name]}, which runs after the parameters and undoes them"
+            raise UsageError(
+                f"{path}: {what}", fix="move it to the first cell tagged parameters, and commit that"
+            )
+        if name not in [p.name for p in known]:
+            raise UsageError(f"{path}: has no parameter {name}", fix=_nearest(name, [p.name for p in known]))
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    if not known:
+        return "give the cell that sets the defaults the tag parameters, and commit that"
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"its parameters are: {', '.join(known)}"
