@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Optional
 
 import typer
@@ -17,6 +18,8 @@ from deriva_ml_hooks.report import printable
 if TYPE_CHECKING:
     from deriva_ml_hooks.executions.record import Execution
     from deriva_ml_hooks.runner.notebook import Notebook
+
+_NAME_IT = "name a notebook of the repository, or copy it into the worktree and commit it"
 
 
 def run_notebook(
@@ -92,12 +95,13 @@ def run_notebook(
         words += [word for file in files or [] for word in ("-f", file)]
         words += ["--kernel", kernel] if kernel else []
         words += ["--output", executed] if executed else []
-        request = Request(words, description, notebook, tag_required, catalog, executable=sys.executable)
+        request = Request(words, description, notebook, tag_required, catalog, sys.executable, _NAME_IT)
         accepted = accept(request)
         if executed is not None:
             require_uncommitted(executed, "--output", accepted.provenance)
             require_apart(executed, "--output", ledger_file(accepted))
-        that = found(accepted.entry_point.path or notebook, committed(notebook, accepted))
+        that = found(notebook, committed(notebook, accepted))
+        that = replace(that, path=accepted.entry_point.path or notebook)
         task = NotebookTask(that, values(that, pairs, files or []), executed, progress)
         return run_recorded(accepted, say=say, complain=complain, task=task)
 
@@ -140,7 +144,10 @@ def _working_file(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", fix="see how it is spelled") from None
+        from deriva_ml_hooks.runner.kernels import NotebookRunError
+
+        fix = "name a notebook in it" if os.path.isdir(path) else "see how it is spelled"
+        raise NotebookRunError(f"{path}: {error.strerror}", fix=fix) from None
 
 
 def _list(notebook: Notebook) -> None:

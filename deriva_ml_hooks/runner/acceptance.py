@@ -11,14 +11,15 @@ from deriva_ml_hooks.gate import RefusedError, Verdict, judge
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.runner import baked, child
-from deriva_ml_hooks.runner.workflow import EntryPoint, resolve
+from deriva_ml_hooks.runner.workflow import NAME_IT, EntryPoint, resolve
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is to be run: the words, and what the user says about them.
 
-    `executable`: the program that is started, where the words do not name it.
+    `executable`: the program that is started, where the words do not name it. `name_it`: what a user can do
+    where `entry_point` is no file of the commit, if that is not to give the option.
     """
 
     argv: Sequence[str]
@@ -27,6 +28,7 @@ class Request:
     tag_required: bool = False
     catalog: str | None = None
     executable: str | None = None
+    name_it: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ def accept(request: Request) -> Accepted:
             executable=executable,
             explicit=request.entry_point,
             provenance=verdict.provenance,
+            name_it=request.name_it or NAME_IT,
         )
         entry_point = found.entry_point
         # A word that names no file at all is a missing command, not a question of commits.

@@ -20,7 +20,8 @@ from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner.entry_point import Invocation, Kind, invocation, is_installed
 
 CODE = "entry-point"
-_NAME_IT = "name the tracked file that is the workflow: --entry-point PATH"
+NAME_IT = "name the tracked file that is the workflow: --entry-point PATH"
+"""The fix for what is in no commit."""
 _STREAM = re.compile(r"/dev/(?:stdin|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
 _BETWEEN_WORDS = re.compile(r"[\s=,:;|&()<>'\"`]+")
 _OUTPUT_OPTIONS = frozenset({"-o", "--output", "--output-file", "--outfile", "--out"})
@@ -59,11 +60,18 @@ class Resolved:
 
 
 def resolve(
-    argv: Sequence[str], *, cwd: str, executable: str | None, explicit: str | None, provenance: Provenance
+    argv: Sequence[str],
+    *,
+    cwd: str,
+    executable: str | None,
+    explicit: str | None,
+    provenance: Provenance,
+    name_it: str = NAME_IT,
 ) -> Resolved:
     """The entry point of the command `argv` started in `cwd`, or why it cannot be recorded.
 
-    `explicit` is the file that the user names as the workflow, relative to `cwd`.
+    `explicit` is the file that the user names as the workflow, relative to `cwd`; `name_it` the fix where
+    that is none.
     """
     worktree = provenance.source.repository.worktree
     found = invocation(argv, cwd=cwd, roots=[worktree], executable=executable)
@@ -76,7 +84,7 @@ def resolve(
     if loose:  # it runs, whatever is named as the workflow
         return Resolved(None, _not_committed(loose[0], cwd, provenance))
     if explicit is not None:
-        return _file(os.path.join(cwd, explicit), explicit, provenance, worktree)
+        return _file(os.path.join(cwd, explicit), explicit, provenance, worktree, name_it)
     if found.kind is Kind.FILE and found.path is not None:
         resolved = _file(found.path, _word_for(found, argv, cwd), provenance, worktree)
         if resolved.entry_point is None:
@@ -96,7 +104,7 @@ def resolve(
 
 def _standard_input(shown: str | None) -> Finding:
     message = "the code comes from standard input, so it is in no commit"
-    return Finding(CODE, shown, message, f"put it into a file and commit it, or {_NAME_IT}")
+    return Finding(CODE, shown, message, f"put it into a file and commit it, or {NAME_IT}")
 
 
 def _not_committed(real: str, cwd: str, provenance: Provenance) -> Finding:
@@ -212,24 +220,24 @@ def _word_for(found: Invocation, argv: Sequence[str], cwd: str) -> str:
     return os.path.relpath(path, cwd) if os.path.isabs(path) else path
 
 
-def _file(path: str, shown: str, provenance: Provenance, worktree: str) -> Resolved:
+def _file(path: str, shown: str, provenance: Provenance, worktree: str, name_it: str = NAME_IT) -> Resolved:
     shown = redact(shown)  # it may be an address with a password in it
     if "://" in path and not os.path.lexists(path):
         message = "not in the repository, so no commit of it holds this code"
-        return Resolved(None, Finding(CODE, shown, message, _NAME_IT))
+        return Resolved(None, Finding(CODE, shown, message, name_it))
     if _STREAM.fullmatch(path):
         return Resolved(None, _standard_input(shown))
     real = os.path.realpath(path)
     if os.path.exists(real) and not os.path.isfile(real):
         message = "not a regular file, so no commit holds this code"
         return Resolved(
-            None, Finding(CODE, shown, message, f"put it into a file and commit it, or {_NAME_IT}")
+            None, Finding(CODE, shown, message, f"put it into a file and commit it, or {name_it}")
         )
     if not os.path.isfile(real):
         return Resolved(None, Finding(CODE, shown, "no such file", "see how it is spelled"))
     if not _inside(real, worktree):
         message = f"outside the repository {worktree}, so no commit of it holds this code"
-        return Resolved(None, Finding(CODE, shown, message, _NAME_IT))
+        return Resolved(None, Finding(CODE, shown, message, name_it))
     try:
         found = provenance.file(real)
     except NotInCommitError as error:

@@ -196,6 +196,29 @@ class TestRun:
         assert (record["status"], record["detail"]) == ("Completed", "ended by SystemExit at cell 1")
         assert "ended by SystemExit at cell 1" in done.err.splitlines()[-1]
 
+    def test_a_kernel_that_does_not_start(
+        self, repo: Repo, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spec = {"argv": ["false"], "display_name": "x", "language": "python"}
+        (tmp_path / "jupyter" / "kernels" / "stillborn").mkdir(parents=True)
+        (tmp_path / "jupyter" / "kernels" / "stillborn" / "kernel.json").write_text(json.dumps(spec))
+        monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+        done = program("run-notebook", "nb/show.ipynb", "--kernel", "stillborn")
+        assert done.code == 1
+        assert "Traceback" not in done.err
+        record = newest(program)
+        assert record["status"] == "Failed"
+        assert "Kernel died before replying" in record["detail"]
+
+    def test_a_link_to_what_has_another_name_is_kept_apart(self, repo: Repo, program: Program) -> None:
+        repo.write("provenance.json", notebook(DEFAULTS, SHOW))
+        (repo.path / "link.ipynb").symlink_to("provenance.json")
+        repo.commit()
+        assert program("run-notebook", "link.ipynb").code == 0
+        about = newest(program)["notebook"]
+        assert Path(about["output"]).name == "provenance.json.ipynb"
+        assert "commit" in json.loads(Path(about["output"]).with_name("provenance.json").read_text())
+
     def test_an_output_of_its_own_place_and_any_name(
         self, repo: Repo, program: Program, tmp_path: Path
     ) -> None:
@@ -290,6 +313,9 @@ class TestRefused:
             (("nb/show.ipynb", "--output", os.devnull), "not a regular file", 2),
             (("nb/show.ipynb", "--kernel", "nope"), "ipykernel install", 125),
             (("README.md",), "not a notebook", 125),
+            (("nb",), "name a notebook of the repository", 125),
+            (("link.ipynb",), "name a notebook of the repository", 125),
+            (("nb/show.ipynb", "-p", "token", os.fsdecode(b"\xff")), "not UTF-8", 2),
             (("missing.ipynb",), "no such file", 125),
             (("nb/show.ipynb", "--tag-required"), "version tag", 125),
         ],
@@ -297,6 +323,8 @@ class TestRefused:
     def test_nothing_is_started_and_nothing_recorded(
         self, repo: Repo, program: Program, words: tuple[str, ...], said: str, code: int
     ) -> None:
+        (repo.path / "link.ipynb").symlink_to(__file__)
+        repo.write(".git/info/exclude", "/link.ipynb\n")
         for more in ((), ("--dry-run",)) if "--output" in words else ((),):
             done = program("run-notebook", *words, *more)
             assert done.code == code, done.err
@@ -349,13 +377,29 @@ class TestRefused:
 
     def test_without_papermill_it_says_what_to_install(self, repo: Repo, tmp_path: Path) -> None:
         (tmp_path / "hidden").mkdir()
-        script = (
-            "import sys; sys.modules['papermill'] = None\n"
-            "from deriva_ml_hooks.cli import main; sys.exit(main(['run-notebook', 'nb/show.ipynb']))"
-        )
-        done = subprocess.run([sys.executable, "-c", script], cwd=repo.path, capture_output=True, text=True)
-        assert done.returncode == 125
-        assert "pip install 'deriva-ml-hooks[notebook]'" in done.stderr
+        for more in ([], ["--dry-run"], ["--inspect"]):
+            script = (
+                "import sys; sys.modules['papermill'] = None; from deriva_ml_hooks.cli import main\n"
+                f"sys.exit(main(['run-notebook', 'nb/show.ipynb', *{more}]))"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", script], cwd=repo.path, capture_output=True, text=True
+            )
+            assert done.returncode == 125
+            assert "pip install 'deriva-ml-hooks[notebook]'" in done.stderr
+
+    @pytest.mark.parametrize("more", [(), ("--dry-run",), ("--inspect",)])
+    def test_what_cannot_be_executed_has_one_exit_code(
+        self, repo: Repo, program: Program, more: tuple[str, ...]
+    ) -> None:
+        old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": []}
+        repo.write("old.ipynb", json.dumps(old))
+        repo.write("sound.json", notebook("1"))
+        repo.commit()
+        assert program("run-notebook", "nb/show.ipynb", "--kernel", "nope", *more).code == 125
+        for name in ("old.ipynb", "sound.json", "missing.ipynb", "nb"):
+            done = program("run-notebook", name, *more)
+            assert (done.code, "fix: " in done.err) == (125, True), done.err
 
 
 class TestWithoutARecord:
