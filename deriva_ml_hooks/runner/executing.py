@@ -88,6 +88,7 @@ def _execute(wanted: dict[str, Any]) -> int:
             kernel_name=wanted["kernel"],
             language=wanted["language"],
             progress_bar={"bar_format": _BAR} if wanted["progress"] else False,
+            extra_arguments=_quiet(wanted["kernel"]),
         )
     except PapermillExecutionError as error:
         traceback = conceal("\n".join(error.traceback))
@@ -105,6 +106,14 @@ def _execute(wanted: dict[str, Any]) -> int:
         sys.stderr.write(f"deriva-ml-hooks: the notebook could not be executed: {problem}\n")
         return 1
     return 0
+
+
+def _quiet(kernel: str) -> list[str]:
+    """What silences the log of an IPython kernel, pages on lost sockets whenever it is ended by a signal."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    argv = KernelSpecManager().get_kernel_spec(kernel).argv
+    return ["--IPKernelApp.log_level=50"] if argv[1:3] == ["-m", "ipykernel_launcher"] else []
 
 
 def _mark_dead(notebook: dict[str, Any]) -> None:
