@@ -16,7 +16,7 @@ from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.report import as_error, as_text
 from deriva_ml_hooks.runner.acceptance import Request, accept
-from deriva_ml_hooks.runner.places import require_free
+from deriva_ml_hooks.runner.places import require_apart, require_free
 from deriva_ml_hooks.runner.recorded import run_recorded, run_unrecorded
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def make_way(path: str | None) -> None:
     """
     if path is None:
         return
-    require_free(path, "--json", streams=True)
+    require_replaceable(path, "--json", streams=True)
     if os.path.exists(path) and not os.path.isfile(path):
         return
     try:
@@ -132,6 +132,21 @@ def make_way(path: str | None) -> None:
         raise UsageError(
             f"{path}: cannot be written: {error.strerror}", fix="name a file in a folder that exists"
         ) from None
+
+
+def require_replaceable(path: str, option: str, *, streams: bool = False) -> None:
+    """Raises UsageError where writing `path`, given with `option`, would replace what has to stay.
+
+    With `streams` a device or a pipe may be written to.
+    """
+    from deriva_ml_hooks.commands.executions import ledger_here
+
+    require_free(path, option, streams=streams)
+    try:
+        ledger = ledger_here().path
+    except HooksError:  # what is wrong there is told by the gate
+        return
+    require_apart(path, option, ledger)
 
 
 def _write(path: str | None, document: Any) -> None:

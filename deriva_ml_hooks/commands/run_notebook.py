@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from deriva_ml_hooks.commands import output
-from deriva_ml_hooks.commands.run import complain, concluded, make_way
+from deriva_ml_hooks.commands.run import complain, concluded, make_way, require_replaceable
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.report import printable
 
@@ -73,8 +73,8 @@ def run_notebook(
         read,
         values,
     )
-    from deriva_ml_hooks.runner.places import require_apart, require_free, require_uncommitted
-    from deriva_ml_hooks.runner.recorded import ledger_file, run_recorded, run_unrecorded
+    from deriva_ml_hooks.runner.places import require_uncommitted
+    from deriva_ml_hooks.runner.recorded import run_recorded, run_unrecorded
 
     pairs = [_pair(word) for word in parameters or []]
     progress = not quiet and sys.stderr is not None and sys.stderr.isatty()
@@ -99,14 +99,13 @@ def run_notebook(
         accepted = accept(request)
         if executed is not None:
             require_uncommitted(executed, "--output", accepted.provenance)
-            require_apart(executed, "--output", ledger_file(accepted))
         that = found(notebook, committed(notebook, accepted))
         that = replace(that, path=accepted.entry_point.path or notebook)
         task = NotebookTask(that, values(that, pairs, files or []), executed, progress)
         return run_recorded(accepted, say=say, complain=complain, task=task)
 
     if executed is not None:
-        require_free(executed, "--output")
+        require_replaceable(executed, "--output")
     make_way(json_file)
     if inspect:
         _list(found(notebook, _working_file(notebook)))

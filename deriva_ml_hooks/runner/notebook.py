@@ -69,20 +69,20 @@ def values(notebook: Notebook, pairs: Sequence[tuple[str, str]], files: Sequence
     if notebook.parameters is not None:
         parameters.require_known([*chosen], notebook.path, notebook.parameters, notebook.undone)
     elif chosen:
-        _require_translator(notebook)
+        _require_translation(notebook, chosen)
     return chosen
 
 
-def _require_translator(notebook: Notebook) -> None:
-    from papermill.exceptions import PapermillException
-    from papermill.translators import papermill_translators
+def _require_translation(notebook: Notebook, chosen: Mapping[str, Any]) -> None:
+    from papermill.parameterize import translate_parameters
 
     kernel = notebook.kernel
     try:
-        papermill_translators.find_translator(kernel.name, kernel.language)
-    except PapermillException:
-        what = f"{notebook.path}: papermill has no parameters in {kernel.language} (kernel {kernel.name})"
-        raise UsageError(what, fix="leave out -p and -f") from None
+        translate_parameters(kernel.name, kernel.language, chosen, "Parameters")
+    except Exception as error:  # each language has its own gaps, tables and lists among them
+        what = f"{notebook.path}: papermill cannot write these parameters in {kernel.language}"
+        fix = "set those that are plain words and numbers, or leave out -p and -f"
+        raise UsageError(f"{what} ({type(error).__name__})", fix=fix) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def run_recorded(
     record afterwards; `task` is what is run where that is not the words of the request. Raises LedgerError
     when the record cannot be begun: nothing has been started then.
     """
-    ledger = Ledger(ledger_file(accepted))
+    ledger = Ledger(_ledger_file(accepted))
     env = process.command_environment()
     for name in _NEVER_PASSED_ON:
         env.pop(name, None)
@@ -163,8 +163,7 @@ def _unmeasured(message: str) -> dict[str, Any]:
     return {"code": "git-error", "path": None, "message": message}
 
 
-def ledger_file(accepted: Accepted) -> str:
-    """The ledger of what was accepted; raises ConfigError where recording would make the tree dirty."""
+def _ledger_file(accepted: Accepted) -> str:
     repository, config = accepted.repository, accepted.verdict.config
     if accepted.home is not None:
         repository, config = accepted.home, load(accepted.home.worktree)

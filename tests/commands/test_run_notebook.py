@@ -371,8 +371,9 @@ class TestRefused:
         assert program("run-notebook", "nb/show.ipynb").code == 0
         first = newest(program)
         for output in ("runs/all.sqlite3", first["notebook"]["output"]):
-            done = program("run-notebook", "nb/show.ipynb", "--output", output)
-            assert (done.code, "kept with the ledger" in done.err) == (2, True), done.err
+            for words in (("--output", output), ("--output", output, "--dry-run"), ("--json", output)):
+                done = program("run-notebook", "nb/show.ipynb", *words)
+                assert (done.code, "kept with the ledger" in done.err) == (2, True), done.err
         assert [newest(program)] == json.loads(program("executions", "list", "--json").out) == [first]
 
     def test_without_papermill_it_says_what_to_install(self, repo: Repo, tmp_path: Path) -> None:

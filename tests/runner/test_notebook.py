@@ -246,8 +246,16 @@ class TestKernel:
         install_kernel(kernels, "lisp", "lisp")
         found = read("x.ipynb", notebook("1", kernelspec=spec("lisp", "lisp")))
         assert values(found, [], []) == {}
-        with pytest.raises(UsageError, match="no parameters in lisp"):
+        with pytest.raises(UsageError, match="cannot write these parameters in lisp"):
             values(found, [("x", "1")], [])
+
+    def test_a_value_that_papermill_cannot_write_in_a_language(self, kernels: Path, tmp_path: Path) -> None:
+        install_kernel(kernels, "bash", "bash")
+        (tmp_path / "p.json").write_text('{"x": {"y": 1}}')
+        found = read("x.ipynb", notebook("1", kernelspec=spec("bash", "bash")))
+        assert values(found, [("x", "1")], []) == {"x": 1}
+        with pytest.raises(UsageError, match="cannot write these parameters in bash"):
+            values(found, [], [str(tmp_path / "p.json")])
 
     def test_parameters_of_another_language_are_let_pass(self, kernels: Path) -> None:
         install_kernel(kernels, "ir", "R")
