@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,14 +14,14 @@ from deriva_ml_hooks.gate import Verdict, judge, require_accepted
 from deriva_ml_hooks.git import process, remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.git.versions import Version, right_spelling, semver, version_tag
+from deriva_ml_hooks.git.versions import Version, semver
 from deriva_ml_hooks.release import published
-from deriva_ml_hooks.release.numbers import PRE_RELEASES, Part, following, spelled, with_number
+from deriva_ml_hooks.release.numbers import PRE_RELEASES, Part, following, spelled
+from deriva_ml_hooks.release.series import Series, is_contained
 
 SCHEMA = 1
 HOOK = "check-version-tags"
 _UPSTREAM = "its upstream"
-Known = Mapping[str, tuple[Version, str]]
 
 
 class BumpError(HooksError):
@@ -87,13 +86,16 @@ def plan(wanted: Wanted, start: str = ".", *, fetch: bool = True) -> tuple[Repos
     there: dict[str, str] = {}
     if remote is not None and target is not None:
         there = published.remote_refs(repository, remote)
-        _require_same_tags(repository, there, remote, prefix)
+        series = Series(repository, prefix, there)
+        _require_same_tags(series, remote)
+        theirs = f"refs/heads/{target}"
         if fetch:
-            published.fetch(repository, remote, _news(repository, there, target, prefix))
+            is_news = theirs in there and not is_contained(repository, there[theirs])
+            published.fetch(repository, remote, [*series.news(), *([theirs] if is_news else [])])
             repository = discover(repository.worktree)  # with the refs as they are now
-        _require_current(repository, there.get(f"refs/heads/{target}"), f"{remote}/{target}", branch)
+        _require_current(repository, there.get(theirs), f"{remote}/{target}", branch)
     _require_current(repository, _upstream(repository), _UPSTREAM, branch)
-    bump = _numbered(repository, wanted, prefix, _versions(repository, there, prefix), commit)
+    bump = _numbered(Series(repository, prefix, there), wanted, commit, remote)
     return repository, replace(bump, branch=branch, remote=remote, target=target)
 
 
@@ -193,85 +195,41 @@ def _upstream(repository: Repository) -> str | None:
 
 
 def _require_current(repository: Repository, tip: str | None, name: str, branch: str | None) -> None:
-    if tip is None or _is_contained(repository, tip):
+    if tip is None or is_contained(repository, tip):
         return
     where = "" if name == _UPSTREAM else " " + shlex.join(name.split("/", 1))
     message = f"{branch} is behind {name}, or diverged from it"
     raise BumpError("behind", message, fix=f"git pull --rebase{where}, or merge: git pull --no-rebase{where}")
 
 
-def _is_contained(repository: Repository, commit: str) -> bool:
-    """Whether HEAD contains `commit`; what is not here at all, it does not."""
-    words = ("merge-base", "--is-ancestor", commit, "HEAD")
-    return process.run(*words, cwd=repository.worktree).returncode == 0
-
-
-def _version(tag: str, prefix: str) -> Version | None:
-    """The version of a tag, also where it is not spelled right: `1.2` counts as the version it means.
-
-    Beside a prefix of its own, though, a plain `v1.2` belongs to another series.
-    """
-    if prefix != "v" and not tag.startswith(prefix):
-        return None
-    found = version_tag(tag, prefix) or version_tag(right_spelling(tag, prefix) or "", prefix)
-    return with_number(found) if found is not None else None
-
-
-def _require_same_tags(repository: Repository, there: Mapping[str, str], remote: str, prefix: str) -> None:
-    for ref, oid in repository.refs_under("refs/tags/"):
+def _require_same_tags(series: Series, remote: str) -> None:
+    ref = series.other_object()
+    if ref is not None:
+        fix = shlex.join(["git", "fetch", remote, f"+{ref}:{ref}"])
         name = ref.removeprefix("refs/tags/")
-        if there.get(ref, oid.decode("ascii")) != oid.decode("ascii") and _version(name, prefix) is not None:
-            fix = shlex.join(["git", "fetch", remote, f"+{ref}:{ref}"])
-            message = f"{name} is another object on {remote} than here, so it cannot be counted from"
-            raise BumpError("moved-version", message, fix=f"take theirs: {fix}")
+        message = f"{name} is another object on {remote} than here, so it cannot be counted from"
+        raise BumpError("moved-version", message, fix=f"take theirs: {fix}")
 
 
-def _news(repository: Repository, there: Mapping[str, str], target: str, prefix: str) -> list[str]:
-    """The version tags that are not here yet, and the branch if it has moved."""
-    here = dict(repository.refs_under("refs/tags/"))
-    tags = [ref for ref in there if ref.startswith("refs/tags/") and not ref.endswith("^{}")]
-    news = [ref for ref in tags if ref not in here and _version(ref.removeprefix("refs/tags/"), prefix)]
-    branch = f"refs/heads/{target}"
-    moved = branch in there and not _is_contained(repository, there[branch])
-    return [*news, *([branch] if moved else [])]
-
-
-def _versions(
-    repository: Repository, there: Mapping[str, str], prefix: str
-) -> dict[str, tuple[Version, str]]:
-    """Every version tag, here and on the remote, by name: its version, and the commit it leads to."""
-    found = {
-        ref: repository.peel(oid).decode("ascii")
-        for ref, oid in repository.refs_under("refs/tags/")
-        if _version(ref.removeprefix("refs/tags/"), prefix) is not None
-    }
-    for ref, oid in there.items():
-        if ref.startswith("refs/tags/") and not ref.endswith("^{}"):
-            found.setdefault(ref, there.get(f"{ref}^{{}}", oid))
-    names = {ref.removeprefix("refs/tags/"): commit for ref, commit in found.items()}
-    return {name: (version, oid) for name, oid in names.items() if (version := _version(name, prefix))}
-
-
-def _numbered(repository: Repository, wanted: Wanted, prefix: str, known: Known, commit: str) -> Bump:
-    here = [(version, name) for name, (version, oid) in known.items() if oid == commit]
-    if here and not wanted.force_new:
-        name = max(here)[1]
-        message = f"this commit is {name} already"
-        raise BumpError("tagged", message, fix=f"use {name}, or commit first, or --force-new")
-    previous: tuple[Version, str] | None = None
-    for name, (version, oid) in sorted(known.items(), key=lambda item: item[1][0], reverse=True):
-        if _is_contained(repository, oid):
-            previous = (version, name)
-            break
-    version = following(previous[0], wanted.part, wanted.pre) if previous else _initial(wanted)
-    tag = prefix + spelled(version)
-    if tag in known:
+def _numbered(series: Series, wanted: Wanted, commit: str, remote: str | None) -> Bump:
+    name = next((tagged.name for tagged in series.all if tagged.commit == commit), None)
+    if name is not None and not wanted.force_new:
+        published = remote is None or series.is_there(name)
+        use = f"use {name}" if published else f"publish it: {shlex.join(['git', 'push', str(remote), name])}"
+        raise BumpError(
+            "tagged", f"this commit is {name} already", fix=f"{use}, or commit first, or --force-new"
+        )
+    previous = series.highest_contained()
+    version = following(previous.version, wanted.part, wanted.pre) if previous else _initial(wanted)
+    tag = series.prefix + spelled(version)
+    if series.is_here(tag) or series.is_there(tag):
+        first = "" if series.is_here(tag) else shlex.join(["git", "fetch", str(remote), "tag", tag]) + " && "
         raise BumpError(
             "exists",
             f"{tag} exists already, on a commit that this one does not contain",
-            fix=f"git merge {shlex.quote(tag)}, or ask for another part: major, minor or patch",
+            fix=f"{first}git merge {shlex.quote(tag)}, or ask for another part: major, minor or patch",
         )
-    return Bump(tag, spelled(version), previous[1] if previous else None, commit, None, None, None, False)
+    return Bump(tag, spelled(version), previous.name if previous else None, commit, None, None, None, False)
 
 
 def _initial(wanted: Wanted) -> Version:

@@ -52,7 +52,15 @@ def push(repository: Repository, remote: str, refs: Mapping[str, str], *, say: S
     Raises GitError with the remote's, or a hook's, reason.
     """
     refspecs = [f"{oid}:{ref}" for ref, oid in refs.items()]
-    words = ("push", "--atomic", "--porcelain", "--no-follow-tags", "--", remote, *refspecs)
+    # A mirror's setting allows no refspecs, and is about what `git push` alone does (git-config(1)).
+    only_these = (
+        "-c",
+        f"remote.{remote}.mirror=false",
+        "push",
+        "--no-follow-tags",
+        *_of_submodules(repository),
+    )
+    words = (*only_these, "--atomic", "--porcelain", "--", remote, *refspecs)
     # The user's own environment: pushing needs their agents, keys and helpers, and so do hooks.
     running = process.start(*words, cwd=repository.worktree, env=process.command_environment())
     try:
@@ -64,9 +72,19 @@ def push(repository: Repository, remote: str, refs: Mapping[str, str], *, say: S
         if line.strip() and not line.startswith(("To ", "error: failed to push")):
             say(line.rstrip())
     if done.returncode:
-        reason = _rejection(redact(os.fsdecode(done.stdout)))
+        reason = _rejection(redact(os.fsdecode(done.stdout))) or _fatal(done.said)
         fix = "mend that and call again; no tag was made, here or there"
+        if reason and "--atomic" in reason:
+            fix = "--no-push, then push the branch and the tag yourself"
         raise GitError(f"git push {remote}", reason or "a hook refused it, or there was no answer", fix=fix)
+
+
+def _of_submodules(repository: Repository) -> tuple[str, ...]:
+    """Where git would push submodules first, by names that oids are not, see that they are pushed already."""
+    wanted = repository.setting("push", "recurseSubmodules")
+    if wanted is None and repository.is_set("submodule", "recurse", default=False):
+        wanted = "on-demand"  # what it means for a push (git-config(1), submodule.recurse)
+    return ("--recurse-submodules=check",) if wanted in ("on-demand", "only") else ()
 
 
 def _of_hooks(stdout: str) -> list[str]:
@@ -79,3 +97,10 @@ def _rejection(stdout: str) -> str | None:
     rows = [line.split("\t") for line in stdout.splitlines() if line.startswith("!\t")]
     reasons = [f"{row[1].rpartition(':')[2]} {row[2]}" for row in rows if len(row) > 2]
     return min(reasons, key=lambda reason: "atomic" in reason, default=None)
+
+
+def _fatal(said: str) -> str | None:
+    """What git itself gave up for, before what only follows from that."""
+    return next(
+        (line.removeprefix("fatal: ") for line in said.splitlines() if line.startswith("fatal: ")), None
+    )

@@ -281,6 +281,43 @@ class TestAtTheRemote:
         assert bump(repo).remote == "fork"
         assert (fork.git("tag"), remote.git("tag")) == ("v0.1.0", "")
 
+    def test_a_mirror_gets_the_branch_and_the_tag_only(self, repo: Repo, remote: Repo) -> None:
+        repo.git("config", "remote.origin.mirror", "true")
+        repo.git("branch", "aside")
+        assert bump(repo).pushed
+        assert (remote.git("tag"), remote.git("branch", "--list", "aside")) == ("v0.1.0", "")
+
+    @pytest.mark.parametrize("setting", ["push.recurseSubmodules=on-demand", "submodule.recurse=true"])
+    def test_submodules_that_git_would_push_first_must_be_pushed(
+        self, repo: Repo, remote: Repo, make_repo: Callable[..., Repo], setting: str
+    ) -> None:
+        library, origin = make_repo("library"), make_repo("library.git", "--bare")
+        library.commit()
+        library.git("push", "--quiet", str(origin.path), "main")
+        repo.git("submodule", "--quiet", "add", str(origin.path), "library")
+        repo.git("commit", "--quiet", "--message", "With the library")
+        repo.git("config", *setting.split("="))
+        inner = type(repo)(repo.path / "library")
+        inner.commit(new="1")
+        repo.git("commit", "--quiet", "--all", "--message", "With its news")
+        said: list[str] = []
+        before = state(repo, remote)
+        with pytest.raises(GitError):
+            bump(repo, said)
+        assert "  library" in said
+        assert state(repo, remote) == before
+        inner.git("push", "--quiet", "origin", "HEAD:main")
+        assert bump(repo).pushed
+
+    def test_a_remote_that_knows_no_atomic_push(self, repo: Repo, remote: Repo) -> None:
+        remote.git("config", "receive.advertiseAtomic", "false")
+        before = state(repo, remote)
+        with pytest.raises(GitError) as caught:
+            bump(repo)
+        assert "does not support --atomic" in str(caught.value)
+        assert "--no-push" in caught.value.fix
+        assert state(repo, remote) == before
+
 
 class TestNumbers:
     @pytest.mark.parametrize("wanted", [{"prefix": "release/"}, {"prefix": "rel.x-/"}])
@@ -343,6 +380,13 @@ class TestRefused:
         assert "--force-new" in error.fix
         assert bump(repo, force_new=True).tag == "v3.0.1"
 
+    def test_a_commit_whose_version_only_this_clone_has(self, repo: Repo, remote: Repo) -> None:
+        repo.git("tag", "--annotate", "--message", "By hand", "v3.0.0")
+        words = refused(repo).fix.partition(": ")[2].partition(",")[0]
+        subprocess.run(words, shell=True, cwd=repo.path, check=True)
+        assert remote.git("tag") == "v3.0.0"
+        assert refused(repo).fix.startswith("use v3.0.0")
+
     def test_a_commit_that_got_its_version_elsewhere(self, repo: Repo, remote: Repo, clone: Repo) -> None:
         clone.git("tag", "-a", "v3.0.0", "-m", "x")
         clone.push("origin", "v3.0.0")
@@ -359,6 +403,16 @@ class TestRefused:
         before = state(remote)
         assert refused(repo).code == "exists"
         assert state(remote) == before
+
+    def test_a_dry_run_tells_how_to_get_the_tag_that_it_does_not_fetch(
+        self, repo: Repo, remote: Repo, clone: Repo
+    ) -> None:
+        tag_elsewhere(clone, "v0.1.0")
+        with pytest.raises(BumpError) as caught:
+            plan(Wanted(), str(repo.path), fetch=False)
+        assert repo.git("tag") == ""
+        subprocess.run(caught.value.fix.partition(", or")[0], shell=True, cwd=repo.path, check=True)
+        assert refused(repo).fix.startswith("use v0.1.0")
 
     def test_a_version_that_is_another_object_on_the_remote(
         self, repo: Repo, remote: Repo, clone: Repo
