@@ -22,6 +22,7 @@ from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import process, remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.report import printable
 from deriva_ml_hooks.runner import child
 from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
@@ -117,7 +118,10 @@ def _run_in(
             entries = [*imports, *filter(None, [os.environ.get("PYTHONPATH")])]
             os.environ["PYTHONPATH"] = os.pathsep.join(entries)
         accepted = accept(replace(wanted.request, argv=argv, entry_point=explicit))
-        accepted = replace(_from_home(accepted, home), rerun_of=wanted.rerun_of)
+        accepted = _from_home(accepted, home)
+        if wanted.commit is None:
+            accepted = _of_the_branch(accepted, home)
+        accepted = replace(accepted, rerun_of=wanted.rerun_of)
         temporary.keep = wanted.keep  # from here on there is something to look at
         return run_recorded(accepted, say=say, complain=complain)
 
@@ -145,6 +149,14 @@ def _from_home(accepted: Accepted, home: Repository) -> Accepted:
     url = remotes.permalink(remote, repository=home.worktree, oid=provenance.commit, path=path)
     entry_point = replace(accepted.entry_point, url=url)
     return replace(accepted, provenance=provenance, entry_point=entry_point, home=home)
+
+
+def _of_the_branch(accepted: Accepted, home: Repository) -> Accepted:
+    """The same, on the branch that the user is on, as long as that is where the commit was taken from."""
+    provenance, own = accepted.provenance, provenance_of(home, accepted.verdict.config)
+    if own.commit == provenance.commit:
+        provenance = replace(provenance, branch=own.branch, version=own.version)
+    return replace(accepted, provenance=provenance)
 
 
 def _is_tracked(repository: Repository, path: str) -> bool:

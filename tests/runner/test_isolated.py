@@ -90,6 +90,24 @@ class TestWhatRuns:
         assert program(*ISOLATED, "--tag-required", "--", "true").code == 0
         assert newest(program)["provenance"]["version"] == "1.0.0"
 
+    def test_the_branch_is_the_users_and_so_is_a_version_that_depends_on_it(
+        self, repo: Any, program: Program
+    ) -> None:
+        repo.git("tag", "--annotate", "--message", "One", "v1.0.0")
+        repo.write("pyproject.toml", '[tool.setuptools_scm]\nversion_scheme = "release-branch-semver"\n')
+        repo.git("switch", "--quiet", "--create", "release-1.0")
+        repo.commit("Scheme")
+        assert program("run", "--", "true").code == 0
+        plain = newest(program)["provenance"]
+        assert program(*ISOLATED, "--", "true").code == 0
+        isolated = newest(program)["provenance"]
+        assert isolated["branch"] == plain["branch"] == "release-1.0"
+        assert isolated["version"] == plain["version"]
+        assert isolated["version"].startswith("1.0.1.dev")
+        repo.git("switch", "--quiet", "--detach")
+        assert program(*ISOLATED, "--", "true").code == 0
+        assert newest(program)["provenance"]["branch"] is None
+
     def test_from_a_linked_worktree_and_a_detached_head(
         self, repo: Any, program: Program, tmp_path: Path
     ) -> None:
