@@ -1,4 +1,4 @@
-"""What leads a command in a temporary worktree back into the user's own: PATH, Python's imports, arguments.
+"""What leads a command in a temporary worktree back into the user's own: variables, imports, arguments.
 
 The user's own worktree may hold anything, so code must not come from there. Environments that stand in
 it (.venv) are programs that were installed, and may.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,6 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from deriva_ml_hooks.errors import HooksError
 
 _ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
+_SEARCHED = frozenset({"PATH", "PYTHONPATH"})
+# Their worktree may be the home folder itself, which stays theirs.
+_OF_THE_USER = frozenset({"HOME", "USERPROFILE"})
+_REST_OF_PATH = r"""((?:/[^\s:;,'"|&<>()]*)?)(?![^\s:;,'"|&<>()])"""
 _TIMEOUT = 60.0
 """Seconds that an interpreter may take to say where it imports from."""
 
@@ -77,15 +82,24 @@ class OwnTree:
         return os.path.normpath(os.path.join(self.double, os.path.relpath(path, self.top)))
 
     def environment(self, env: Mapping[str, str]) -> dict[str, str]:
-        """The variables that have to be others, so that PATH and PYTHONPATH lead to the double."""
+        """The variables that have to be others, so that nothing in them leads from the double to this tree.
+
+        What is searched for programs and imports leads to the double in any case, the rest (PROJECT_ROOT)
+        where the double has such a file or folder: data that only this tree holds are found where they are.
+        """
         changed = {}
-        for name in ("PATH", "PYTHONPATH"):
-            if name in env:
-                entries = env[name].split(os.pathsep)
-                new = [self.doubled(e) if os.path.isabs(e) and self.holds(e) else e for e in entries]
-                if new != entries:
-                    changed[name] = os.pathsep.join(new)
+        for name, value in env.items():
+            entries = value.split(os.pathsep)
+            new = [self._led(entry, always=name in _SEARCHED) for entry in entries]
+            if new != entries and name not in _OF_THE_USER:
+                changed[name] = os.pathsep.join(new)
         return changed
+
+    def _led(self, entry: str, *, always: bool) -> str:
+        if not os.path.isabs(entry) or not self.holds(entry):
+            return entry
+        double = self.doubled(entry)
+        return double if always or os.path.lexists(double) else entry
 
     def imports(self, executable: str, env: Mapping[str, str]) -> list[str]:
         """Folders of the double that stand for those that `executable`'s Python imports from in this tree.
@@ -124,18 +138,30 @@ class OwnTree:
         return word
 
     def absolute(self, words: Sequence[str]) -> list[str]:
-        """The words that name something in this tree by its absolute path, also behind a `=`."""
+        """What the words name in this tree by its absolute path: whole, behind a `=`, in a shell's script."""
         found = []
         for word in words:
-            for part in (word, word.partition("=")[2]):
+            for part in (word, word.partition("=")[2], *self._within(word)):
                 if os.path.isabs(part) and self.holds(part) and os.path.lexists(part):
                     found.append(part)
         return list(dict.fromkeys(found))
 
+    def _within(self, word: str) -> list[str]:
+        home = os.path.expanduser("~")
+        spelled = {self.top: self.top}
+        if self.top.startswith(home + os.sep):
+            spelled |= {short + self.top[len(home) :]: self.top for short in ("~", "$HOME", "${HOME}")}
+        found = []
+        for text, top in spelled.items():
+            for match in re.finditer(re.escape(text) + _REST_OF_PATH, word):
+                found.append(top + match[1])
+        return found
+
     def refuse_absolute(self, words: Sequence[str], is_tracked: Callable[[str], bool]) -> None:
-        """Raises OwnTreeError where a word names a file of the commit by its place in this tree."""
+        """Raises OwnTreeError where a word names this tree, or a file of the commit by its place in it."""
         for path in self.absolute(words):
-            if is_tracked(os.path.relpath(os.path.realpath(path), self.top).replace(os.sep, "/")):
+            inside = os.path.relpath(os.path.realpath(path), self.top).replace(os.sep, "/")
+            if inside == "." or is_tracked(inside):
                 raise self._absolute(path)
 
     def _absolute(self, path: str) -> OwnTreeError:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,13 +173,29 @@ class TestOwnTree:
             repo.write(name, "#!/bin/sh\necho dirty\n").chmod(0o755)
             assert program(*ISOLATED, "--", f"./{name}").code == 127
 
-    @pytest.mark.parametrize("form", ["{}/src/train.py", "--script={}/src/train.py"])
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("python3", "{}/src/train.py"),
+            ("python3", "--script={}/src/train.py"),
+            ("sh", "-c", "python3 '{}/src/train.py'; true"),
+            ("sh", "-c", "python3 ~/repo/src/train.py"),
+            ("sh", "-c", 'python3 "$HOME/repo/src/train.py"'),
+            ("env", "PYTHONPATH=/nowhere:{}/src", "python3", "src/train.py"),
+            ("env", "PYTHONPATH={}", "python3", "src/train.py"),
+            ("sh", "-c", "cd {} && python3 src/train.py"),
+        ],
+    )
     def test_a_tracked_file_by_its_absolute_path_is_refused(
-        self, repo: Any, program: Program, form: str
+        self, repo: Any, program: Program, words: Sequence[str]
     ) -> None:
-        done = program(*ISOLATED, "--", "python3", form.format(repo.path))
+        env = {"HOME": str(repo.path.parent)}
+        done = program(*ISOLATED, "--", *(word.format(repo.path) for word in words), env=env)
         assert (done.code, done.out) == (125, "")
         assert "your own worktree" in done.err
+
+    def test_the_fix_for_an_absolute_path(self, repo: Any, program: Program) -> None:
+        done = program(*ISOLATED, "--", "python3", f"{repo.path}/src/train.py")
         assert "src/train.py" in done.err.rpartition("fix: ")[2]
         done = program(*ISOLATED, "--entry-point", f"{repo.path}/src/train.py", "--", "sh", "-c", "exit 0")
         assert done.code == 0
@@ -192,6 +208,20 @@ class TestOwnTree:
         env = {"PATH": f"{repo.path}/bin:{os.environ['PATH']}"}
         assert program(*ISOLATED, "--", "tool", env=env).out == "committed\n"
         assert newest(program)["entry_point"]["path"] == "bin/tool"
+
+    def test_variables_lead_to_the_temporary_worktree_and_to_data_that_it_lacks(
+        self, repo: Any, program: Program
+    ) -> None:
+        repo.write("src/train.py", "print('dirty')\n")
+        repo.write("data.log/a.csv", "1\n")
+        env = {"PROJECT_ROOT": str(repo.path), "DATA": f"{repo.path}/data.log", "NEXT": f"{repo.path}-2"}
+        script = 'python3 "$PROJECT_ROOT/src/train.py"; cat "$DATA/a.csv"; echo "$NEXT"'
+        done = program(*ISOLATED, "--", "sh", "-c", script, env=env)
+        assert done.out == f"trained\n1\n{repo.path}-2\n"
+
+    def test_a_home_that_is_the_repository_stays_home(self, repo: Any, program: Program) -> None:
+        done = program(*ISOLATED, "--", "sh", "-c", 'echo "$HOME"', env={"HOME": str(repo.path)})
+        assert done.out == f"{repo.path}\n"
 
     def test_imports_come_from_the_temporary_worktree(
         self, repo: Any, program: Program, tmp_path: Path
