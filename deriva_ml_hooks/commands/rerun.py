@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Optional
 
 import typer
@@ -11,7 +12,7 @@ from deriva_ml_hooks.commands.run import complain, concluded, make_way
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.runner.again import lost_variables, maybe_absent, request_of
+from deriva_ml_hooks.runner.again import lost_variables, maybe_absent, request_of, task_of
 from deriva_ml_hooks.runner.isolated import EndedBySignalError, Isolated, run_isolated
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ def rerun(
         None, "--output", metavar="PATH", help="Copy this back afterwards; may be given several times."
     ),
     json_file: Optional[str] = typer.Option(None, "--json", metavar="FILE", help="Write the record to FILE."),
-    quiet: bool = typer.Option(False, "--quiet", help="No line before and after the command."),
+    quiet: bool = typer.Option(False, "--quiet", help="No line before and after, no progress."),
 ) -> None:
     """Run a recorded command again, from exactly the recorded commit, in a temporary worktree.
 
     Exit: the command's own code, as `run` has it; 125 refused, nothing was started.
     """
+
+    progress = not quiet and sys.stderr is not None and sys.stderr.isatty()
 
     def say(line: str) -> None:
         if not quiet:
@@ -49,6 +52,7 @@ def rerun(
             outputs=output or (),
             keep=keep,
             rerun_of=first.id,
+            task=task_of(first, progress=progress),
         )
         lost = lost_variables(first, os.environ)
         if lost:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import MASK
-from deriva_ml_hooks.runner.acceptance import Request
+from deriva_ml_hooks.runner.acceptance import Accepted, Request
 from deriva_ml_hooks.runner.entry_point import Kind, invocation
 from deriva_ml_hooks.runner.isolated import IsolationError
 from deriva_ml_hooks.runner.own_tree import OwnTree
-from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE
+from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Task
 
 # Of a session, not of a run.
 _OF_NO_INTEREST = frozenset({"_", "OLDPWD", "SHLVL", "PWD", EXECUTION_VARIABLE, PROVENANCE_VARIABLE})
@@ -34,16 +36,12 @@ def request_of(first: Execution, home: Repository) -> Request:
             f"commit {commit[:12]} is not here, so it cannot run: {error}",
             fix=f"git fetch {remote} {commit}, from wherever it still is",
         ) from None
-    if "run-notebook" in first.command[:2]:
-        raise IsolationError(
-            "a notebook was run, which only run-notebook does",
-            fix=f"git worktree add ../again {commit} && cd ../again && deriva-ml-hooks run-notebook NOTEBOOK",
-        )
-    masked = [word for word in first.command if MASK in word]
+    masked = [word for word in _given(first) if MASK in word]
     if masked:
+        how = "run --isolated" if first.notebook is None else "run-notebook"
         raise IsolationError(
             f"the record does not hold the whole command: {masked[0]} stands for a secret",
-            fix="run it yourself, and hand secrets over in the environment: deriva-ml-hooks run --isolated",
+            fix=f"run it yourself, and hand secrets over in the environment: deriva-ml-hooks {how}",
         )
     untracked = [warning.get("path") for warning in first.warnings if warning.get("code") == "untracked"]
     if untracked:
@@ -60,7 +58,52 @@ def request_of(first: Execution, home: Repository) -> Request:
             f"{path}: not in commit {commit[:12]}, whatever the record says",
             fix=f"deriva-ml-hooks verify {first.id}",
         )
-    return Request([*first.command], first.description, explicit)
+    if first.notebook is None:
+        return Request([*first.command], first.description, explicit)
+    return Request(_without_output(first.command), first.description, explicit, executable=sys.executable)
+
+
+def task_of(first: Execution, *, progress: bool) -> Callable[[Accepted], Task] | None:
+    """What makes the notebook run again that `first` ran, with its parameters and kernel; None for a command.
+
+    Raises NotebookRunError where it cannot be executed here.
+    """
+    about = first.notebook
+    if about is None:
+        return None
+    from deriva_ml_hooks.runner.notebook import NotebookTask, committed, read
+
+    def task(accepted: Accepted) -> NotebookTask:
+        path = accepted.entry_point.path or ""
+        file = os.path.join(accepted.repository.worktree, path)
+        return NotebookTask(
+            read(path, committed(file, accepted), kernel=about["kernel"]), about["parameters"], None, progress
+        )
+
+    return task
+
+
+def _without_output(words: Sequence[str]) -> list[str]:
+    """The words of a run-notebook, but for where the executed notebook went: that one stays as it is."""
+    at = words.index("--output") if "--output" in words else len(words)
+    return [*words[:at], *words[at + 2 :]]
+
+
+def _given(first: Execution) -> list[str]:
+    """What the command was given that may name files: its words, or the parameters of a notebook."""
+    if first.notebook is None:
+        return [*first.command]
+    return [*_texts(first.notebook["parameters"])]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts([*value.values()])
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def repository_tree(home: Repository, commit: str) -> bytes:
@@ -71,12 +114,14 @@ def repository_tree(home: Repository, commit: str) -> bytes:
 
 def _refuse_outside(first: Execution, home: Repository) -> None:
     own = OwnTree(home.worktree, home.worktree)
-    absolute = own.absolute(first.command)
+    absolute = own.absolute(_given(first))
     if absolute:
         raise IsolationError(
             f"{absolute[0]}: named by its place in your own worktree, which may hold anything",
             fix="run it anew with paths relative to the folder that you are in",
         )
+    if first.notebook is not None:
+        return
     cwd = os.path.join(home.worktree, first.cwd)
     found = invocation(first.command, cwd=cwd, roots=[home.worktree], executable=None)
     if found.kind is Kind.STDIN:
@@ -98,7 +143,7 @@ def maybe_absent(first: Execution, home: Repository) -> list[str]:
     """Words of the command that name something here that its commit does not hold: data, or old results."""
     tree = repository_tree(home, first.provenance["commit"])
     absent = []
-    for word in first.command[1:]:
+    for word in _given(first)[first.notebook is None :]:
         for part in (word, word.partition("=")[2]):
             if not part or part.startswith("-") or os.path.isabs(part):
                 continue

@@ -11,23 +11,23 @@ import os
 import shlex
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from deriva_ml_hooks.errors import GitError, HooksError, UsageError
-from deriva_ml_hooks.executions.record import Execution, new_id
+from deriva_ml_hooks.errors import GitError, HooksError
+from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.gate import measure_somehow
-from deriva_ml_hooks.git import process, remotes
+from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.cache import provenance_of
-from deriva_ml_hooks.report import printable
 from deriva_ml_hooks.runner import child
 from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
+from deriva_ml_hooks.runner.outputs import below_top, bring_back
 from deriva_ml_hooks.runner.own_tree import OwnTree
-from deriva_ml_hooks.runner.recorded import Say, run_recorded
+from deriva_ml_hooks.runner.recorded import Say, Task, run_recorded
 from deriva_ml_hooks.runner.worktrees import Temporary, clear_left_over, temporary_worktree
 
 
@@ -49,6 +49,7 @@ class Isolated:
 
     `commit` None: HEAD. `cwd`: the folder to run in, relative to the repository; None: where the user is.
     `outputs`: what is copied back, relative to the repository. `keep`: leave the worktree behind.
+    `task`: makes what is run, where that is not the words of the request.
     """
 
     request: Request
@@ -57,6 +58,7 @@ class Isolated:
     outputs: Sequence[str] = ()
     keep: bool = False
     rerun_of: str | None = None
+    task: Callable[[Accepted], Task] | None = None
 
 
 def run_isolated(wanted: Isolated, *, say: Say, complain: Say) -> tuple[int, Execution]:
@@ -65,7 +67,7 @@ def run_isolated(wanted: Isolated, *, say: Say, complain: Say) -> tuple[int, Exe
     Raises what `accept` raises, and IsolationError, OwnTreeError, WorktreeError or UsageError where nothing
     was started; EndedBySignalError after a signal that no command was there to get.
     """
-    outputs = [_inside(path) for path in wanted.outputs]
+    outputs = [below_top(path) for path in wanted.outputs]
     with _signals_raise():
         home = discover()
         for folder in clear_left_over(home):
@@ -82,7 +84,7 @@ def run_isolated(wanted: Isolated, *, say: Say, complain: Say) -> tuple[int, Exe
             try:
                 code, execution = _run_in(temporary, home, replace(wanted, cwd=cwd), say, complain)
                 for path in outputs:
-                    _bring_back(path, temporary.repository, home, say, complain)
+                    bring_back(path, temporary.repository, home, say, complain)
             finally:
                 if temporary.keep:
                     path = shlex.quote(temporary.repository.worktree)
@@ -112,18 +114,27 @@ def _run_in(
         explicit = tree.doubled(explicit)
     changed = tree.environment(os.environ) | {"PWD": there}
     with _moved(there, changed):
-        executable = shutil.which(argv[0])
-        imports = tree.imports(executable, os.environ) if executable is not None else []
-        if imports:
-            entries = [*imports, *filter(None, [os.environ.get("PYTHONPATH")])]
-            os.environ["PYTHONPATH"] = os.pathsep.join(entries)
+        _lead_imports(tree, wanted.request.executable or shutil.which(argv[0]))
         accepted = accept(replace(wanted.request, argv=argv, entry_point=explicit))
         accepted = _from_home(accepted, home)
         if wanted.commit is None:
             accepted = _of_the_branch(accepted, home)
         accepted = replace(accepted, rerun_of=wanted.rerun_of)
+        task = wanted.task(accepted) if wanted.task is not None else None
+        if task is not None:
+            words, variables = task.within()
+            tree.refuse_absolute([*words, *variables.values()], lambda path: _is_tracked(inside, path))
+            _lead_imports(tree, shutil.which(words[0]))
         temporary.keep = wanted.keep  # from here on there is something to look at
-        return run_recorded(accepted, say=say, complain=complain)
+        return run_recorded(accepted, say=say, complain=complain, task=task)
+
+
+def _lead_imports(tree: OwnTree, program: str | None) -> None:
+    """Have the Python that `program` is, or is written for, import from the temporary worktree."""
+    imports = tree.imports(program, os.environ) if program is not None else []
+    if imports:
+        entries = [*imports, *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(entries)
 
 
 def _from_home(accepted: Accepted, home: Repository) -> Accepted:
@@ -173,83 +184,6 @@ def _tell_of_changes(home: Repository, commit: str, say: Say) -> None:
     if changes:
         line += f"; {changes} change{'s' if changes > 1 else ''} in yours left out"
     say(line)
-
-
-def _inside(path: str) -> str:
-    """A path of `--output`, relative to the repository; raises UsageError for any other."""
-    plain = os.path.normpath(path)
-    parts = plain.split(os.sep)
-    if os.path.isabs(plain) or plain == os.curdir or os.pardir in parts or ".git" in parts:
-        raise UsageError(
-            f"--output {path}: not a folder or file below the top of the repository",
-            fix="name it relative to the top of the repository, such as --output results",
-        )
-    return plain
-
-
-def _bring_back(path: str, inside: Repository, home: Repository, say: Say, complain: Say) -> None:
-    """Copy what the command has made at `path` into the user's own worktree, and say how much.
-
-    What is tracked stays as it is there. Other files are replaced, each at once.
-    """
-    source = os.path.join(inside.worktree, path)
-    if not os.path.lexists(source):
-        complain(f"{printable(path)}: not there after the run, so nothing was copied")
-        return
-    tracked = _tracked(inside, path) | _tracked(home, path)
-    copied, left = 0, []
-    for file in _files(source):
-        name = os.path.relpath(file, inside.worktree)
-        if name in tracked:
-            if not _same_bytes(file, os.path.join(home.worktree, name)):
-                left.append(name)
-            continue
-        try:
-            _copy(file, os.path.join(home.worktree, name))
-            copied += 1
-        except OSError as error:
-            complain(f"{printable(name)}: not copied: {error.strerror or error}")
-    say(f"{printable(path)}: {copied} file{'' if copied == 1 else 's'} copied back")
-    if left:
-        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-        complain(f"{printable(left[0])}{more}: not copied, since tracked files are not overwritten")
-
-
-def _tracked(repository: Repository, path: str) -> set[str]:
-    words = ("--literal-pathspecs", "ls-files", "-z", "--", path)
-    return set(os.fsdecode(process.run(*words, cwd=repository.worktree).checked()).split("\0"))
-
-
-def _files(path: str) -> Iterator[str]:
-    """The files and symbolic links at `path`; repositories that a command has made there stay behind."""
-    if os.path.islink(path) or not os.path.isdir(path):
-        yield path
-        return
-    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-        if entry.name != ".git":
-            yield from _files(entry.path)
-
-
-def _same_bytes(one: str, other: str) -> bool:
-    try:
-        with open(one, "rb") as first, open(other, "rb") as second:
-            return first.read() == second.read()
-    except OSError:
-        return False
-
-
-def _copy(source: str, target: str) -> None:
-    """Copy a file, or a symbolic link as such: written beside the old one, then in its place."""
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    beside = os.path.join(os.path.dirname(target), f".{new_id()}")
-    try:
-        if not os.path.islink(source) and not os.path.isfile(source):
-            raise OSError(0, "neither a file nor a symbolic link")
-        shutil.copy2(source, beside, follow_symlinks=False)
-        os.replace(beside, target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml_hooks.errors import HooksError
@@ -37,10 +37,12 @@ class NotebookRunError(HooksError):
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """An installed kernel; `note` says so where it is not the one that the notebook names."""
+    """An installed kernel, how it is started, and a `note` where it is not the one that was named."""
 
     name: str
     language: str
+    argv: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
     note: str | None = None
 
 
@@ -66,7 +68,7 @@ def choose(metadata: Mapping[str, Any], wanted: str | None) -> Kernel:
     except NoSuchKernel:
         raise NotebookRunError("this environment has no Python kernel", fix=EXTRA) from None
     note = f"the kernel {named} is not installed, so the environment's own is used" if named else None
-    return Kernel(own.name, own.language, note)
+    return replace(own, note=note)
 
 
 def _language(metadata: Mapping[str, Any]) -> str:
@@ -90,7 +92,8 @@ def _usable(specs: KernelSpecManager, name: str) -> Kernel:
     if not _starts(program, spec):
         what = f"{program}: no such program" if program else "its kernel.json names no program"
         raise NotebookRunError(f"kernel {name}: {what}", fix=_another(specs, name))
-    return Kernel(name, spec.language or "python")
+    argv = [sys.executable if program in _STANDS_FOR_OURS else program, *spec.argv[1:]]
+    return Kernel(name, spec.language or "python", argv, spec.env)
 
 
 def _starts(program: str, spec: KernelSpec) -> bool:

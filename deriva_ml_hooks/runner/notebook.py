@@ -98,6 +98,10 @@ class NotebookTask:
     output: str | None = None
     progress: bool = False
 
+    def within(self) -> tuple[Sequence[str], Mapping[str, str]]:
+        """How the kernel is started."""
+        return self.notebook.kernel.argv, self.notebook.kernel.env
+
     def start(self, execution: Execution, folder: str) -> Start:
         """What is started for `execution`, whose own folder is `folder`."""
         # The folder holds more than this, so what a link leads to must not name something else in it.

@@ -52,6 +52,9 @@ class Start:
 class Task(Protocol):
     """More than a command: it prepares what is started, and adds to the record what came of it."""
 
+    def within(self) -> tuple[Sequence[str], Mapping[str, str]]:
+        """The words, and the variables, of the program that the started one starts in its turn."""
+
     def start(self, execution: Execution, folder: str) -> Start:
         """What to start; `folder` is the execution's own. A HooksError means that nothing is."""
 

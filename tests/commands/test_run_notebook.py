@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -480,3 +480,93 @@ class TestPosix:
 
     def test_no_progress_in_a_log(self, program: Program) -> None:
         assert "cell " not in program("run-notebook", "fail.ipynb", "-p", "seed", "8").err
+
+
+class TestRerun:
+    @pytest.fixture
+    def temporary(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """Where temporary worktrees are made; none stays."""
+        folder = tmp_path / "temporary"
+        folder.mkdir()
+        monkeypatch.setenv("TMPDIR", str(folder))
+        yield folder
+        assert not list(folder.glob("deriva-ml-hooks-*"))
+
+    def test_it_runs_as_it_was_committed_with_the_same_parameters(
+        self, repo: Repo, program: Program, temporary: Path
+    ) -> None:
+        repo.write("more.log", "rate: 0.25\n")
+        words = ("-p", "seed", "3", "-f", "../more.log", "--output", "../shown.log")
+        assert program("run-notebook", "show.ipynb", *words, cwd=repo.path / "nb").code == 0
+        first = newest(program)
+        repo.write("nb/show.ipynb", notebook(DEFAULTS, "print('another')"))
+        repo.commit("Another")
+        repo.write("nb/show.ipynb", "dirty")
+        (repo.path / "more.log").unlink()
+        shown = (repo.path / "shown.log").read_bytes()
+        done = program("rerun", first["id"])
+        assert done.code == 0, done.err
+        again = newest(program)
+        for field in ("commit", "cwd", "entry_point"):
+            assert again[field] == first[field], field
+        assert (again["rerun_of"], again["status"]) == (first["id"], "Completed")
+        assert again["command"] == first["command"][:-2]
+        for field in ("parameters", "kernel"):
+            assert again["notebook"][field] == first["notebook"][field], field
+        seed, rate, where, _ = json.loads(outputs(again["notebook"]["output"])[2])
+        assert (seed, rate) == (3, 0.25)
+        assert where.startswith(str(temporary))
+        assert where.endswith("/repo/nb")
+        assert (repo.path / "shown.log").read_bytes() == shown
+        assert program("rerun", again["id"]).code == 0
+        assert newest(program)["notebook"]["parameters"] == {"seed": 3, "rate": 0.25}
+
+    @pytest.mark.parametrize(
+        ("words", "reason"),
+        [
+            (("nb/show.ipynb", "-p", "token", "hunter2"), "a secret"),
+            (("path.ipynb", "-p", "path", "{}/fail.ipynb"), "your own worktree"),
+        ],
+    )
+    def test_parameters_that_are_not_known_or_lead_back(
+        self, repo: Repo, program: Program, words: Sequence[str], reason: str
+    ) -> None:
+        repo.write("path.ipynb", notebook("path = ''", "print(path)"))
+        repo.commit("Path")
+        assert program("run-notebook", *(word.format(repo.path) for word in words)).code == 0
+        done = program("rerun", newest(program)["id"])
+        assert done.code == 125
+        assert reason in done.err
+
+    def test_the_kernel_imports_what_was_committed_or_is_refused(
+        self, repo: Repo, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: Path
+    ) -> None:
+        """A kernel of another environment, in which the repository's package is installed as editable."""
+        repo.write("src/package.py", "WORD = 'committed'\n")
+        repo.write("word.ipynb", notebook("import package", "print(package.WORD)", kernel="other"))
+        repo.commit("Package")
+        venv = tmp_path / "venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+        [packages] = venv.glob("lib/python*/site-packages")
+        own = [path for path in sys.path if path.endswith("-packages")]
+        (packages / "these.pth").write_text("\n".join([*own, f"{repo.path}/src"]) + "\n")
+        kernel = tmp_path / "jupyter" / "kernels" / "other"
+        kernel.mkdir(parents=True)
+        monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+        spec: dict[str, Any] = {"display_name": "other", "language": "python"}
+        spec["argv"] = [str(venv / "bin/python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        (kernel / "kernel.json").write_text(json.dumps(spec))
+        assert program("run-notebook", "word.ipynb").code == 0
+        first = newest(program)["id"]
+        repo.write("src/package.py", "WORD = 'dirty'\n")
+        done = program("rerun", first)
+        assert done.code == 0, done.err
+        assert "committed" in outputs(newest(program)["notebook"]["output"])[1]
+        (kernel / "kernel.json").write_text(json.dumps(spec | {"env": {"PYTHONPATH": f"{repo.path}/src"}}))
+        done = program("rerun", first)
+        assert done.code == 125
+        assert "your own worktree" in done.err
+        (kernel / "kernel.json").unlink()
+        done = program("rerun", first)
+        assert done.code == 125
+        assert "no such kernel" in done.err
