@@ -52,7 +52,8 @@ def verify_(
         executions = ledger.newest()
     chosen = remotes.chosen(repository, configured=config.remote, hosts=config.hosts)
     with _progress() as tick:
-        found = verify(repository, executions, remote=chosen.name if chosen else None, ask=remote, tick=tick)
+        name = chosen.name if chosen else None
+        found = verify(repository, executions, remote=name, hosts=config.hosts, ask=remote, tick=tick)
     counts = Counter(verification.verdict for verification in found)
     if as_json:
         output.data(

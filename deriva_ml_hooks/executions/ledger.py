@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,10 +27,14 @@ SCHEMA = 4
 BUSY_TIMEOUT = 120.0
 """Seconds to wait for other writers before giving up."""
 
-_JSON = (
-    *("command", "entry_point", "provenance", "warnings", "changed_during_run"),
-    *("environment", "isolated", "notebook"),
-)
+_JSON: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("command", "warnings", "changed_during_run"), (list,)),
+    **dict.fromkeys(("entry_point", "provenance"), (dict,)),
+    "environment": (list, type(None)),
+    "isolated": (bool,),
+    "notebook": (dict, type(None)),
+}
+"""Columns that hold JSON, and what each of them can be."""
 _LATER = frozenset({"environment", "isolated", "notebook"})
 """Columns that a ledger of an older schema lacks while it is only read."""
 COLUMNS = tuple(f.name for f in fields(Execution))
@@ -170,11 +175,22 @@ class Ledger:
         """The execution of a row of COLUMNS, as it is by now."""
         values = dict(zip(COLUMNS, row, strict=True))
         values = {name: value for name, value in values.items() if value is not None or name not in _LATER}
-        try:
-            values |= {name: json.loads(values[name]) for name in _JSON if name in values}
-        except (TypeError, ValueError) as error:
-            raise self._unusable(error) from error
+        for name in values.keys() & _JSON.keys():
+            values[name] = self._value(values["id"], name, values[name])
         return _shown(Execution(**values))
+
+    def _value(self, execution_id: str, name: str, stored: Any) -> Any:
+        try:
+            value = json.loads(stored)
+        except (TypeError, ValueError, RecursionError):
+            value = stored
+        if not isinstance(value, _JSON[name]) or value is stored:
+            row = f"SELECT * FROM executions WHERE id = '{execution_id}'"  # noqa: S608
+            raise LedgerError(
+                f"{self.path}: execution {execution_id}: {name} is not as it was written",
+                fix=f"put that row right, or take it away; see it: {shlex.join(['sqlite3', self.path, row])}",
+            )
+        return value
 
     @contextmanager
     def transaction(self, begin: str) -> Iterator[tuple[sqlite3.Connection, int]]:

@@ -62,6 +62,7 @@ class _Case:
     execution: Execution
     findings: list[Finding]
     notes: list[str]
+    comparable: bool = True
 
     def holds(self, code: Verdict) -> bool:
         return any(finding.code == code for finding in self.findings)
@@ -72,24 +73,36 @@ def verify(
     executions: Sequence[Execution],
     *,
     remote: str | None,
+    hosts: Mapping[str, str],
     ask: bool = False,
     tick: Tick = lambda *_: None,
 ) -> list[Verification]:
     """Hold each execution against the repository, in the order they are given.
 
-    `remote` is the one that counts today, for records whose own is not configured any more. With `ask`
-    the remotes themselves are asked. Raises GitError where git, or a remote, does not answer.
+    `remote` is the one that counts today, for records whose own is not configured any more; `hosts`: forges
+    by their hosts, as configured. With `ask` the remotes themselves are asked. Raises GitError where git, or
+    a remote, does not answer.
     """
     facts = Facts(repository)
     cases = []
     for number, execution in enumerate(executions):
         tick("objects", number, len(executions))
-        cases.append(_Case(execution, [*_objects(facts, execution)], []))
-    here = [case for case in cases if not case.holds("missing-commit")]
+        try:
+            cases.append(_Case(execution, [*_objects(facts, execution)], []))
+        except (
+            AttributeError,
+            TypeError,
+            KeyError,
+            ValueError,
+        ):  # values of other types than it is written with
+            lie = _lie(execution, "the record is not as it was written")
+            cases.append(_Case(execution, [lie], [], comparable=False))
+    here = [case for case in cases if case.comparable and not case.holds("missing-commit")]
     _compare_versions(facts, here, tick)
     whereabouts = Whereabouts(repository, remote, ask, lambda done, total: tick("remotes", done, total))
     for case, findings in zip(here, whereabouts.findings([c.execution for c in here]), strict=True):
         case.findings.extend(findings)
+        case.notes.extend(whereabouts.notes(case.execution, hosts))
     return [Verification(case.execution, tuple(case.findings), tuple(case.notes)) for case in cases]
 
 

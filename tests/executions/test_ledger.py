@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -340,3 +341,22 @@ def test_a_kill_of_the_runner_at_any_moment_leaves_a_readable_ledger_and_the_row
             assert (row.status, row.detail) in [("Aborted", "lost"), ("Completed", None)], at
     assert 3 <= started < 24
     assert not list(path.parent.glob("*-journal"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("provenance", "[]"), ("entry_point", "x"), ("isolated", '"yes"'), ("notebook", "7")],
+)
+def test_a_row_that_was_edited_is_named_and_the_others_are_read(
+    ledger: Ledger, column: str, value: str
+) -> None:
+    first, second = made(), made()
+    ledger.add(first)
+    ledger.add(second)
+    with contextlib.closing(sqlite3.connect(ledger.path)) as connection, connection:
+        connection.execute(f"UPDATE executions SET {column} = ? WHERE id = ?", (value, first.id))
+    with pytest.raises(LedgerError) as caught:
+        ledger.newest()
+    assert f"{first.id}: {column}" in str(caught.value)
+    assert first.id in caught.value.fix
+    assert ledger.find(second.id) == second

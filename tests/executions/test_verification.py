@@ -46,7 +46,7 @@ def recorded(repo: Any, path: str | None = "src/train.py", **told: Any) -> Execu
 def verified(repo: Any, *executions: Execution, ask: bool = False) -> list[Verification]:
     repository = discover(str(repo.path))
     remote = remotes.chosen(repository, configured=None, hosts={})
-    return verify(repository, executions, remote=remote.name if remote else None, ask=ask)
+    return verify(repository, executions, remote=remote.name if remote else None, hosts={}, ask=ask)
 
 
 def verdict(repo: Any, execution: Execution, *, ask: bool = False) -> tuple[str, str, str]:
@@ -254,6 +254,20 @@ class TestLies:
         bare = replace(execution, provenance={"commit": execution.provenance["commit"]}, entry_point={})
         assert verdict(pushed, bare)[0] == "mismatch"
         assert verdict(pushed, replace(execution, provenance={}))[0] == "missing-commit"
+
+    @pytest.mark.parametrize("told", [{"submodules": "x"}, {"lockfiles": ["uv.lock"]}, {"lockfiles": 7}])
+    def test_a_record_of_other_types_is_a_lie_and_spoils_no_other(
+        self, pushed: Any, told: dict[str, Any]
+    ) -> None:
+        found = verified(pushed, recorded(pushed, **told), recorded(pushed))
+        assert [v.verdict for v in found] == ["mismatch", "verified"]
+
+    def test_another_address_of_the_remote_is_noted(self, pushed: Any) -> None:
+        url = "https://github.com/lab/elsewhere"
+        [found] = verified(pushed, recorded(pushed, repository_url=url))
+        assert found.verdict == "verified"
+        assert url in found.notes[0]
+        assert verified(pushed, recorded(pushed))[0].notes == ()
 
     def test_the_gravest_finding_is_the_verdict_and_all_are_told(self, pushed: Any) -> None:
         pushed.commit("Local", **{"more.py": "x\n"})
