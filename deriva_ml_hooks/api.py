@@ -17,13 +17,23 @@ del deriva_ml_hooks
 def provenance(start: str = ".", *, refresh: bool = False) -> Provenance:
     """The record of the commit that is checked out where `start` is, whatever state the worktree is in.
 
-    `refresh` does not take it from the cache. Raises HooksError where there is no commit to name.
+    `refresh` does not take it from the cache. In an image without a repository it is what the build wrote
+    down. Raises HooksError where there is no commit to name.
     """
     from deriva_ml_hooks.config import load
+    from deriva_ml_hooks.errors import NotARepositoryError
     from deriva_ml_hooks.git.discovery import discover
     from deriva_ml_hooks.provenance.cache import provenance_of
 
-    repository = discover(start)
+    try:
+        repository = discover(start)
+    except NotARepositoryError:
+        from deriva_ml_hooks.runner.baked import image_provenance
+
+        of_the_build = image_provenance()
+        if of_the_build is None:
+            raise
+        return of_the_build
     return provenance_of(repository, load(repository.worktree), refresh=refresh)
 
 
@@ -35,7 +45,12 @@ def require_clean(start: str = ".", *, paranoid: bool = False) -> Provenance:
     """
     from deriva_ml_hooks.gate import judge, require_accepted
 
-    verdict = require_accepted(judge(start, paranoid=paranoid))
+    verdict = judge(start, paranoid=paranoid)
+    if not verdict.accepted:  # an image has no repository, and may still have a record
+        from deriva_ml_hooks.runner.baked import judge_image
+
+        verdict = judge_image(verdict)
+    require_accepted(verdict)
     if verdict.provenance is None:
         raise AssertionError("an accepted verdict names its commit")
     return verdict.provenance

@@ -11,7 +11,7 @@ import typer
 
 from deriva_ml_hooks import api
 from deriva_ml_hooks.commands import output
-from deriva_ml_hooks.errors import NotARepositoryError, UsageError
+from deriva_ml_hooks.errors import GitError, NotARepositoryError, UsageError
 
 
 class Form(str, Enum):
@@ -73,13 +73,21 @@ def _show(*, as_json: bool, refresh: bool) -> None:
 
 
 def _exported(form: Form, *, refresh: bool) -> str:
+    from deriva_ml_hooks.config import load
     from deriva_ml_hooks.gate import judge, require_accepted
+    from deriva_ml_hooks.git.discovery import discover
     from deriva_ml_hooks.provenance import export
+    from deriva_ml_hooks.provenance.cache import provenance_of
 
+    repository = discover()
+    # Read first and judged afterwards: what changes in between makes it unclean, and never goes along unseen.
+    record = provenance_of(repository, load(repository.worktree), refresh=refresh)
+    files = [*export.files_of(record)] if form is Form.json else []
     verdict = judge()
     if form is Form.docker:
         require_accepted(verdict)
-    record = api.provenance(refresh=refresh)
+    if verdict.provenance is not None and verdict.provenance.commit != record.commit:
+        raise GitError("HEAD", "moved while this was read", fix="call again")
     if not verdict.accepted:
         first = verdict.reasons[0]
         where = f"{first.path}: " if first.path else ""
@@ -90,7 +98,7 @@ def _exported(form: Form, *, refresh: bool) -> str:
         return "\n".join(export.as_docker(record)) + "\n"
     if form is Form.env:
         return "\n".join(export.as_shell(record, clean=verdict.accepted)) + "\n"
-    return json.dumps(export.as_document(record, clean=verdict.accepted), indent=1) + "\n"
+    return json.dumps(export.as_document(record, files, clean=verdict.accepted), indent=1) + "\n"
 
 
 def _crate(execution_id: str, target: str | None) -> None:

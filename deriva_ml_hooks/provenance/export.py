@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deriva_ml_hooks.git import process
@@ -50,17 +50,17 @@ def as_docker(provenance: Provenance) -> list[str]:
     return [shlex.quote(word) for word in words]
 
 
-def as_document(provenance: Provenance, *, clean: bool) -> dict[str, Any]:
-    """The record with `clean`, and the files of the commit, so that an image can be held against them."""
-    source = provenance.source
+def as_document(provenance: Provenance, files: Sequence[Mapping[str, str]], *, clean: bool) -> dict[str, Any]:
+    """The record with `clean`, and the `files` of the commit, so that an image can be held against them."""
+    remote = provenance.source.remote
     return provenance.as_json() | {
         "clean": clean,
-        "forge": source.remote.forge if source.remote else None,
-        "files": list(_files(provenance)),
+        "forge": remote.forge if remote else None,
+        "files": [*files],
     }
 
 
-def _files(provenance: Provenance) -> Iterator[Mapping[str, str]]:
+def files_of(provenance: Provenance) -> Iterator[Mapping[str, str]]:
     """Each file by path, mode and blob; `built`, where the worktree's filters make other bytes of it.
 
     A notebook's `checksum` is DerivaML's. The files of submodules are their own repositories' matter.

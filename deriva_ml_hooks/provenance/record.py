@@ -20,13 +20,10 @@ SCHEMA = 1
 
 
 class NotInCommitError(HooksError):
-    """`path` is not a file of the commit."""
+    """`path` is not a file of the commit; `fix`: how it becomes one."""
 
-    def __init__(self, path: str, commit: str) -> None:
-        super().__init__(
-            f"{path}: not a file of commit {commit[:12]}",
-            fix=f"git add -- {shlex.quote(path)} && git commit (also when it is ignored: git add --force)",
-        )
+    def __init__(self, path: str, commit: str, *, fix: str) -> None:
+        super().__init__(f"{path}: not a file of commit {commit[:12]}", fix=fix)
         self.path = path
 
 
@@ -108,10 +105,14 @@ class Source:
         """What is known of `path` in the commit `commit` with the tree `tree`."""
         repository, oid = _owner_of(self.repository, tree.encode(), path)
         if oid is None:
-            raise NotInCommitError(path, commit)
+            raise NotInCommitError(path, commit, fix=self.adding(path))
         url = remotes.permalink(self.remote, repository=self.repository.worktree, oid=commit, path=path)
         blob = oid.decode("ascii")
         return RecordedFile(path, blob, _checksum(repository, oid, path), url)
+
+    def adding(self, path: str) -> str:
+        """How a user makes `path` a file of the commit, ignored or not."""
+        return f"git add --force -- {shlex.quote(path)} && git commit"
 
 
 def _owner_of(repository: Repository, tree: bytes, path: str) -> tuple[Repository, bytes | None]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from deriva_ml_hooks.config import Config, load
+from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.gate import Verdict
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.remotes import Remote
@@ -35,6 +36,14 @@ CODE = "provenance-file"
 _EXPORT = "on a clean worktree: deriva-ml-hooks provenance --format json --output FILE; then build again"
 
 
+class ProvenanceFileError(HooksError):
+    """The file that is named is not the record of this image's build."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.message = f"cannot be taken for the record of this image: {problem}"
+        super().__init__(f"{path}: {self.message}", fix=_EXPORT)
+
+
 @dataclass(frozen=True, slots=True)
 class BakedSource(Source):
     """The files of the commit, as the build listed them."""
@@ -45,9 +54,13 @@ class BakedSource(Source):
         """What is known of `path`; raises NotInCommitError."""
         entry = self.files.get(path)
         if entry is None or entry["mode"] == "120000":
-            raise NotInCommitError(path, commit)
+            raise NotInCommitError(path, commit, fix=self.adding(path))
         url = remotes.permalink(self.remote, repository=self.repository.worktree, oid=commit, path=path)
         return RecordedFile(path, entry["blob"], entry.get("checksum", entry["blob"]), url)
+
+    def adding(self, path: str) -> str:
+        """How a user makes `path` a file of the commit: not here."""
+        return f"commit {path} where the repository is, then build the image again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +72,16 @@ class BakedProvenance(Provenance):
         return Provenance.as_json(self) | {"source": "file"}
 
 
-def judge_image(verdict: Verdict, *, require_tag: bool) -> Verdict:
+def judge_image(verdict: Verdict, *, require_tag: bool = False) -> Verdict:
     """The verdict on an image: `verdict` itself where there is a repository, or no file is named."""
     path = os.environ.get(VARIABLE)
     if not path or [reason.code for reason in verdict.reasons] != ["not-a-repository"]:
         return verdict
     try:
         provenance = _read(path)
-        config = _config(provenance.source.repository.worktree)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        problem = error.strerror if isinstance(error, OSError) else str(error)
-        message = f"cannot be taken for the record of this image: {problem or type(error).__name__}"
-        return Verdict((Finding(CODE, path, message, _EXPORT),), (), None, None, Config())
+    except ProvenanceFileError as error:
+        return Verdict((Finding(CODE, path, error.message, error.fix),), (), None, None, Config())
+    config = _config(provenance.source.repository.worktree)
     reasons = differences(provenance)
     tag_policy = "refuse" if require_tag else config.untagged
     if provenance.tag is None and tag_policy == "refuse":
@@ -81,6 +92,15 @@ def judge_image(verdict: Verdict, *, require_tag: bool) -> Verdict:
     return Verdict(tuple(reasons), (warning,), provenance, provenance.source.repository, config)
 
 
+def image_provenance() -> BakedProvenance | None:
+    """The record of this image's build, whatever has become of its files; None where no file is named.
+
+    Raises ProvenanceFileError.
+    """
+    path = os.environ.get(VARIABLE)
+    return _read(path) if path else None
+
+
 def differences(provenance: Provenance) -> list[Finding]:
     """The files of the commit that are here, but are not what the build saw."""
     source = provenance.source
@@ -88,8 +108,10 @@ def differences(provenance: Provenance) -> list[Finding]:
         raise TypeError("not the record of an image")
     found = []
     for path, entry in source.files.items():
-        known = content_id(os.path.join(source.repository.worktree, path), like=entry["blob"])
-        if known is not None and known not in (entry["blob"], entry.get("built")):
+        here = os.path.join(source.repository.worktree, path)
+        known = content_id(here, like=entry["blob"])
+        # Left out of the image is one thing; a folder in its place, or what cannot be read, is another.
+        if known not in (entry["blob"], entry.get("built", entry["blob"])) and os.path.lexists(here):
             message = "not the file that the image was built with"
             found.append(Finding("unstaged", path, message, "build the image again, from the commit"))
     return found
@@ -115,6 +137,14 @@ def _config(root: str) -> Config:
 
 
 def _read(path: str) -> BakedProvenance:
+    try:
+        return _parsed(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        problem = error.strerror if isinstance(error, OSError) else str(error)
+        raise ProvenanceFileError(path, problem or type(error).__name__) from error
+
+
+def _parsed(path: str) -> BakedProvenance:
     with open(path, "rb") as file:
         document = json.loads(file.read())
     if document.get("clean") is not True:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -110,9 +109,7 @@ def _standard_input(shown: str | None) -> Finding:
 def _not_committed(real: str, cwd: str, provenance: Provenance) -> Finding:
     shown = os.path.relpath(real, cwd)
     message = f"code that is not a file of commit {provenance.commit[:12]} (untracked or ignored)"
-    return Finding(
-        CODE, redact(shown), message, f"git add --force -- {shlex.quote(redact(shown))} && git commit"
-    )
+    return Finding(CODE, redact(shown), message, provenance.source.adding(redact(shown)))
 
 
 def _argument(argv: Sequence[str], entry: str, cwd: str, provenance: Provenance) -> Finding | None:

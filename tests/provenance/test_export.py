@@ -174,6 +174,35 @@ class TestImage:
         assert "not the file that the image was built with" in done.err
         assert done.out == ""
 
+    def test_a_folder_in_the_place_of_a_file_is_refused(self, program: Program, image: Path) -> None:
+        (image / "src/train.py").unlink()
+        (image / "src/train.py").mkdir()
+        (image / "src/train.py/__main__.py").write_text("print('other')\n")
+        done = program("run", "--entry-point", "helper.py", "--", sys.executable, "src/train.py", cwd=image)
+        assert (done.code, done.out) == (125, "")
+        assert "src/train.py: not the file that the image was built with" in done.err
+
+    def test_everything_else_knows_the_record_of_the_image_too(
+        self, repo: Repo, program: Program, image: Path
+    ) -> None:
+        commit = repo.git("rev-parse", "HEAD")
+        done = program("check", cwd=image)
+        assert (done.code, done.out) == (0, f"accepted: {commit[:12]}  main  v1.3.0\n")
+        assert program("version", cwd=image).out == "1.3.0\n"
+        assert json.loads(program("provenance", "--json", cwd=image).out)["commit"] == commit
+        script = "from deriva_ml_hooks import require_clean; print(require_clean().commit)"
+        assert self.runs(program, image, sys.executable, "-c", script)["commit"] == commit
+        assert "not inside a git repository" in program("provenance", "--format", "json", cwd=image).err
+        (image / "helper.py").write_text("edited\n")
+        assert program("check", cwd=image).code == 1
+        done = program("run", "--dry-run", "--", sys.executable, "-c", script, cwd=image)
+        assert "RefusedError" in done.err
+        (image / "provenance.json").write_text("{}")
+        for command in ("check", "version", "provenance"):
+            done = program(command, cwd=image)
+            assert done.code == 1
+            assert "cannot be taken for the record of this image" in done.err
+
     def test_files_that_the_image_leaves_out_are_no_obstacle(self, program: Program, image: Path) -> None:
         (image / "README.md").unlink()
         assert self.runs(program, image)["status"] == "Completed"
@@ -184,6 +213,7 @@ class TestImage:
         assert done.code == 125
         assert "extra.py: " in done.err
         assert "not a file of commit" in done.err
+        assert "build the image again" in done.err
 
     def test_what_the_run_changes_is_in_its_record(self, program: Program, image: Path) -> None:
         record = self.runs(program, image, "sh", "-c", "echo '#' >> helper.py")

@@ -64,7 +64,7 @@ def test_what_is_not_a_file_of_the_commit_is_an_error(repo: Repo, path: str) -> 
 def test_the_fix_for_an_odd_path_can_be_pasted(repo: Repo) -> None:
     with pytest.raises(NotInCommitError) as raised:
         provenance(str(repo.path)).file("a b; rm -rf x.py")
-    assert "git add -- 'a b; rm -rf x.py'" in raised.value.fix
+    assert "git add --force -- 'a b; rm -rf x.py'" in raised.value.fix
 
 
 @pytest.mark.parametrize("content", [NOTEBOOK, "no notebook at all\n", "{}", ""])
