@@ -37,19 +37,26 @@ class CrateError(HooksError):
 
 
 def write(execution: Execution, path: str, *, agent: str | None) -> None:
-    """Write the crate of `execution` as the folder `path`, or as an archive where that ends in .zip.
+    """Write the crate of `execution` whole, as the folder `path`, or as an archive where that ends in .zip.
 
     `agent` is the name of who ran it, if it is known. Raises CrateError.
     """
     if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
         raise CrateError(f"{path}: exists already", fix="name a new folder, or a new file that ends in .zip")
-    with tempfile.TemporaryDirectory(prefix="deriva-ml-hooks-") as scratch:
-        crate = _crate(execution, agent, scratch)
-        try:
-            (crate.write_zip if path.endswith(".zip") else crate.write)(path)
-        except OSError as error:
-            fix = "name a new folder where you may write: --output PATH"
-            raise CrateError(f"{path}: {error.strerror}", fix=fix) from None
+    folder, name = os.path.split(os.path.abspath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".deriva-ml-hooks-", dir=folder) as scratch:
+            crate = _crate(execution, agent, scratch)
+            beside = os.path.join(scratch, "crate", name)
+            os.mkdir(os.path.dirname(beside))
+            (crate.write_zip if path.endswith(".zip") else crate.write)(beside)
+            if os.path.isdir(path):
+                os.rmdir(path)
+            os.replace(beside, path)
+    except OSError as error:
+        fix = "name a new folder where you may write: --output PATH"
+        raise CrateError(f"{path}: {error.strerror}", fix=fix) from None
 
 
 def metadata(execution: Execution, *, agent: str | None) -> dict[str, Any]:

@@ -192,6 +192,28 @@ def test_as_an_archive_and_never_over_something(
         assert "exists already" in done.err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_what_cannot_be_written_whole_is_not_there(
+    repo: Repo, crate: Callable[..., tuple[Any, Path]], tmp_path: Path
+) -> None:
+    record, _ = crate("run", "--", "true")
+    import resource
+
+    before = sorted(tmp_path.iterdir())
+    for name in ("again", "again.zip"):
+        words = ("provenance", "--format", "ro-crate", record["id"], "--output", str(tmp_path / name))
+        done = subprocess.run(
+            [sys.executable, "-m", "deriva_ml_hooks", *words],
+            cwd=repo.path,
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)),
+        )
+        assert done.returncode == 1
+        assert f"{name}: File too large" in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_without_rocrate_it_says_what_to_install(repo: Repo, program: Program) -> None:
     program("run", "--", "true")
     script = (
