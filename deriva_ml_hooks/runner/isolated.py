@@ -83,8 +83,9 @@ def run_isolated(wanted: Isolated, *, say: Say, complain: Say) -> tuple[int, Exe
         with temporary_worktree(home, commit) as temporary:
             try:
                 code, execution = _run_in(temporary, home, replace(wanted, cwd=cwd), say, complain)
-                for path in outputs:
-                    bring_back(path, temporary.repository, home, say, complain)
+                temporary.keep = True  # what a copy cannot bring, or a signal stops, is not lost
+                brought = [bring_back(path, temporary.repository, home, say, complain) for path in outputs]
+                temporary.keep = wanted.keep or not all(brought)
             finally:
                 if temporary.keep:
                     path = shlex.quote(temporary.repository.worktree)

@@ -27,21 +27,22 @@ def below_top(path: str) -> str:
     return plain
 
 
-def bring_back(path: str, inside: Repository, home: Repository, say: Say, complain: Say) -> None:
-    """Copy what the command has made at `path` into the user's own worktree, and say how much.
+def bring_back(path: str, inside: Repository, home: Repository, say: Say, complain: Say) -> bool:
+    """Copy what the command has made at `path` into the user's own worktree, say how much, and whether all.
 
     What is tracked stays as it is there. Other files are replaced, each at once.
     """
     source = os.path.join(inside.worktree, path)
     if not os.path.lexists(source):
         complain(f"{printable(path)}: not there after the run, so nothing was copied")
-        return
-    tracked = _tracked(inside, path) | _tracked(home, path)
-    copied, left = 0, []
+        return True
+    tracked = _listed(inside, "ls-files", path) | _listed(home, "ls-files", path)
+    untouched = _listed(inside, "ls-files", path) - _listed(inside, "diff", path)
+    copied, left, failed = 0, [], 0
     for file in _files(source):
         name = os.path.relpath(file, inside.worktree)
         if name in tracked:
-            if not _same_bytes(file, os.path.join(home.worktree, name)):
+            if name not in untouched and not _same_bytes(file, os.path.join(home.worktree, name)):
                 left.append(name)
             continue
         try:
@@ -49,15 +50,23 @@ def bring_back(path: str, inside: Repository, home: Repository, say: Say, compla
             copied += 1
         except OSError as error:
             complain(f"{printable(name)}: not copied: {error.strerror or error}")
+            failed += 1
     say(f"{printable(path)}: {copied} file{'' if copied == 1 else 's'} copied back")
     if left:
         more = f" and {len(left) - 1} more" if len(left) > 1 else ""
         complain(f"{printable(left[0])}{more}: not copied, since tracked files are not overwritten")
+    return not left and not failed
 
 
-def _tracked(repository: Repository, path: str) -> set[str]:
-    words = ("--literal-pathspecs", "ls-files", "-z", "--", path)
-    return set(os.fsdecode(process.run(*words, cwd=repository.worktree).checked()).split("\0"))
+def _listed(repository: Repository, command: str, path: str) -> set[str]:
+    """The tracked files below `path`: all of them (ls-files), or those that were changed (diff)."""
+    words = (
+        ("ls-files", "-z")
+        if command == "ls-files"
+        else ("diff", "--name-only", "--no-ext-diff", "-z", "HEAD")
+    )
+    done = process.run("--literal-pathspecs", *words, "--", path, cwd=repository.worktree, strict=True)
+    return set(os.fsdecode(done.checked()).split("\0")) - {""}
 
 
 def _files(path: str) -> Iterator[str]:

@@ -64,11 +64,12 @@ class _Mark:
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
         write_atomically(self.path, json.dumps(document).encode("ascii") + b"\n")
 
-    def remove(self) -> None:
-        """Take everything away; what is gone already is no error."""
-        for common in self.repositories:
-            _forget(common, self.folder)
-        _remove_tree(self.folder)
+    def remove(self, *, keep: bool = False) -> None:
+        """Take everything away, or the mark alone; what is gone already is no error."""
+        if not keep:
+            for common in self.repositories:
+                _forget(common, self.folder)
+            _remove_tree(self.folder)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
         with contextlib.suppress(OSError):  # others are there
@@ -101,10 +102,7 @@ def temporary_worktree(home: Repository, commit: str) -> Iterator[Temporary]:
         yield temporary
     finally:
         with child.held_signals():
-            if temporary is not None and temporary.keep:
-                os.unlink(mark.path)
-            else:
-                mark.remove()
+            mark.remove(keep=temporary is not None and temporary.keep)
 
 
 def clear_left_over(home: Repository) -> list[str]:

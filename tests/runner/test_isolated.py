@@ -292,6 +292,7 @@ class TestOutputs:
         )
         done = program(*ISOLATED, *words)
         assert done.code == 4
+        self.take_away_kept(repo, done.err, "results/README")
         results = repo.path / "results"
         assert {p.name for p in results.iterdir()} == {"README", "old.txt", "model.bin", "deep", "link"}
         assert (results / "model.bin").read_text() == "new\n"
@@ -304,6 +305,33 @@ class TestOutputs:
         assert "results/README: not copied, since tracked files are not overwritten" in done.err
         assert "missing: not there after the run" in done.err
         assert repo.git("status", "--porcelain") == ""
+
+    @staticmethod
+    def take_away_kept(repo: Any, said: str, name: str) -> None:
+        """Remove the worktree that was kept, in which `name` is."""
+        where = Path(said.rpartition("git worktree remove --force ")[2].strip())
+        assert (where / name).exists()
+        repo.git("worktree", "remove", "--force", str(where))
+        where.parent.rmdir()
+        assert nothing_is_left(repo)
+
+    def test_what_cannot_be_copied_is_kept(self, repo: Any, program: Program) -> None:
+        repo.write("made.log", "a file of the user's own\n")
+        script = "mkdir made.log; echo result > made.log/x"
+        done = program(*ISOLATED, "--output", "made.log", "--", "sh", "-c", script)
+        assert done.code == 0
+        assert "made.log/x: not copied: " in done.err
+        self.take_away_kept(repo, done.err, "made.log/x")
+        assert (repo.path / "made.log").read_text() == "a file of the user's own\n"
+
+    def test_a_tracked_file_that_only_the_user_has_changed_is_no_loss(
+        self, repo: Any, program: Program
+    ) -> None:
+        repo.write("src/train.py", "print('dirty')\n")
+        done = program(*ISOLATED, "--output", "src", "--", "sh", "-c", "echo x > src/new.log")
+        assert "not copied" not in done.err
+        assert (repo.path / "src" / "new.log").read_text() == "x\n"
+        assert nothing_is_left(repo)
 
     @pytest.mark.parametrize("path", ["/etc", "../x", ".", "a/../..", ".git/hooks", "sub/.git"])
     def test_only_what_is_below_the_top(self, repo: Any, program: Program, path: str) -> None:
