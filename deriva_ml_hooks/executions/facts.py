@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.record import Source
 
@@ -15,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class Facts:
-    """Commits, files and tags of one repository."""
+    """Commits, files, tags and remotes of one repository; `hosts`: forges by their hosts, as configured."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, hosts: Mapping[str, str]) -> None:
         self.repository = repository
+        self.hosts = hosts
         self.tags = {ref.removeprefix("refs/tags/"): oid for ref, oid in repository.refs_under("refs/tags/")}
         self._commits: dict[str, Commit | GitError] = {}
         self._entries: dict[tuple[bytes, str], tuple[int, bytes] | None] = {}
@@ -71,6 +74,15 @@ class Facts:
         """The same, and the lightweight tags, of which nobody knows when they were made."""
         undated = frozenset(name for name, made in self._dates.items() if made is None)
         return self.tags_since(started) | undated if undated else frozenset()
+
+    @cached_property
+    def addresses(self) -> dict[str, str | None]:
+        """The remotes by name, with their addresses as records have them."""
+        found = {}
+        for name in remotes.remote_names(self.repository):
+            remote = remotes.chosen(self.repository, configured=name, hosts=self.hosts)
+            found[name] = remote.url if remote is not None else None
+        return found
 
     @cached_property
     def _dates(self) -> dict[str, int | None]:

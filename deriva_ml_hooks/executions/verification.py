@@ -19,6 +19,7 @@ from deriva_ml_hooks.git.content import GITLINK
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.record import NotInCommitError
 from deriva_ml_hooks.provenance.versions import Named, scm_versions
+from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 
 Verdict = Literal["verified", "unpushed", "moved-tag", "missing-commit", "mismatch"]
@@ -83,7 +84,7 @@ def verify(
     by their hosts, as configured. With `ask` the remotes themselves are asked. Raises GitError where git, or
     a remote, does not answer.
     """
-    facts = Facts(repository)
+    facts = Facts(repository, hosts)
     cases = []
     for number, execution in enumerate(executions):
         tick("objects", number, len(executions))
@@ -102,7 +103,7 @@ def verify(
     whereabouts = Whereabouts(repository, remote, ask, lambda done, total: tick("remotes", done, total))
     for case, findings in zip(here, whereabouts.findings([c.execution for c in here]), strict=True):
         case.findings.extend(findings)
-        case.notes.extend(whereabouts.notes(case.execution, hosts))
+        case.notes.extend(_elsewhere(facts, whereabouts.remote_of(case.execution), case.execution))
     return [Verification(case.execution, tuple(case.findings), tuple(case.notes)) for case in cases]
 
 
@@ -139,7 +140,11 @@ def _missing(facts: Facts, provenance: Mapping[str, Any], oid: str, error: GitEr
     if facts.repository.shallow():
         return f"commit {oid[:12]} is not in this shallow clone", "git fetch --unshallow --tags"
     remote = where if isinstance(where, str) else "REMOTE"
-    return f"commit {oid[:12]} is not here", f"git fetch {remote} {oid}, from wherever it still is"
+    fix = f"git fetch {remote} {oid}, from wherever it still is"
+    recorded = provenance.get("repository_url")
+    if recorded is not None and recorded not in facts.addresses.values():  # a ledger can be of several
+        return f"commit {oid[:12]} is not here; the record is of {redact(str(recorded))}", fix
+    return f"commit {oid[:12]} is not here", fix
 
 
 def _entry_point(facts: Facts, execution: Execution, tree: bytes, tree_name: str) -> Iterator[Finding]:
@@ -233,6 +238,13 @@ def _compare_versions(facts: Facts, cases: Sequence[_Case], tick: Tick) -> None:
             message = f"version is {version}, setuptools-scm says {today[name]}"
             fix = "if a tag is missing or was moved here: git fetch --tags --force; else the record is wrong"
             case.findings.append(Finding("mismatch", None, message, fix))
+
+
+def _elsewhere(facts: Facts, remote: str | None, execution: Execution) -> Iterator[str]:
+    """Where the commit was looked for, if the record names another address: the remote may have moved."""
+    recorded = execution.provenance.get("repository_url")
+    if remote is not None and recorded != facts.addresses.get(remote):
+        yield f"looked for on {facts.addresses.get(remote)}, while the record names {redact(str(recorded))}"
 
 
 def _same(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from deriva_ml_hooks.errors import GitError
@@ -11,7 +11,6 @@ from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.git import process, remotes
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.tags import PATIENCE, parse_remote_refs
-from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 
 
@@ -38,11 +37,10 @@ class Whereabouts:
         self._ask = ask
         self._tick = tick
         self._configured = frozenset(remotes.remote_names(repository))
-        self._addresses: dict[str, str | None] = {}
 
     def findings(self, executions: Sequence[Execution]) -> list[list[Finding]]:
         """For each execution, whose commit has to be here, what its remote lacks."""
-        places = [self._remote_of(execution) for execution in executions]
+        places = [self.remote_of(execution) for execution in executions]
         commits = [str(execution.provenance["commit"]) for execution in executions]
         names = sorted({name for name in places if name is not None})
         found: dict[tuple[str | None, str], list[Finding]] = {}
@@ -62,19 +60,8 @@ class Whereabouts:
                 answers.append([*found.get((place, commit), ()), *_tag(execution, place, known[place].tags)])
         return answers
 
-    def notes(self, execution: Execution, hosts: Mapping[str, str]) -> list[str]:
-        """Where the commit was looked for, if the record names another address: the remote may have moved."""
-        place, recorded = self._remote_of(execution), execution.provenance.get("repository_url")
-        if place is None:
-            return []
-        if place not in self._addresses:
-            found = remotes.chosen(self._repository, configured=place, hosts=hosts)
-            self._addresses[place] = found.url if found is not None else None
-        if recorded == self._addresses[place]:
-            return []
-        return [f"looked for on {self._addresses[place]}, while the record names {redact(str(recorded))}"]
-
-    def _remote_of(self, execution: Execution) -> str | None:
+    def remote_of(self, execution: Execution) -> str | None:
+        """The name of the remote that should have the commit."""
         name = execution.provenance.get("remote")
         return name if name in self._configured else self._remote
 

@@ -258,7 +258,8 @@ def _fetch_submodule(repository: Repository, name: str, where: str) -> None:
             env=_environment(),
         ).checked()
     except GitError as error:
+        first = error.detail.partition("\n")[0]  # git tries several times, and tells of each
         raise WorktreeError(
-            f"the submodule {where} is not here, and cannot be fetched: {error.detail}",
+            f"the submodule {where} is not here, and cannot be fetched: {first}",
             fix="git submodule update --init --recursive",
         ) from None

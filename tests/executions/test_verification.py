@@ -268,6 +268,8 @@ class TestLies:
         assert found.verdict == "verified"
         assert url in found.notes[0]
         assert verified(pushed, recorded(pushed))[0].notes == ()
+        other = recorded(pushed, repository_url=url, commit="1" * 40)
+        assert f"the record is of {url}" in verdict(pushed, other)[1]
 
     def test_the_gravest_finding_is_the_verdict_and_all_are_told(self, pushed: Any) -> None:
         pushed.commit("Local", **{"more.py": "x\n"})
