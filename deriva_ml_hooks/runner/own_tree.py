@@ -19,6 +19,8 @@ from deriva_ml_hooks.errors import HooksError
 
 _ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
 _SEARCHED = frozenset({"PATH", "PYTHONPATH"})
+# uv would install the double's packages there, for good (docs.astral.sh/uv, environment variables).
+_UV = "UV_PROJECT_ENVIRONMENT"
 # Their worktree may be the home folder itself, which stays theirs.
 _OF_THE_USER = frozenset({"HOME", "USERPROFILE"})
 _REST_OF_PATH = r"""((?:/[^\s:;,'"|&<>()]*)?)(?![^\s:;,'"|&<>()])"""
@@ -89,6 +91,9 @@ class OwnTree:
         """
         changed = {}
         for name, value in env.items():
+            if name == _UV and os.path.isabs(value):
+                changed[name] = ""
+                continue
             entries = value.split(os.pathsep)
             new = [self._led(entry, always=name in _SEARCHED) for entry in entries]
             if new != entries and name not in _OF_THE_USER:

@@ -219,6 +219,13 @@ class TestOwnTree:
         done = program(*ISOLATED, "--", "sh", "-c", script, env=env)
         assert done.out == f"trained\n1\n{repo.path}-2\n"
 
+    def test_an_environment_that_uv_would_install_into_is_not_handed_on(
+        self, repo: Any, program: Program
+    ) -> None:
+        words = ("--", "sh", "-c", 'echo "[$UV_PROJECT_ENVIRONMENT]"')
+        for value, handed_on in ((str(repo.path / ".venv"), "[]\n"), ("relative", "[relative]\n")):
+            assert program(*ISOLATED, *words, env={"UV_PROJECT_ENVIRONMENT": value}).out == handed_on
+
     def test_a_home_that_is_the_repository_stays_home(self, repo: Any, program: Program) -> None:
         done = program(*ISOLATED, "--", "sh", "-c", 'echo "$HOME"', env={"HOME": str(repo.path)})
         assert done.out == f"{repo.path}\n"
