@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shlex
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 import typer
@@ -65,13 +67,17 @@ def show(
         ("id", execution.id),
         ("status", _status(execution)),
         ("exit code", execution.exit_code),
+        ("detail", execution.detail),
         ("command", shlex.join(execution.command)),
         ("in", execution.cwd),
+        ("isolated", "in a temporary worktree" if execution.isolated else None),
+        ("rerun of", execution.rerun_of),
         ("description", execution.description),
         ("started", execution.started_at),
         ("ended", execution.ended_at),
         ("duration", _duration(execution)),
         ("commit", provenance["commit"]),
+        ("from", "the record of the image" if provenance.get("source") == "file" else None),
         ("branch", provenance["branch"] or "detached HEAD"),
         ("tag", provenance["tag"]),
         ("version", provenance["version"]),
@@ -80,6 +86,7 @@ def show(
         ("entry point", entry_point["path"] or "the tree as a whole"),
         ("checksum", entry_point["checksum"]),
         ("url", entry_point["url"]),
+        *_of_notebook(execution.notebook),
         ("host", f"{execution.host}, process {execution.pid}"),
     ]
     pairs += [("warning", warning["message"]) for warning in execution.warnings]
@@ -93,6 +100,16 @@ def show(
         pairs.append(("record", publication["url"]))
         pairs.append(("not published", publication["error"]))
     output.text(output.fields(pairs))
+
+
+def _of_notebook(notebook: Optional[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    if notebook is None:
+        return
+    yield "kernel", notebook.get("kernel")
+    for name, value in (notebook.get("parameters") or {}).items():
+        yield "parameter", f"{name} = {json.dumps(value, ensure_ascii=False)}"
+    yield "executed", notebook.get("output")
+    yield "SHA-256", notebook.get("sha256")
 
 
 def ledger_here() -> Ledger:

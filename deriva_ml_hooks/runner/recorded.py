@@ -67,9 +67,9 @@ def run_recorded(
 ) -> tuple[int, Execution]:
     """Run what was accepted; the exit code for the caller, and the closed record.
 
-    `say` is given one line before the command and one after it, `complain` what went wrong with the
-    record afterwards; `task` is what is run where that is not the words of the request. Raises LedgerError
-    when the record cannot be begun: nothing has been started then.
+    `say` is given one line before the command and one after it, with where an executed notebook is;
+    `complain` what went wrong with the record afterwards; `task` is what is run where that is not the
+    words of the request. Raises LedgerError when the record cannot be begun: nothing has been started then.
     """
     ledger = Ledger(_ledger_file(accepted))
     env = process.command_environment()
@@ -118,6 +118,8 @@ def run_recorded(
         execution = replace(execution, changed_during_run=changes)
         _close(ledger, execution, complain)
         publishing.finish(during, execution, mask)
+    if execution.notebook is not None and execution.notebook["output"] is not None:
+        say(f"the executed notebook: {printable(execution.notebook['output'])}")
     say(_closing_line(execution))
     return ending.exit_code, execution
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -73,6 +74,9 @@ def test_a_changed_helper_and_a_dirty_tree_do_not_change_what_runs(
     again = json.loads(file.read_text())
     assert again["rerun_of"] == first["id"]
     assert (again["isolated"], first["isolated"], first["rerun_of"]) == (True, False, None)
+    shown = program("executions", "show", again["id"]).out
+    assert re.search(f"^rerun of +{first['id']}$", shown, re.MULTILINE)
+    assert re.search("^isolated +in a temporary worktree$", shown, re.MULTILINE)
     for field in ("commit", "command", "cwd", "entry_point", "description"):
         assert again[field] == first[field], field
     assert again["provenance"] == first["provenance"] | {"branch": None}

@@ -102,8 +102,10 @@ class TestRun:
         assert record["changed_during_run"] == []
         assert repo.git("status", "--porcelain") == ""
         assert json.loads(output.read_text())["metadata"]["papermill"]["input_path"] == "nb/show.ipynb"
-        opening, closing = (line for line in done.err.splitlines() if line.startswith("deriva-ml-hooks: "))
+        ours = [line for line in done.err.splitlines() if line.startswith("deriva-ml-hooks: ")]
+        opening, executed, closing = ours
         assert record["id"] in opening
+        assert record["notebook"]["output"] in executed
         assert "Completed" in closing
 
     def test_what_is_executed_is_what_is_committed(self, repo: Repo, program: Program) -> None:
@@ -152,8 +154,12 @@ class TestRun:
         partial = outputs(record["notebook"]["output"])
         assert "so far\n" in partial
         assert "never\n" not in partial
-        shown = program("executions", "show", record["id"])
-        assert shown.code == 0
+        assert f"the executed notebook: {record['notebook']['output']}\n" in done.err
+        shown = program("executions", "show", record["id"]).out
+        for about in ("detail ", "kernel ", "parameter ", "executed ", "SHA-256 "):
+            assert about in shown
+        for value in (record["detail"], "seed = 7", record["notebook"]["sha256"]):
+            assert value in shown
 
     @pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
     def test_a_kernel_that_dies(self, repo: Repo, program: Program, end: str) -> None:
