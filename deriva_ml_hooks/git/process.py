@@ -10,9 +10,9 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from deriva_ml_hooks.errors import GitError, GitMissingError
 
@@ -152,10 +152,16 @@ class Running:
                     pipe.close()
         self._process.wait()
 
-    def finish(self, timeout: float = TIMEOUT) -> Completed:
-        """Wait for it, at most `timeout` seconds; raises GitError when that is over."""
+    def finish(self, timeout: float = TIMEOUT, *, heard: Callable[[bytes], None] | None = None) -> Completed:
+        """Wait for it, at most `timeout` seconds; raises GitError when that is over.
+
+        `heard` is given each line of both its streams as it comes, where it has no standard input.
+        """
         try:
-            out, err = self._process.communicate(self._stdin, timeout)
+            if heard is None:
+                out, err = self._process.communicate(self._stdin, timeout)
+            else:
+                out, err = self._followed(timeout, heard)
         except subprocess.TimeoutExpired:
             self._kill()
             raise GitError(
@@ -167,6 +173,37 @@ class Running:
             self._kill()
             raise
         return Completed(self.args, self._process.returncode, out, err)
+
+    def _followed(self, timeout: float, heard: Callable[[bytes], None]) -> tuple[bytes, bytes]:
+        import threading
+
+        lines: tuple[list[bytes], list[bytes]] = ([], [])
+        given_up = threading.Event()
+
+        def follow(pipe: IO[bytes], kept: list[bytes]) -> None:
+            with pipe:
+                for line in pipe:
+                    kept.append(line)
+                    if not given_up.is_set():
+                        with suppress(OSError):  # git goes on though nobody is left to hear it
+                            heard(line)
+
+        pipes = (self._process.stdout, self._process.stderr)
+        self._process.stdout = self._process.stderr = None  # nobody may close what a thread reads
+        threads = [
+            threading.Thread(target=follow, args=about, daemon=True)
+            for about in zip(pipes, lines, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._process.wait(timeout)
+            for thread in threads:
+                thread.join()
+        except BaseException:
+            given_up.set()
+            raise
+        return b"".join(lines[0]), b"".join(lines[1])
 
 
 def start(

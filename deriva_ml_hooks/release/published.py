@@ -17,7 +17,8 @@ PATIENCE = 86400.0
 
 Say = Callable[[str], None]
 
-_PORCELAIN = re.compile(r"[ +*!=-]\t[^\t]*:[^\t]*\t|To |Done$")
+_OF_GIT = re.compile(r"[ +*!=-]\t[^\t]*:[^\t]*\t|To |Done$|error: failed to push")
+"""How git's own lines begin (git-push(1), --porcelain); a pre-push hook shares its streams."""
 
 
 def remote_refs(repository: Repository, remote: str) -> dict[str, str]:
@@ -47,7 +48,7 @@ def fetch(repository: Repository, remote: str, refs: Iterable[str]) -> None:
 
 
 def push(repository: Repository, remote: str, refs: Mapping[str, str], *, say: Say) -> None:
-    """Push oids to refs of `remote`, all of them or none; what hooks say on the way is told by `say`.
+    """Push oids to refs of `remote`, all of them or none; what hooks say meanwhile is told by `say`.
 
     Raises GitError with the remote's, or a hook's, reason.
     """
@@ -63,14 +64,17 @@ def push(repository: Repository, remote: str, refs: Mapping[str, str], *, say: S
     words = (*only_these, "--atomic", "--porcelain", "--", remote, *refspecs)
     # The user's own environment: pushing needs their agents, keys and helpers, and so do hooks.
     running = process.start(*words, cwd=repository.worktree, env=process.command_environment())
+
+    def heard(line: bytes) -> None:
+        words = redact(os.fsdecode(line)).rstrip()
+        if words and not _OF_GIT.match(words):
+            say(words)
+
     try:
-        done = running.finish(PATIENCE)
+        done = running.finish(PATIENCE, heard=heard)
     except KeyboardInterrupt:
         say(f"interrupted: no new tag here; should {remote} have it already, the next call fetches it")
         raise
-    for line in (*_of_hooks(redact(os.fsdecode(done.stdout))), *done.said.splitlines()):
-        if line.strip() and not line.startswith(("To ", "error: failed to push")):
-            say(line.rstrip())
     if done.returncode:
         reason = _rejection(redact(os.fsdecode(done.stdout))) or _fatal(done.said)
         fix = "mend that and call again; no tag was made, here or there"
@@ -85,11 +89,6 @@ def _of_submodules(repository: Repository) -> tuple[str, ...]:
     if wanted is None and repository.is_set("submodule", "recurse", default=False):
         wanted = "on-demand"  # what it means for a push (git-config(1), submodule.recurse)
     return ("--recurse-submodules=check",) if wanted in ("on-demand", "only") else ()
-
-
-def _of_hooks(stdout: str) -> list[str]:
-    """What is not git's own (git-push(1), --porcelain): a pre-push hook shares its stdout."""
-    return [line for line in stdout.splitlines() if not _PORCELAIN.match(line)]
 
 
 def _rejection(stdout: str) -> str | None:

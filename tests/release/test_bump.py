@@ -553,6 +553,42 @@ class TestPushFails:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
+class TestWhileItPushes:
+    def test_what_a_hook_says_is_told_while_it_works(self, repo: Repo, remote: Repo, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "goes-on")
+        token = "ghp_" + "a1B2" * 9
+        hook(repo, "pre-push", f"echo 'testing {token}'; read line < {tmp_path}/goes-on; exit 0\n")
+        with subprocess.Popen(
+            [sys.executable, "-m", "deriva_ml_hooks", "bump-version"], cwd=repo.path, stderr=subprocess.PIPE
+        ) as started:
+            assert started.stderr is not None
+            said = [started.stderr.readline(), started.stderr.readline()]
+            assert said == [b"pushing main and v0.1.0 to origin\n", b"testing ***\n"]
+            assert remote.git("tag") == ""
+            (tmp_path / "goes-on").write_text("\n")
+        assert started.returncode == 0
+        assert remote.git("tag") == "v0.1.0"
+
+    def test_a_reader_that_leaves_does_not_end_the_push(
+        self, repo: Repo, remote: Repo, tmp_path: Path
+    ) -> None:
+        os.mkfifo(tmp_path / "goes-on")
+        hook(repo, "pre-push", f"read line < {tmp_path}/goes-on; echo one >&2; echo two >&2; exit 0\n")
+        with subprocess.Popen(
+            [sys.executable, "-m", "deriva_ml_hooks", "bump-version"],
+            cwd=repo.path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as started:
+            assert started.stderr is not None
+            started.stderr.readline()
+            started.stderr.close()
+            (tmp_path / "goes-on").write_text("\n")
+            assert started.wait() == 0
+        assert repo.git("tag") == remote.git("tag") == "v0.1.0"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
 class TestInterrupted:
     @pytest.fixture
     def pushing(self, repo: Repo, remote: Repo, tmp_path: Path) -> subprocess.Popen[bytes]:
