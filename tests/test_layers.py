@@ -32,6 +32,8 @@ LAYERS = (
     {"cli"},
     {"__main__", "__init__"},
 )
+# The same, inside the runner; "" is what stands in no room of it.
+RUNNER = ("command", "", "notebook", "isolation")
 HEAVY = {"deriva", "nbformat", "nbstripout", "papermill", "rich", "setuptools_scm", "typer", "vcs_versioning"}
 
 
@@ -82,6 +84,18 @@ def test_a_module_imports_only_layers_before_its_own(path: Path) -> None:
             continue
         other = name.split(".")[1]
         assert other == own or layer_of(other) < layer_of(own), name
+
+
+def test_the_rooms_of_the_runner_have_layers_too() -> None:
+    rooms = {path.name for path in (ROOT / "runner").iterdir() if (path / "__init__.py").exists()}
+    assert rooms | {""} == set(RUNNER)
+    for path in (ROOT / "runner").rglob("*.py"):
+        own = path.relative_to(ROOT / "runner").parts[0]
+        for name, _ in imports(path):
+            parts = name.split(".")
+            if parts[:2] == ["deriva_ml_hooks", "runner"]:
+                other = parts[2] if parts[2] in rooms else ""
+                assert RUNNER.index(other) <= RUNNER.index(own if own in rooms else ""), (path, name)
 
 
 @pytest.mark.parametrize(

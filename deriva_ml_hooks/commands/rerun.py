@@ -12,8 +12,8 @@ from deriva_ml_hooks.commands.run import complain, concluded, make_way
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.runner.again import lost_variables, maybe_absent, request_of, task_of
-from deriva_ml_hooks.runner.isolated import EndedBySignalError, Isolated, run_isolated
+from deriva_ml_hooks.runner.isolation.again import lost_variables, maybe_absent, request_of, task_of
+from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, Isolated, run_isolated
 
 if TYPE_CHECKING:
     from deriva_ml_hooks.executions.record import Execution

@@ -70,7 +70,7 @@ def run(
         raise typer.Exit(run_unrecorded(command, say=say))
     request = Request(command, description, entry_point, tag_required, catalog)
     if isolated:
-        from deriva_ml_hooks.runner.isolated import EndedBySignalError, Isolated, run_isolated
+        from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, Isolated, run_isolated
 
         wanted = Isolated(request, outputs=output_paths or ())
         try:

@@ -17,7 +17,7 @@ from deriva_ml_hooks.report import printable
 
 if TYPE_CHECKING:
     from deriva_ml_hooks.executions.record import Execution
-    from deriva_ml_hooks.runner.notebook import Notebook
+    from deriva_ml_hooks.runner.notebook.task import Notebook
 
 _NAME_IT = "name a notebook of the repository, or copy it into the worktree and commit it"
 
@@ -65,8 +65,8 @@ def run_notebook(
     """
 
     from deriva_ml_hooks.runner.acceptance import Request, accept
-    from deriva_ml_hooks.runner.masking import masked
-    from deriva_ml_hooks.runner.notebook import (
+    from deriva_ml_hooks.runner.notebook.masking import masked
+    from deriva_ml_hooks.runner.notebook.task import (
         NotebookTask,
         child,
         committed,
@@ -143,7 +143,7 @@ def _working_file(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        from deriva_ml_hooks.runner.kernels import NotebookRunError
+        from deriva_ml_hooks.runner.notebook.kernels import NotebookRunError
 
         fix = "name a notebook in it" if os.path.isdir(path) else "see how it is spelled"
         raise NotebookRunError(f"{path}: {error.strerror}", fix=fix) from None

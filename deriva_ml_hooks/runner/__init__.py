@@ -1,1 +1,1 @@
-"""The entry point of a command, and running it under the gate."""
+"""Running what was accepted under the gate, with its record."""

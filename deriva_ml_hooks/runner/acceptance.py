@@ -11,7 +11,7 @@ from deriva_ml_hooks.gate import RefusedError, Verdict, judge
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.runner import baked, child
-from deriva_ml_hooks.runner.workflow import NAME_IT, EntryPoint, resolve
+from deriva_ml_hooks.runner.command.workflow import NAME_IT, EntryPoint, resolve
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.errors import UsageError
-from deriva_ml_hooks.runner.notebook import (
+from deriva_ml_hooks.runner.notebook.task import (
     NotebookRunError,
     Parameter,
     read,

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deriva_ml_hooks.runner.launchers import MODULES, launcher_of
-from deriva_ml_hooks.runner.options import Kind, Launcher, Operand, operand
+from deriva_ml_hooks.runner.command.launchers import MODULES, launcher_of
+from deriva_ml_hooks.runner.command.options import Kind, Launcher, Operand, operand
 
 __all__ = ["Invocation", "Kind", "invocation", "is_installed"]
 

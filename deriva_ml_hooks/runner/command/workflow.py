@@ -16,7 +16,7 @@ from typing import Any
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
-from deriva_ml_hooks.runner.entry_point import Invocation, Kind, invocation, is_installed
+from deriva_ml_hooks.runner.command.entry_point import Invocation, Kind, invocation, is_installed
 
 CODE = "entry-point"
 NAME_IT = "name the tracked file that is the workflow: --entry-point PATH"

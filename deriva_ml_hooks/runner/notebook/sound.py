@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from deriva_ml_hooks.runner.kernels import NotebookRunError
+from deriva_ml_hooks.runner.notebook.kernels import NotebookRunError
 
 _CONVERT = "import nbformat; nbformat.write(nbformat.read({path!r}, 4), {path!r})"
 _STRIP = "import pathlib; p = pathlib.Path({path!r}); p.write_bytes(p.read_bytes()[3:])"

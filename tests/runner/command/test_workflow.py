@@ -15,7 +15,7 @@ import pytest
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.cache import provenance_of
-from deriva_ml_hooks.runner.workflow import Resolved, resolve
+from deriva_ml_hooks.runner.command.workflow import Resolved, resolve
 
 NOTEBOOK = {
     "cells": [

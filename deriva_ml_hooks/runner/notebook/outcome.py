@@ -14,7 +14,7 @@ from typing import Any
 
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.redact import redact
-from deriva_ml_hooks.runner import executing
+from deriva_ml_hooks.runner.notebook import executing
 
 
 @dataclass(frozen=True, slots=True)

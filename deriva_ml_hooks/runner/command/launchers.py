@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from deriva_ml_hooks.runner.options import Kind, Launcher, Operand
+from deriva_ml_hooks.runner.command.options import Kind, Launcher, Operand
 
 # python3.11, python3.13t (free-threaded), python3-dbg, coverage-3.11
 _VERSION = re.compile(r"(?:-?\d[\d.]*t?)?(?:-dbg)?$")

@@ -19,13 +19,13 @@ from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.runner import executing, kernels, parameters, sound
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.baked import BakedProvenance
-from deriva_ml_hooks.runner.kernels import EXTRA, Kernel, NotebookRunError
-from deriva_ml_hooks.runner.masking import masked
-from deriva_ml_hooks.runner.outcome import told
-from deriva_ml_hooks.runner.parameters import Parameter
+from deriva_ml_hooks.runner.notebook import executing, kernels, parameters, sound
+from deriva_ml_hooks.runner.notebook.kernels import EXTRA, Kernel, NotebookRunError
+from deriva_ml_hooks.runner.notebook.masking import masked
+from deriva_ml_hooks.runner.notebook.outcome import told
+from deriva_ml_hooks.runner.notebook.parameters import Parameter
 from deriva_ml_hooks.runner.recorded import Start
 
 

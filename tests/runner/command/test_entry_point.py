@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deriva_ml_hooks.runner.entry_point import Invocation, Kind, invocation
-from deriva_ml_hooks.runner.launchers import LAUNCHERS, MODULES
+from deriva_ml_hooks.runner.command.entry_point import Invocation, Kind, invocation
+from deriva_ml_hooks.runner.command.launchers import LAUNCHERS, MODULES
 
 INLINE, STDIN, PROGRAM = "INLINE", "STDIN", "PROGRAM"
 FILES = (

@@ -13,9 +13,9 @@ from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import MASK
 from deriva_ml_hooks.runner.acceptance import Accepted, Request
-from deriva_ml_hooks.runner.entry_point import Kind, invocation
-from deriva_ml_hooks.runner.isolated import IsolationError
-from deriva_ml_hooks.runner.own_tree import OwnTree
+from deriva_ml_hooks.runner.command.entry_point import Kind, invocation
+from deriva_ml_hooks.runner.isolation.isolated import IsolationError
+from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
 from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Task
 
 # Of a session, not of a run.
@@ -71,7 +71,7 @@ def task_of(first: Execution, *, progress: bool) -> Callable[[Accepted], Task] |
     about = first.notebook
     if about is None:
         return None
-    from deriva_ml_hooks.runner.notebook import NotebookTask, committed, read
+    from deriva_ml_hooks.runner.notebook.task import NotebookTask, committed, read
 
     def task(accepted: Accepted) -> NotebookTask:
         path = accepted.entry_point.path or ""

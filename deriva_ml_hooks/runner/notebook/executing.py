@@ -20,7 +20,7 @@ from deriva_ml_hooks.files import write_atomically
 # A file of the user's folder must not stand in for a module of ours.
 MAIN = (
     "import sys; sys.path = [p for p in sys.path if p]; "
-    "from deriva_ml_hooks.runner.executing import main; sys.exit(main())"
+    "from deriva_ml_hooks.runner.notebook.executing import main; sys.exit(main())"
 )
 INJECTED = "injected-parameters"
 ERROR_MARK = "papermill-error-cell-tag"
@@ -74,7 +74,7 @@ def _execute(wanted: dict[str, Any]) -> int:
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
-    from deriva_ml_hooks.runner.masking import hiding
+    from deriva_ml_hooks.runner.notebook.masking import hiding
 
     # It reads parameters line by line, and complains of what it cannot; they have been looked at already.
     logging.getLogger("papermill").setLevel(logging.ERROR)
@@ -143,7 +143,7 @@ def _write_whole(wanted: dict[str, Any]) -> None:
     from papermill.iorw import LocalHandler, papermill_io
     from papermill.parameterize import translate_parameters
 
-    from deriva_ml_hooks.runner.masking import hide, masked
+    from deriva_ml_hooks.runner.notebook.masking import hide, masked
 
     parameters = wanted["parameters"]
     shown = masked(parameters)

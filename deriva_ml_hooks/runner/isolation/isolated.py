@@ -25,10 +25,10 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.runner import child
 from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
-from deriva_ml_hooks.runner.outputs import below_top, bring_back
-from deriva_ml_hooks.runner.own_tree import OwnTree
+from deriva_ml_hooks.runner.isolation.outputs import below_top, bring_back
+from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
+from deriva_ml_hooks.runner.isolation.worktrees import Temporary, clear_left_over, temporary_worktree
 from deriva_ml_hooks.runner.recorded import Say, Task, run_recorded
-from deriva_ml_hooks.runner.worktrees import Temporary, clear_left_over, temporary_worktree
 
 
 class IsolationError(HooksError):

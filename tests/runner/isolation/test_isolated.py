@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.runner.worktrees import clear_left_over
+from deriva_ml_hooks.runner.isolation.worktrees import clear_left_over
 
 Program = Callable[..., Any]
 ISOLATED = ("run", "--isolated")

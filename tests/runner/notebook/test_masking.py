@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from deriva_ml_hooks.runner.masking import hide, hiding, masked
+from deriva_ml_hooks.runner.notebook.masking import hide, hiding, masked
 
 
 def test_secrets_are_masked_by_name_and_by_value_however_deep() -> None:

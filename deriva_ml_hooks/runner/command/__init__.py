@@ -1,0 +1,1 @@
+"""What a command line runs: the tracked file that is its workflow."""

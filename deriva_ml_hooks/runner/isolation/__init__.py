@@ -1,0 +1,1 @@
+"""Running in a temporary worktree: HEAD while editing goes on, and a recorded commit again."""
