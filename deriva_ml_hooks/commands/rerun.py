@@ -46,7 +46,7 @@ def rerun(
         home = discover()
         first = Ledger(ledger_path(home, load(home.worktree))).find(execution_id)
         wanted = Isolated(
-            request_of(first, home),
+            request_of(first, home, output or ()),
             commit=first.provenance["commit"],
             cwd=first.cwd,
             outputs=output or (),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.executions.record import Execution
+from deriva_ml_hooks.git.content import GITLINK, SYMLINK
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import MASK
 from deriva_ml_hooks.runner.acceptance import Accepted, Request
 from deriva_ml_hooks.runner.command.entry_point import Kind, invocation
 from deriva_ml_hooks.runner.isolation.isolated import IsolationError
+from deriva_ml_hooks.runner.isolation.outputs import below_top
 from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
 from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Task
 
@@ -22,10 +25,11 @@ from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIA
 _OF_NO_INTEREST = frozenset({"_", "OLDPWD", "SHLVL", "PWD", EXECUTION_VARIABLE, PROVENANCE_VARIABLE})
 
 
-def request_of(first: Execution, home: Repository) -> Request:
-    """The request that runs `first` again from its commit.
+def request_of(first: Execution, home: Repository, outputs: Collection[str] = ()) -> Request:
+    """The request that runs `first` again from its commit; `outputs`: what it only writes, from the top.
 
-    Raises IsolationError where the commit is missing, or the command used what is in no commit.
+    Raises IsolationError where the commit is missing, or the command used what is not in it; UsageError for
+    an output that is nowhere below the top.
     """
     commit = first.provenance["commit"]
     try:
@@ -51,6 +55,7 @@ def request_of(first: Execution, home: Repository) -> Request:
             fix="commit what the command reads, and run it anew",
         )
     _refuse_outside(first, home)
+    _refuse_uncommitted(first, home, [below_top(path).replace(os.sep, "/") for path in outputs])
     path = first.entry_point.get("path")
     explicit = os.path.join(home.worktree, path) if path is not None else None
     if path is not None and home.entry(tree, path.split("/")[0]) is None:
@@ -134,23 +139,68 @@ def _refuse_outside(first: Execution, home: Repository) -> None:
         )
 
 
+def _refuse_uncommitted(first: Execution, home: Repository, outputs: Collection[str]) -> None:
+    """What was there before the first run, and named by it, may have been read; what is newer, made by it."""
+    if first.isolated:  # it has seen nothing of the user's own worktree
+        return
+    for word, inside in _uncommitted(first, home).items():
+        if any(inside == output or inside.startswith(f"{output}/") for output in outputs):
+            continue
+        if not _is_older(os.path.join(home.worktree, inside), first.started_at):
+            continue
+        fix = "commit it, or name it by an absolute path outside the repository, and run it anew"
+        if not inside.startswith("../"):
+            written = shlex.join(["deriva-ml-hooks", "rerun", "--output", inside, first.id])
+            fix = f"{fix}; where it is only written: {written}"
+        commit = first.provenance["commit"][:12]
+        raise IsolationError(
+            f"{word}: named by the command, there before the first run, and not in commit {commit}", fix=fix
+        )
+
+
+def _is_older(path: str, started_at: str) -> bool:
+    """Whether what is at `path` is as it was when a run started: its ctime, which nobody can set back."""
+    try:
+        return os.stat(path).st_ctime < datetime.fromisoformat(started_at).timestamp()
+    except (OSError, TypeError, ValueError):  # a time that was edited in the record proves nothing
+        return True
+
+
 def lost_variables(first: Execution, env: Mapping[str, str]) -> list[str]:
     """Names of variables that were set for the first run and are not now."""
     return sorted(set(first.environment or ()) - set(env) - _OF_NO_INTEREST)
 
 
 def maybe_absent(first: Execution, home: Repository) -> list[str]:
-    """Words of the command that name something here that its commit does not hold: data, or old results."""
+    """Words of the command that name something here that its commit does not hold: results, most likely."""
+    return [*_uncommitted(first, home)]
+
+
+def _uncommitted(first: Execution, home: Repository) -> dict[str, str]:
+    """What the command names here that its commit does not hold: its words, and their paths from the top."""
     tree = repository_tree(home, first.provenance["commit"])
-    absent = []
+    own = OwnTree(home.worktree, home.worktree)
+    found = {}
     for word in _given(first)[first.notebook is None :]:
         for part in (word, word.partition("=")[2]):
             if not part or part.startswith("-") or os.path.isabs(part):
                 continue
             here = os.path.normpath(os.path.join(home.worktree, first.cwd, part))
             inside = os.path.relpath(here, home.worktree).replace(os.sep, "/")
-            if inside == "." or not os.path.exists(here):
+            if inside == "." or not os.path.exists(here) or own.is_installed(here):
                 continue
-            if inside.startswith("../") or home.entry(tree, inside) is None:
-                absent.append(part)
-    return list(dict.fromkeys(absent))
+            if inside.startswith("../") or not _is_held(home, tree, inside):
+                found[part] = inside
+    return found
+
+
+def _is_held(home: Repository, tree: bytes, path: str) -> bool:
+    """Whether the commit has `path`, or a submodule or symbolic link on the way there."""
+    names = path.split("/")
+    for length in range(1, len(names) + 1):
+        entry = home.entry(tree, "/".join(names[:length]))
+        if entry is None:
+            return False
+        if entry[0] in (GITLINK, SYMLINK):
+            return True
+    return True

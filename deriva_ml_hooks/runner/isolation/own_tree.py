@@ -73,7 +73,7 @@ class OwnTree:
         """Whether the absolute `path` is in it, and not in an environment that stands there."""
         for known in (os.path.normpath(path), os.path.realpath(path)):
             if known == self.top or known.startswith(self.top + os.sep):
-                return not self._in_environment(known)
+                return not self.is_installed(known)
         return False
 
     def doubled(self, path: str) -> str:
@@ -176,7 +176,8 @@ class OwnTree:
             fix=f"name it relative to the folder that you are in, such as {shlex.quote(inside)}",
         )
 
-    def _in_environment(self, path: str) -> bool:
+    def is_installed(self, path: str) -> bool:
+        """Whether `path`, of this tree, is in an environment that stands there (.venv)."""
         folder = path
         while folder != self.top and folder != os.path.dirname(folder):
             if any(os.path.exists(os.path.join(folder, mark)) for mark in _ENVIRONMENT_MARKS):
