@@ -42,6 +42,12 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def few(names: Sequence[str], most: int = 1) -> str:
+    """The first `most` names, printable, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return printable(", ".join(names[:most])) + more
+
+
 def as_line(finding: Finding) -> str:
     """`path: what is wrong`, or only what is wrong where no path is concerned."""
     message = printable(finding.message)

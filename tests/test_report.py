@@ -14,6 +14,7 @@ from deriva_ml_hooks.report import (
     as_error,
     as_line,
     as_text,
+    few,
     printable,
     wants_annotations,
 )
@@ -117,3 +118,16 @@ def test_an_error_is_two_lines_without_secrets() -> None:
     assert as_error(error) == (
         "deriva-ml-hooks: git: \\x1b https://***@host.org/r\\nfailed\nfix: git push https://***@host.org/r"
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "most", "shown"),
+    [
+        (["a"], 1, "a"),
+        (["a\n", "b"], 1, "a\\n and 1 more"),
+        (["a", "b"], 2, "a, b"),
+        (["a", "b", "c", "d"], 2, "a, b and 2 more"),
+    ],
+)
+def test_a_few_names_and_how_many_more(names: list[str], most: int, shown: str) -> None:
+    assert few(names, most) == shown

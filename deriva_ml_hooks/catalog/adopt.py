@@ -24,6 +24,7 @@ from deriva_ml_hooks.catalog.settings import Settings
 from deriva_ml_hooks.catalog.workflows import workflow_rids
 from deriva_ml_hooks.executions.publications import Work
 from deriva_ml_hooks.executions.record import Execution
+from deriva_ml_hooks.report import few
 
 
 @dataclass(slots=True)
@@ -140,16 +141,16 @@ def _stale(connection: Connection, model: Model, execution: Execution, rows: dic
 
 def _warning(rows: dict[str, Row], stale: Sequence[Row], why: str) -> str:
     names = {row["RID"] for row in stale}
-    first, *others = [row for row in rows.values() if row["Workflow"] in names]
-    verb = "are" if others else "is"
+    linked = [row for row in rows.values() if row["Workflow"] in names]
+    verb = "are" if len(linked) > 1 else "is"
     return (
-        f"{first['RID']}{_and_more(others)} {verb} linked to workflow {first['Workflow']}, which names"
-        f" another commit than the one that ran{why}"
+        f"{_rids(linked)} {verb} linked to workflow {linked[0]['Workflow']}, which names another commit than"
+        f" the one that ran{why}"
     )
 
 
-def _and_more(others: Sequence[Any]) -> str:
-    return f" and {len(others)} more" if others else ""
+def _rids(rows: Sequence[Row]) -> str:
+    return few([row["RID"] for row in rows])
 
 
 def _correct(
@@ -173,14 +174,13 @@ def _correct(
     changes = [change for change in changes if change["RID"] in done]
     if not changes:
         return []
-    first, *others = changes
-    was = rows[first["RID"]]["Workflow"]
+    was = rows[changes[0]["RID"]]["Workflow"]
     for change in changes:
         rows[change["RID"]]["Workflow"] = change["Workflow"]
-    verb = "were" if others else "was"
+    verb = "were" if len(changes) > 1 else "was"
     line = (
-        f"{first['RID']}{_and_more(others)} {verb} linked to workflow {was} of another commit; now to"
-        f" {first['Workflow']} of {execution.provenance['commit'][:12]}"
+        f"{_rids(changes)} {verb} linked to workflow {was} of another commit; now to"
+        f" {changes[0]['Workflow']} of {execution.provenance['commit'][:12]}"
     )
     return [line]
 

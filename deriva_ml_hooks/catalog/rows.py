@@ -16,7 +16,7 @@ from typing import Any
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.redact import redact
-from deriva_ml_hooks.report import printable
+from deriva_ml_hooks.report import few, printable
 
 _LISTED = 5
 _MARK = "deriva-ml-hooks execution"
@@ -77,9 +77,8 @@ def detail(execution: Execution) -> str | None:
         words = f"exit {execution.exit_code}"
     changes = execution.changed_during_run
     if changes:
-        shown = [str(change["path"] or change["message"]) for change in changes[:_LISTED]]
-        more = f" and {len(changes) - _LISTED} more" if len(changes) > _LISTED else ""
-        words = f"{words}; tree changed during the run: {', '.join(shown)}{more}"
+        shown = [str(change["path"] or change["message"]) for change in changes]
+        words = f"{words}; tree changed during the run: {few(shown, _LISTED)}"
     return _plain(words)
 
 

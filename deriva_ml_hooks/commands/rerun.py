@@ -12,14 +12,12 @@ from deriva_ml_hooks.commands.run import complain, concluded, make_way
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.runner.isolation.again import lost_variables, maybe_absent, request_of, task_of
+from deriva_ml_hooks.report import few
+from deriva_ml_hooks.runner.isolation.again import given, lost_variables, request_of, task_of
 from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, Isolated, run_isolated
 
 if TYPE_CHECKING:
     from deriva_ml_hooks.executions.record import Execution
-
-_NAMED = 8
-"""How many names of one kind are told before the rest is counted."""
 
 
 def rerun(
@@ -52,14 +50,12 @@ def rerun(
             outputs=output or (),
             keep=keep,
             rerun_of=first.id,
+            given=given(first),
             task=task_of(first, progress=progress),
         )
         lost = lost_variables(first, os.environ)
         if lost:
-            say(f"not set now, but in the first run: {_some(lost)}")
-        absent = maybe_absent(first, home)
-        if absent:
-            say(f"not in the commit, so not in the temporary worktree: {_some(absent)}")
+            say(f"not set now, but in the first run: {few(lost, most=8)}")
         return run_isolated(wanted, say=say, complain=complain)
 
     try:
@@ -68,8 +64,3 @@ def rerun(
     except EndedBySignalError as ended:
         raise typer.Exit(ended.exit_code) from None
     raise typer.Exit(code)
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

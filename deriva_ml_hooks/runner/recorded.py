@@ -25,7 +25,7 @@ from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.redact import redact, redact_command
-from deriva_ml_hooks.report import as_line, printable
+from deriva_ml_hooks.report import as_line, few, printable
 from deriva_ml_hooks.runner import baked, child, publishing
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.child import Ending
@@ -292,7 +292,5 @@ def _closing_line(execution: Execution) -> str:
     changes = execution.changed_during_run
     if not changes:
         return line
-    first = changes[0]
-    what = printable(first["path"] or first["message"])
-    more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
-    return f"{line}  (changed during the run: {what}{more})"
+    what = few([change["path"] or change["message"] for change in changes])
+    return f"{line}  (changed during the run: {what})"

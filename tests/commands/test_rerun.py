@@ -178,8 +178,15 @@ class TestRefused:
 
     def test_a_path_into_the_users_own_worktree(self, script: Any, program: Program) -> None:
         script.write("results/data.csv", "1\n")
-        for word in (f"{script.path}/src/helper.py", f"--data={script.path}/results/data.csv"):
-            assert program("run", "--", "true", word).code == 0
+        tool = script.write("tool", "#!/bin/sh\n")
+        tool.chmod(0o755)
+        script.commit("Tool")
+        for words in (
+            ("true", f"{script.path}/src/helper.py"),
+            ("true", f"--data={script.path}/results/data.csv"),
+            (str(tool),),
+        ):
+            assert program("run", "--", *words).code == 0
             absolute = json.loads(program("executions", "list", "--json").out)[0]
             assert "your own worktree" in self.refused(script, program, absolute["id"])
 
@@ -227,6 +234,14 @@ class TestRefused:
         lie = {**first["entry_point"], "path": "missing.py"}
         self.changed(script, first, cwd="src", entry_point=lie)
         assert "missing.py" in self.refused(script, program, first["id"])
+
+
+def test_a_run_away_from_here_is_told_what_it_has_not_got(script: Any, program: Program) -> None:
+    for number in range(10):
+        script.write(f"results/{number}.csv", "1\n")
+    words = [f"results/{number}.csv" for number in range(10)]
+    done = program("run", "--isolated", "--", "true", "src/train.py", *words)
+    assert f"not in the temporary worktree: {', '.join(words[:8])} and 2 more\n" in done.err
 
 
 def test_what_the_first_run_has_made_is_told_to_be_missing(script: Any, program: Program) -> None:

@@ -11,14 +11,15 @@ from typing import Any
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.executions.record import Execution
-from deriva_ml_hooks.git.content import GITLINK, SYMLINK
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import MASK
+from deriva_ml_hooks.report import few
 from deriva_ml_hooks.runner.acceptance import Accepted, Request
 from deriva_ml_hooks.runner.command.entry_point import Kind, invocation
 from deriva_ml_hooks.runner.isolation.isolated import IsolationError
 from deriva_ml_hooks.runner.isolation.outputs import below_top
 from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
+from deriva_ml_hooks.runner.isolation.uncommitted import tree_of, uncommitted
 from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Task
 
 # Of a session, not of a run.
@@ -33,25 +34,24 @@ def request_of(first: Execution, home: Repository, outputs: Collection[str] = ()
     """
     commit = first.provenance["commit"]
     try:
-        tree = repository_tree(home, commit)
+        tree = tree_of(home, commit)
     except GitError as error:
         remote = shlex.quote(first.provenance.get("remote") or "REMOTE")
         raise IsolationError(
             f"commit {commit[:12]} is not here, so it cannot run: {error}",
             fix=f"git fetch {remote} {commit}, from wherever it still is",
         ) from None
-    masked = [word for word in _given(first) if MASK in word]
+    masked = [word for word in (*first.command[:1], *given(first)) if MASK in word]
     if masked:
         how = "run --isolated" if first.notebook is None else "run-notebook"
         raise IsolationError(
             f"the record does not hold the whole command: {masked[0]} stands for a secret",
             fix=f"run it yourself, and hand secrets over in the environment: deriva-ml-hooks {how}",
         )
-    untracked = [warning.get("path") for warning in first.warnings if warning.get("code") == "untracked"]
+    untracked = [str(warning.get("path")) for warning in first.warnings if warning.get("code") == "untracked"]
     if untracked:
-        more = f" and {len(untracked) - 1} more" if len(untracked) > 1 else ""
         raise IsolationError(
-            f"untracked files were let pass in the first run, and are in no commit: {untracked[0]}{more}",
+            f"untracked files were let pass in the first run, and are in no commit: {few(untracked)}",
             fix="commit what the command reads, and run it anew",
         )
     _refuse_outside(first, home)
@@ -94,10 +94,10 @@ def _without_output(words: Sequence[str]) -> list[str]:
     return [*words[:at], *words[at + 2 :]]
 
 
-def _given(first: Execution) -> list[str]:
-    """What the command was given that may name files: its words, or the parameters of a notebook."""
+def given(first: Execution) -> list[str]:
+    """What the program was given that may name files: its words, or the parameters of a notebook."""
     if first.notebook is None:
-        return [*first.command]
+        return [*first.command[1:]]
     return [*_texts(first.notebook["parameters"])]
 
 
@@ -111,15 +111,9 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def repository_tree(home: Repository, commit: str) -> bytes:
-    """The tree of a commit; raises GitError where it is not here."""
-    tree: bytes = home.commit(commit.encode("utf-8", "surrogateescape")).tree
-    return tree
-
-
 def _refuse_outside(first: Execution, home: Repository) -> None:
     own = OwnTree(home.worktree, home.worktree)
-    absolute = own.absolute(_given(first))
+    absolute = own.absolute([*first.command[:1], *given(first)])
     if absolute:
         raise IsolationError(
             f"{absolute[0]}: named by its place in your own worktree, which may hold anything",
@@ -143,7 +137,7 @@ def _refuse_uncommitted(first: Execution, home: Repository, outputs: Collection[
     """What was there before the first run, and named by it, may have been read; what is newer, made by it."""
     if first.isolated:  # it has seen nothing of the user's own worktree
         return
-    for word, inside in _uncommitted(first, home).items():
+    for word, inside in uncommitted(given(first), first.cwd, first.provenance["commit"], home).items():
         if any(inside == output or inside.startswith(f"{output}/") for output in outputs):
             continue
         if not _is_older(os.path.join(home.worktree, inside), first.started_at):
@@ -169,38 +163,3 @@ def _is_older(path: str, started_at: str) -> bool:
 def lost_variables(first: Execution, env: Mapping[str, str]) -> list[str]:
     """Names of variables that were set for the first run and are not now."""
     return sorted(set(first.environment or ()) - set(env) - _OF_NO_INTEREST)
-
-
-def maybe_absent(first: Execution, home: Repository) -> list[str]:
-    """Words of the command that name something here that its commit does not hold: results, most likely."""
-    return [*_uncommitted(first, home)]
-
-
-def _uncommitted(first: Execution, home: Repository) -> dict[str, str]:
-    """What the command names here that its commit does not hold: its words, and their paths from the top."""
-    tree = repository_tree(home, first.provenance["commit"])
-    own = OwnTree(home.worktree, home.worktree)
-    found = {}
-    for word in _given(first)[first.notebook is None :]:
-        for part in (word, word.partition("=")[2]):
-            if not part or part.startswith("-") or os.path.isabs(part):
-                continue
-            here = os.path.normpath(os.path.join(home.worktree, first.cwd, part))
-            inside = os.path.relpath(here, home.worktree).replace(os.sep, "/")
-            if inside == "." or not os.path.exists(here) or own.is_installed(here):
-                continue
-            if inside.startswith("../") or not _is_held(home, tree, inside):
-                found[part] = inside
-    return found
-
-
-def _is_held(home: Repository, tree: bytes, path: str) -> bool:
-    """Whether the commit has `path`, or a submodule or symbolic link on the way there."""
-    names = path.split("/")
-    for length in range(1, len(names) + 1):
-        entry = home.entry(tree, "/".join(names[:length]))
-        if entry is None:
-            return False
-        if entry[0] in (GITLINK, SYMLINK):
-            return True
-    return True

@@ -23,10 +23,12 @@ from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.cache import provenance_of
+from deriva_ml_hooks.report import few
 from deriva_ml_hooks.runner import child
 from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
 from deriva_ml_hooks.runner.isolation.outputs import below_top, bring_back
 from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
+from deriva_ml_hooks.runner.isolation.uncommitted import uncommitted
 from deriva_ml_hooks.runner.isolation.worktrees import Temporary, clear_left_over, temporary_worktree
 from deriva_ml_hooks.runner.recorded import Say, Task, run_recorded
 
@@ -49,6 +51,7 @@ class Isolated:
 
     `commit` None: HEAD. `cwd`: the folder to run in, relative to the repository; None: where the user is.
     `outputs`: what is copied back, relative to the repository. `keep`: leave the worktree behind.
+    `given`: what may name files, where that is not the words of the request.
     `task`: makes what is run, where that is not the words of the request.
     """
 
@@ -58,6 +61,7 @@ class Isolated:
     outputs: Sequence[str] = ()
     keep: bool = False
     rerun_of: str | None = None
+    given: Sequence[str] | None = None
     task: Callable[[Accepted], Task] | None = None
 
 
@@ -80,6 +84,7 @@ def run_isolated(wanted: Isolated, *, say: Say, complain: Say) -> tuple[int, Exe
         if cwd is None:
             cwd = os.path.relpath(os.path.realpath(os.getcwd()), home.worktree)
             _tell_of_changes(home, commit, say)
+        _tell_of_absent(wanted, cwd, commit, home, say)
         with temporary_worktree(home, commit) as temporary:
             try:
                 code, execution = _run_in(temporary, home, replace(wanted, cwd=cwd), say, complain)
@@ -185,6 +190,13 @@ def _tell_of_changes(home: Repository, commit: str, say: Say) -> None:
     if changes:
         line += f"; {changes} change{'s' if changes > 1 else ''} in yours left out"
     say(line)
+
+
+def _tell_of_absent(wanted: Isolated, cwd: str, commit: str, home: Repository, say: Say) -> None:
+    words = wanted.request.argv[1:] if wanted.given is None else wanted.given
+    absent = [*uncommitted(words, cwd, commit, home)]
+    if absent:
+        say(f"not in the commit, so not in the temporary worktree: {few(absent, most=8)}")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.executions.record import new_id
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.report import printable
+from deriva_ml_hooks.report import few, printable
 from deriva_ml_hooks.runner.recorded import Say
 
 
@@ -53,8 +53,7 @@ def bring_back(path: str, inside: Repository, home: Repository, say: Say, compla
             failed += 1
     say(f"{printable(path)}: {copied} file{'' if copied == 1 else 's'} copied back")
     if left:
-        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-        complain(f"{printable(left[0])}{more}: not copied, since tracked files are not overwritten")
+        complain(f"{few(left)}: not copied, since tracked files are not overwritten")
     return not left and not failed
 
 
