@@ -54,7 +54,17 @@ def reading(what: str, *, fix: str = "git fsck") -> Iterator[None]:
     except HooksError:
         raise
     except Exception as error:
+        _let_go(error)
         raise GitError(what, f"missing or broken ({type(error).__name__})", fix=fix) from error
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what dulwich was reading from: a pack that a traceback holds on to cannot be closed."""
+    import traceback
+
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 @dataclass(frozen=True)

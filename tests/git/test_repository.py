@@ -189,3 +189,19 @@ def test_a_tree_without_entries_is_known_where_it_was_never_written(make_repo: C
         loose = repo.git_dir / "objects" / tree[:2].decode() / tree[2:].decode()
         loose.unlink(missing_ok=True)
         assert list(repository.tree(tree).iteritems()) == []
+
+
+def test_a_damaged_pack_can_be_closed_while_the_error_is_kept(repo: Repo) -> None:
+    """Else a traceback of dulwich's own may follow ours when the process ends."""
+    repo.write("data.txt", "a line\n" * 1000)
+    repo.commit("Data")
+    repo.git("repack", "-a", "-d", "--quiet")
+    (pack,) = (repo.git_dir / "objects" / "pack").glob("*.pack")
+    pack.chmod(0o644)
+    data = pack.read_bytes()
+    pack.write_bytes(data[:12] + bytes(byte ^ 0x55 for byte in data[12:-20]) + data[-20:])
+    repository = discover(str(repo.path))
+    with pytest.raises(GitError) as caught:
+        repository.object(repository.head() or b"")
+    assert caught.value.fix
+    repository.objects.close()
