@@ -6,7 +6,7 @@ from typing import Optional
 
 import typer
 
-from deriva_ml_hooks.commands import output
+from deriva_ml_hooks.commands import output, trust
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import printable
@@ -19,6 +19,9 @@ _WORDS = {True: "ok", False: "FAILED", None: "without"}
 @program.callback()
 def _options() -> None:
     pass
+
+
+program.command("trust")(trust.host)
 
 
 @program.command("check")

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, _Command] = {
     "verify": _Command("verify", "verify_"),
     "sync": _Command("sync", "sync"),
     "catalog": _Command("catalog", "program"),
+    "trust": _Command("trust", "program"),
     "hook": _Command("hook", "hook", {**_WORDS_FOLLOW, "ignore_unknown_options": True}),
     "install": _Command("setup", "install"),
     "uninstall": _Command("setup", "uninstall"),

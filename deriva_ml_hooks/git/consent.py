@@ -1,0 +1,53 @@
+"""What the user has agreed to, kept outside of every repository: in git's own configuration.
+
+What a repository says never chooses code, hosts or places by itself. Only the scopes `global` and `system`
+of git-config(1) count, as for safe.directory: neither a clone nor an include of one can write them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.git import process
+
+Kind = Literal["code", "host", "place"]
+"""`code`: a repository (its common directory) whose own programs may run where only facts are asked for.
+`host`: a server that may be sent the credential kept for it. `place`: a file or folder to write to."""
+
+KINDS: tuple[Kind, ...] = ("code", "host", "place")
+_SECTION = "deriva-ml-hooks"
+_OUTSIDE = os.sep  # no repository of the user's is asked
+
+
+def agreed(kind: Kind) -> frozenset[str]:
+    """Everything of this kind that the user has agreed to; empty where git cannot say."""
+    asked = ("config", "-z", "--show-scope", "--get-all", _key(kind))
+    try:
+        done = process.run(*asked, cwd=_OUTSIDE)
+    except GitError:
+        return frozenset()
+    fields = os.fsdecode(done.stdout).split("\0")
+    pairs = zip(fields[::2], fields[1::2], strict=False)
+    return frozenset(value for scope, value in pairs if scope in ("global", "system"))
+
+
+def agree(kind: Kind, value: str) -> None:
+    """Keep the user's consent in the user's own git configuration. Raises GitError."""
+    if value not in agreed(kind):
+        process.run("config", "--global", "--add", _key(kind), value, cwd=_OUTSIDE).checked()
+
+
+def withdraw(kind: Kind, value: str) -> None:
+    """Take the user's consent back; what was never given is no error. Raises GitError."""
+    done = process.run("config", "--global", "--fixed-value", "--unset-all", _key(kind), value, cwd=_OUTSIDE)
+    if done.returncode not in (0, _NOTHING_TO_UNSET):
+        done.checked()
+
+
+_NOTHING_TO_UNSET = 5
+
+
+def _key(kind: Kind) -> str:
+    return f"{_SECTION}.trusted{kind.capitalize()}"
