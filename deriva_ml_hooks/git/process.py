@@ -38,6 +38,19 @@ STRICT = (
     "diff.ignoreSubmodules=none",
 )
 
+# For the clones, worktrees and checkouts of our own: the user's hooks and templates are about the user's own
+# files, and a hook of ours among them would make another checkout. Words before git's own command.
+QUIETLY = tuple(
+    word
+    for setting in (
+        f"core.hooksPath={os.devnull}",
+        "init.templateDir=",
+        "core.fsmonitor=false",
+        "submodule.recurse=false",
+    )
+    for word in ("-c", setting)
+)
+
 
 def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment for measuring the repository of a folder: no inherited `GIT_*` at all.

@@ -128,3 +128,29 @@ def test_a_question_that_is_given_up_leaves_no_process_and_no_open_pipe(repo: Re
         [sys.executable, "-c", script], cwd=repo.path, capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("ended\n", "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("clone", "--quiet", "--shared", ".", "../made"),
+        ("worktree", "add", "--quiet", "--detach", "../made"),
+        ("checkout", "--quiet", "--detach", "HEAD~1"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_we_make_quietly_runs_no_hook_no_template_and_no_watcher(
+    repo: Repo, home: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    planted = tmp_path / "planted"
+    script = f'#!/bin/sh\necho "$0" >> "{planted}"\n'
+    for path in (home / "global/post-checkout", home / "template/hooks/post-checkout", home / "watcher"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(script)
+        path.chmod(0o755)
+    repo.git("config", "--global", "init.templateDir", str(home / "template"))
+    repo.git("config", "--global", "core.fsmonitor", str(home / "watcher"))
+    repo.git("config", "--global", "core.hooksPath", str(home / "global"))
+    process.run(*process.QUIETLY, *words, cwd=str(repo.path)).checked()
+    assert not planted.exists()
+    assert not (tmp_path / "made/.git/hooks/post-checkout").exists()

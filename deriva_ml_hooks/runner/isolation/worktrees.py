@@ -28,8 +28,6 @@ from deriva_ml_hooks.provenance.cache import FOLDER
 from deriva_ml_hooks.runner import child
 
 _PREFIX = "deriva-ml-hooks-"
-# Hooks of the user's own (post-checkout) are about their own worktree; submodules are checked out below.
-_QUIETLY = ("-c", f"core.hooksPath={os.devnull}", "-c", "submodule.recurse=false")
 
 
 class WorktreeError(HooksError):
@@ -181,7 +179,7 @@ def _add(git_dir: str, common: str, path: str, commit: str, mark: _Mark) -> None
     mark.repositories.append(common)
     mark.write()
     done = process.run(
-        *(*_QUIETLY, f"--git-dir={git_dir}", f"--work-tree={mark.folder}"),
+        *(*process.QUIETLY, f"--git-dir={git_dir}", f"--work-tree={mark.folder}"),
         *("worktree", "add", "--quiet", "--force", "--detach", "--", path, commit),
         cwd=mark.folder,
         env=_environment(),
@@ -252,8 +250,8 @@ def _fetch_submodule(repository: Repository, name: str, where: str) -> None:
     words = [word for setting in settings for word in ("-c", f"submodule.{setting}")]
     try:
         process.run(
-            *(*_QUIETLY, *words, "submodule", "--quiet", "update", "--init", "--recursive", "--checkout"),
-            *("--", where),
+            *(*process.QUIETLY, *words),
+            *("submodule", "--quiet", "update", "--init", "--recursive", "--checkout", "--", where),
             cwd=repository.worktree,
             env=_environment(),
         ).checked()
