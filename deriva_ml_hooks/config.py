@@ -75,14 +75,13 @@ def _seconds(value: Any) -> float:
 
 
 def _globs(value: Any) -> tuple[str, ...]:
-    from dulwich.ignore import Pattern
-    from dulwich.wildmatch import MalformedPattern
+    from deriva_ml_hooks.globs import MAX_BYTES, matcher
 
-    for glob in _texts(value):
-        try:
-            Pattern(os.fsencode(glob))
-        except MalformedPattern:
-            raise _UnfitError("an array of globs as in .gitignore") from None
+    try:
+        matcher(map(os.fsencode, _texts(value)))
+    except ValueError:
+        expected = f"an array of globs as in .gitignore, of at most {MAX_BYTES} bytes"
+        raise _UnfitError(expected) from None
     return tuple(value)
 
 

@@ -24,6 +24,7 @@ from deriva_ml_hooks.git import fallback
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.status import Change, ForeignOwnerError, Measurement, measure
+from deriva_ml_hooks.globs import matcher
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.redact import redact
@@ -166,13 +167,12 @@ def _tolerated(changes: Iterable[Change], patterns: Sequence[str]) -> tuple[list
     everything = list(changes)
     if not patterns or all(change.code != "untracked" for change in everything):
         return [], everything
-    from dulwich.ignore import IgnoreFilter  # globs as in .gitignore, which users know
-
-    globs = IgnoreFilter([os.fsencode(pattern) for pattern in patterns])
+    named_by_a_glob = matcher(map(os.fsencode, patterns))
     tolerated: list[Change] = []
     refused: list[Change] = []
     for change in everything:
-        named = change.code == "untracked" and change.path is not None and globs.is_ignored(change.path)
+        path = change.path if change.code == "untracked" else None
+        named = path is not None and named_by_a_glob(os.fsencode(path))
         (tolerated if named else refused).append(change)
     return tolerated, refused
 

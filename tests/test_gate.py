@@ -386,6 +386,7 @@ def test_grafts_do_not_make_a_commit_pushed(repo: Repo, remote: Repo) -> None:
         ("*.CSV", "data.csv", False),
         ("caf*", os.fsdecode(b"caf\xe9"), True),
         ("#*", "other", False),
+        ("*a" * 25 + "b", "a" * 200, False),  # which took dulwich more than a minute
     ],
 )
 def test_untracked_files_pass_as_warnings_where_a_glob_names_them(

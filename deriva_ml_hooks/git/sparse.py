@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from functools import cache
 
 from deriva_ml_hooks.git.repository import Repository
-
-_Rule = tuple[re.Pattern[bytes], bool, bool]  # what it matches, whether only folders, whether it includes
+from deriva_ml_hooks.globs import Glob, glob
 
 
 def wanted(repository: Repository) -> Callable[[str], bool]:
@@ -18,32 +16,29 @@ def wanted(repository: Repository) -> Callable[[str], bool]:
     if rules is None:
         return lambda _path: True
 
+    @cache
+    def decided(path: bytes, is_folder: bool) -> bool | None:
+        return next((not rule.negated for rule in rules if rule.names(path, is_folder=is_folder)), None)
+
     # As git decides (dir.c, path_in_sparse_checkout): the last pattern that matches counts, and what
     # none matches goes with its folder. So unlike in .gitignore a folder's content can be re-included.
-    @cache
-    def included(path: bytes, is_folder: bool) -> bool:
-        for expression, only_folders, includes in rules:
-            if (is_folder or not only_folders) and expression.match(path):
-                return includes
-        parent = path.rpartition(b"/")[0]
-        return bool(parent) and included(parent, True)
+    def included(path: str) -> bool:
+        name = os.fsencode(path)
+        verdict = decided(name, False)
+        while verdict is None and (name := name.rpartition(b"/")[0]):
+            verdict = decided(name, True)
+        return bool(verdict)
 
-    return lambda path: included(os.fsencode(path), False)
+    return included
 
 
-def _rules(repository: Repository) -> Sequence[_Rule] | None:
+def _rules(repository: Repository) -> Sequence[Glob] | None:
     """The patterns, the last one first; None where no sparse checkout is in use."""
-    from dulwich.ignore import read_ignore_patterns, translate
-
     if not repository.is_set("core", "sparseCheckout", default=False):
         return None
     try:
         with open(os.path.join(repository.git_dir, "info", "sparse-checkout"), "rb") as file:
-            patterns = list(read_ignore_patterns(file))
-        return [
-            (re.compile(translate(pattern.rstrip(b"/"))), line.endswith(b"/"), not line.startswith(b"!"))
-            for line in reversed(patterns)
-            if (pattern := line.removeprefix(b"!")).strip(b"/")
-        ]
-    except (OSError, ValueError, re.error):
+            lines = file.read().splitlines()
+        return [rule for line in reversed(lines) if (rule := glob(line)) is not None]
+    except (OSError, ValueError):
         return None
