@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from itertools import count
 
 
 def write_atomically(path: str, data: bytes, *, mode: int | None = None) -> None:
     """Put `data` at `path`: written beside it, flushed to the disk, renamed over it.
 
-    A symbolic link is followed, so it stays one. `mode` is the permission bits of a new file (default:
-    what the umask gives); a file that is there keeps its own. Raises OSError.
+    A symbolic link that stands there is replaced, never followed: whoever planted it must not choose what
+    is written. `mode` is the permission bits of a new file (default: what the umask gives); a file that is
+    there keeps its own. Raises OSError.
     """
-    sync_folder(replace_whole(path, data, mode=mode))
+    sync_folder(_replace(os.path.abspath(path), data, mode))
 
 
 def replace_whole(path: str, data: bytes, *, mode: int | None = None) -> str:
-    """`write_atomically`, but for flushing the folder, which it returns: many files want that once."""
-    target = os.path.realpath(path)
+    """`write_atomically` for a user's own file: a link stays one, and the caller has seen where it leads.
+
+    The folder is not flushed but returned: many files want that once.
+    """
+    return _replace(os.path.realpath(path), data, mode)
+
+
+def make_folder(path: str, *, mode: int) -> None:
+    """Make `path` and what is missing above it, for files of `mode`: who may read those may look inside.
+
+    Others' writing into them is kept in the folder's group (mkdir(2), S_ISGID). Raises OSError.
+    """
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    if above != path:
+        make_folder(above, mode=mode)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+        os.chmod(path, mode | (mode & 0o444) >> 2 | (stat.S_ISGID if mode & 0o066 else 0))
+
+
+def _replace(target: str, data: bytes, mode: int | None) -> str:
     folder = os.path.dirname(target)
     descriptor, beside = _beside(target)
     try:
@@ -48,14 +71,15 @@ def _beside(target: str) -> tuple[int, str]:
 
 
 def _mode(target: str, wanted: int | None) -> int:
-    try:
-        return os.stat(target).st_mode & 0o7777
-    except FileNotFoundError:
-        if wanted is not None:
-            return wanted
-        umask = os.umask(0)
-        os.umask(umask)
-        return 0o666 & ~umask
+    with contextlib.suppress(FileNotFoundError):
+        there = os.lstat(target).st_mode
+        if not stat.S_ISLNK(there):
+            return there & 0o7777
+    if wanted is not None:
+        return wanted
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
 
 
 def sync_folder(folder: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deriva_ml_hooks.files import sync_folder, write_atomically
+from deriva_ml_hooks.files import make_folder, replace_whole, sync_folder, write_atomically
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX modes and links")
 
@@ -50,12 +50,26 @@ def test_a_new_file_has_the_mode_that_the_umask_gives(tmp_path: Path, umask: int
     assert (tmp_path / "asked").stat().st_mode & 0o7777 == 0o640
 
 
-def test_a_link_stays_a_link_and_its_target_is_written(tmp_path: Path) -> None:
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("theirs\n")
+    (tmp_path / "target").chmod(0o666)
+    for leads_to in ("target", "nowhere"):
+        link = tmp_path / "link"
+        link.unlink(missing_ok=True)
+        link.symlink_to(leads_to)
+        write_atomically(str(link), b"new\n", mode=0o600)
+        assert (link.is_symlink(), link.read_bytes()) == (False, b"new\n")
+        assert link.stat().st_mode & 0o7777 == 0o600
+    assert (tmp_path / "target").read_text() == "theirs\n"
+    assert names(tmp_path) == ["link", "target"]
+
+
+def test_a_link_of_the_users_stays_a_link_and_its_target_is_written(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "target").write_text("old\n")
     (tmp_path / "link").symlink_to("there/target")
     (tmp_path / "other").symlink_to("link")
-    write_atomically(str(tmp_path / "other"), b"new\n")
+    replace_whole(str(tmp_path / "other"), b"new\n")
     assert os.readlink(tmp_path / "other") == "link"
     assert os.readlink(tmp_path / "link") == "there/target"
     assert (tmp_path / "there" / "target").read_bytes() == b"new\n"
@@ -138,6 +152,18 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_return(
     monkeypatch.setattr(os, "replace", replaced)
     write_atomically(str(tmp_path / "file"), b"new\n")
     assert done == ["file", "rename", "folder"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder"), [(0o600, 0o700), (0o660, 0o2770), (0o664, 0o2775), (0o640, 0o2750)]
+)
+def test_folders_are_made_for_those_who_may_read_the_files(tmp_path: Path, mode: int, folder: int) -> None:
+    tmp_path.chmod(0o755)
+    make_folder(str(tmp_path / "a" / "b"), mode=mode)
+    assert (tmp_path / "a").stat().st_mode & 0o7777 == folder
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o7777 == folder
+    make_folder(str(tmp_path), mode=mode)
+    assert tmp_path.stat().st_mode & 0o7777 == 0o755
 
 
 def test_a_folder_that_cannot_be_flushed_does_no_harm(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from deriva_ml_hooks.catalog.address import parse
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import Config, load
 from deriva_ml_hooks.errors import NotARepositoryError
-from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.places import ledger_of
 from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.git.discovery import discover
@@ -121,7 +122,7 @@ def ledger_here() -> Ledger:
         if path is None:
             raise
         return Ledger(path)
-    return Ledger(ledger_path(repository, load(repository.worktree)))
+    return ledger_of(repository, load(repository.worktree))
 
 
 def _config_here() -> Config:

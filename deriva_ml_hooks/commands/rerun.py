@@ -10,7 +10,7 @@ import typer
 
 from deriva_ml_hooks.commands.run import complain, concluded, make_way
 from deriva_ml_hooks.config import load
-from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.executions.places import ledger_of
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import few
 from deriva_ml_hooks.runner.isolation.again import given, lost_variables, request_of, task_of
@@ -42,7 +42,7 @@ def rerun(
 
     def again() -> tuple[int, Execution]:
         home = discover()
-        first = Ledger(ledger_path(home, load(home.worktree))).find(execution_id)
+        first = ledger_of(home, load(home.worktree)).find(execution_id)
         wanted = Isolated(
             request_of(first, home, output or ()),
             commit=first.provenance["commit"],

@@ -10,7 +10,7 @@ import typer
 
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import load
-from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.executions.places import ledger_of
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import printable
 
@@ -34,7 +34,7 @@ def sync(
     repository = discover()
     config = load(repository.worktree)
     code = Code(repository, config.hosts)
-    publisher = Publisher(required(config, catalog), Ledger(ledger_path(repository, config)), code.find)
+    publisher = Publisher(required(config, catalog), ledger_of(repository, config), code.find)
     with _progress(publisher.publications.waiting()) as progress:
         report = publish_all(publisher, limit=limit, progress=progress)
     if as_json:

@@ -14,7 +14,7 @@ import typer
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import UsageError
-from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.executions.places import ledger_of
 from deriva_ml_hooks.executions.verification import GRAVEST_FIRST, Verdict, Verification, verify
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
@@ -45,7 +45,7 @@ def verify_(
         raise UsageError("ids and --all exclude each other", fix="deriva-ml-hooks verify --all")
     repository = discover()
     config = load(repository.worktree)
-    ledger = Ledger(ledger_path(repository, config))
+    ledger = ledger_of(repository, config)
     if ids:
         executions = list({found.id: found for found in map(ledger.find, ids)}.values())
     else:

@@ -12,16 +12,14 @@ import os
 import shlex
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from typing import Any
 
-from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import LOST, Execution
-from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.provenance.cache import FOLDER
+from deriva_ml_hooks.files import make_folder
 
 SCHEMA = 4
 BUSY_TIMEOUT = 120.0
@@ -85,40 +83,31 @@ _MIGRATIONS = (_TABLE, _PUBLICATIONS, _ISOLATION, _NOTEBOOK)
 """What makes schema n+1 of schema n: an older ledger stays as it is until something is written to it."""
 
 
-def ledger_path(repository: Repository, config: Config) -> str:
-    """Where a repository's ledger is: shared by its worktrees, or where `ledger` says (from the worktree)."""
-    if config.ledger is not None:
-        return os.path.join(repository.worktree, os.path.expanduser(config.ledger))
-    return os.path.join(repository.common_dir, FOLDER, "executions.sqlite3")
-
-
 class Ledger:
-    """The executions in the file `path`, which is made when the first one is added.
+    """The executions in the file `path`, which is made, with the bits `mode`, when the first one is added.
 
     Everything raises LedgerError where the file cannot be read or written, or is no file at all.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, mode: int = 0o600) -> None:
         if path.endswith("/") or (os.path.exists(path) and not os.path.isfile(path)):
             inside = os.path.join(path, "executions.sqlite3")
             raise LedgerError(f"{path}: the ledger is to be a file", fix=f"name one, such as {inside}")
         self.path = path
+        self.mode = mode
 
     def folder_of(self, execution_id: str) -> str:
         """The folder for files of one execution, beside the ledger; made when asked for."""
         folder = os.path.join(os.path.dirname(self.path), "executions", execution_id)
         try:
-            os.makedirs(folder, exist_ok=True)
+            make_folder(folder, mode=self.mode)
         except OSError as error:
             raise self._unusable(error) from error
         return folder
 
     def add(self, execution: Execution) -> None:
         """Add a row; it is on the disk when this returns."""
-        try:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        except OSError as error:
-            raise self._unusable(error) from error
+        self._make()
         row = _row(execution)
         names, marks = ", ".join(row), ", ".join(map(_mark, row.values()))
         with self.transaction("BEGIN IMMEDIATE") as (connection, schema):
@@ -127,6 +116,19 @@ class Ledger:
                 f"INSERT INTO executions ({names}) VALUES ({marks})",  # noqa: S608
                 (*row.values(),),
             )
+
+    def _make(self) -> None:
+        """Make the file, empty, where there is none: what SQLite puts beside it gets the same mode."""
+        try:
+            make_folder(os.path.dirname(self.path), mode=self.mode)
+            with suppress(FileExistsError):
+                descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+                try:
+                    os.chmod(self.path, self.mode)
+                finally:
+                    os.close(descriptor)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def close(self, execution: Execution) -> None:
         """Replace the row with the id of `execution` by it."""
@@ -198,6 +200,7 @@ class Ledger:
 
         Their wait for other writers is at the start then, where SQLite can wait at all.
         """
+        self._require_ours()
         try:
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
         except sqlite3.Error as error:
@@ -214,6 +217,26 @@ class Ledger:
         finally:
             connection.close()  # what is not committed is rolled back
 
+    def _require_ours(self) -> None:
+        """Raises LedgerError for somebody else's file, before SQLite puts anything beside it.
+
+        A header says nothing while a journal waits to be rolled back (sqlite.org/fileformat2.html, 3).
+        """
+        try:
+            with open(self.path, "rb") as file:
+                header = file.read(100)
+        except OSError:  # told by SQLite, or none is there
+            return
+        ours = header.startswith(b"SQLite format 3\0") and any(header[60:64])
+        if header and not ours and not os.path.exists(f"{self.path}-journal"):
+            raise self._foreign()
+
+    def _foreign(self) -> LedgerError:
+        return LedgerError(
+            f"{self.path}: not a ledger, but somebody else's file",
+            fix="set ledger (configuration) to a file of its own",
+        )
+
     def _schema(self, connection: sqlite3.Connection) -> int:
         """The schema of the file, 0 for an empty one; raises LedgerError for what is no ledger of ours."""
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -224,10 +247,7 @@ class Ledger:
             )
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         if tables and (version == 0 or ("executions",) not in tables):
-            raise LedgerError(
-                f"{self.path}: a database, but not a ledger",
-                fix="set ledger (configuration) to a file of its own",
-            )
+            raise self._foreign()
         if not tables:
             return 0
         # SQLite takes what is missing of the last page for zeros.

@@ -18,12 +18,12 @@ from functools import cache
 
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import HooksError
-from deriva_ml_hooks.files import write_atomically
+from deriva_ml_hooks.git import own
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.install import frameworks, native
 from deriva_ml_hooks.install.steps import InstallError, Move, Remove, Step, Write, do
-from deriva_ml_hooks.provenance.cache import FOLDER, cache_path, provenance_of
+from deriva_ml_hooks.provenance.cache import cache_path, provenance_of
 from deriva_ml_hooks.report import Finding, printable
 
 Say = Callable[[str], None]
@@ -227,7 +227,7 @@ def _committed(repository: Repository, data: bytes) -> bool:
 
 
 def _undo_path(repository: Repository) -> str:
-    return os.path.join(repository.common_dir, FOLDER, "installed.json")
+    return os.path.join(own.folder(repository.common_dir), "installed.json")
 
 
 def _remembered(repository: Repository) -> Undo:
@@ -255,8 +255,7 @@ def _remember(repository: Repository, undo: Undo) -> None:
         "before": base64.b64encode(undo.before).decode() if undo.before is not None else None,
     }
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_atomically(path, json.dumps(shown).encode("ascii"))
+        own.write(repository, path, json.dumps(shown).encode("ascii"))
     except OSError as error:
         raise InstallError(f"{path}: {error.strerror}", fix="see the owner of the git directory") from None
 

@@ -16,21 +16,18 @@ from dataclasses import replace
 from typing import Any
 
 from deriva_ml_hooks.config import Config
-from deriva_ml_hooks.files import write_atomically
-from deriva_ml_hooks.git import remotes
+from deriva_ml_hooks.git import own, remotes
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.reading import collect, pushed_ref
 from deriva_ml_hooks.provenance.record import Provenance, Source, from_json
 
 SCHEMA = 1
-FOLDER = "deriva-ml-hooks"
-"""Name of our folder inside a git directory."""
 
 
 def cache_path(repository: Repository) -> str:
     """The cache file of a worktree, in its own git directory."""
-    return os.path.join(repository.git_dir, FOLDER, "provenance.json")
+    return os.path.join(own.folder(repository.git_dir), "provenance.json")
 
 
 def provenance_of(repository: Repository, config: Config, *, refresh: bool = False) -> Provenance:
@@ -67,10 +64,8 @@ def _cached(repository: Repository, key: Mapping[str, Any], source: Source) -> P
 def _store(repository: Repository, key: Mapping[str, Any], record: Provenance) -> None:
     values = record.as_json()
     document = {"schema": SCHEMA, "key": key, "digest": _digest(values), "record": values}
-    path = cache_path(repository)
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_atomically(path, json.dumps(document, indent=1).encode("ascii") + b"\n")
+        own.write(repository, cache_path(repository), json.dumps(document, indent=1).encode("ascii") + b"\n")
     except OSError:  # a read-only repository works, only slower
         return
 

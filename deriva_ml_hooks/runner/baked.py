@@ -15,11 +15,11 @@ from typing import Any
 
 from deriva_ml_hooks.config import Config, load
 from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.executions.places import LEDGER_VARIABLE
 from deriva_ml_hooks.gate import Verdict
-from deriva_ml_hooks.git import remotes
+from deriva_ml_hooks.git import own, remotes
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.provenance.cache import FOLDER
 from deriva_ml_hooks.provenance.export import content_id
 from deriva_ml_hooks.provenance.record import (
     NotInCommitError,
@@ -31,7 +31,6 @@ from deriva_ml_hooks.provenance.record import (
 from deriva_ml_hooks.report import Finding
 
 VARIABLE = "DERIVA_ML_HOOKS_PROVENANCE_FILE"
-LEDGER_VARIABLE = "DERIVA_ML_HOOKS_LEDGER"
 CODE = "provenance-file"
 _EXPORT = "on a clean worktree: deriva-ml-hooks provenance --format json --output FILE; then build again"
 
@@ -123,7 +122,7 @@ def ledger_path() -> str | None:
     if not path:
         return None
     named = os.environ.get(LEDGER_VARIABLE)
-    return os.path.abspath(named) if named else os.path.join(_state(), FOLDER, "executions.sqlite3")
+    return os.path.abspath(named) if named else os.path.join(own.folder(_state()), "executions.sqlite3")
 
 
 def _state() -> str:

@@ -17,12 +17,13 @@ from typing import Any, Protocol
 
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
-from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.places import ledger_path
 from deriva_ml_hooks.executions.publications import RID_VARIABLE
 from deriva_ml_hooks.executions.record import NOT_STARTED, Execution, Status, begun, new_id, now
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import measure_somehow
-from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.redact import redact, redact_command
 from deriva_ml_hooks.report import as_line, few, printable
@@ -71,7 +72,7 @@ def run_recorded(
     `complain` what went wrong with the record afterwards; `task` is what is run where that is not the
     words of the request. Raises LedgerError when the record cannot be begun: nothing has been started then.
     """
-    ledger = Ledger(_ledger_file(accepted))
+    ledger = Ledger(_ledger_file(accepted), own.mode(accepted.home or accepted.repository))
     env = process.command_environment()
     for name in _NEVER_PASSED_ON:
         env.pop(name, None)
@@ -214,7 +215,9 @@ def _begun(accepted: Accepted, env: Mapping[str, str]) -> Execution:
 def _provenance_file(ledger: Ledger, execution: Execution) -> str:
     path = os.path.join(ledger.folder_of(execution.id), "provenance.json")
     try:
-        write_atomically(path, json.dumps(execution.provenance, indent=1).encode("ascii") + b"\n")
+        write_atomically(
+            path, json.dumps(execution.provenance, indent=1).encode("ascii") + b"\n", mode=ledger.mode
+        )
     except OSError as error:
         raise LedgerError(
             f"{path}: {error.strerror}", fix="see its owner, and the space on its disk"

@@ -15,7 +15,8 @@ import pytest
 from catalog_server import Fault
 
 from deriva_ml_hooks.config import load
-from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.places import ledger_path
 from deriva_ml_hooks.git.discovery import discover
 
 PROCESSES, EACH = 8, 25
@@ -24,7 +25,8 @@ PROCESSES, EACH = 8, 25
 WORKER = """\
 import sys
 from deriva_ml_hooks.config import load
-from deriva_ml_hooks.executions.ledger import Ledger, ledger_path
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.places import ledger_path
 from deriva_ml_hooks.runner.acceptance import Request, accept
 from deriva_ml_hooks.runner.recorded import run_recorded
 name, count = sys.argv[1], int(sys.argv[2])

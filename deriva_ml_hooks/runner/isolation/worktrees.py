@@ -19,12 +19,10 @@ from dataclasses import dataclass, field
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import new_id
-from deriva_ml_hooks.files import write_atomically
-from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.content import GITLINK
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.provenance.cache import FOLDER
 from deriva_ml_hooks.runner import child
 
 _PREFIX = "deriva-ml-hooks-"
@@ -46,6 +44,7 @@ class Temporary:
 class _Mark:
     """What has to be taken away, and whose it is. `repositories`: common git directories that know of it."""
 
+    home: Repository
     path: str
     folder: str
     repositories: list[str] = field(default_factory=list)
@@ -59,8 +58,7 @@ class _Mark:
             "pid": pid,
             "process": processes.identity(pid),
         }
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        write_atomically(self.path, json.dumps(document).encode("ascii") + b"\n")
+        own.write(self.home, self.path, json.dumps(document).encode("ascii") + b"\n")
 
     def remove(self, *, keep: bool = False) -> None:
         """Take everything away, or the mark alone; what is gone already is no error."""
@@ -82,7 +80,7 @@ def temporary_worktree(home: Repository, commit: str) -> Iterator[Temporary]:
     """
     token = new_id()
     folder = os.path.join(os.path.realpath(tempfile.gettempdir()), _PREFIX + token)
-    mark = _Mark(os.path.join(_marks(home), f"{token}.json"), folder)
+    mark = _Mark(home, os.path.join(_marks(home), f"{token}.json"), folder)
     temporary = None
     try:
         try:
@@ -115,7 +113,7 @@ def clear_left_over(home: Repository) -> list[str]:
             try:
                 with open(path, encoding="ascii") as file:
                     told = json.load(file)
-                mark = _Mark(path, told["folder"], [*told["repositories"]])
+                mark = _Mark(home, path, told["folder"], [*told["repositories"]])
                 abandoned = told["host"] == processes.host() and processes.is_gone(
                     told["pid"], told["process"]
                 )
@@ -130,7 +128,7 @@ def clear_left_over(home: Repository) -> list[str]:
 
 
 def _marks(home: Repository) -> str:
-    return os.path.join(home.common_dir, FOLDER, "worktrees")
+    return os.path.join(own.folder(home.common_dir), "worktrees")
 
 
 def _in_use(folder: str) -> bool:

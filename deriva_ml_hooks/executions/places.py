@@ -1,0 +1,93 @@
+"""Where a repository's ledger may be: in our folder, in the worktree, or where the user has agreed to.
+
+The configuration is the repository's, so it is input: a file that is somebody else's is never chosen by it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from itertools import takewhile
+
+from deriva_ml_hooks.config import Config
+from deriva_ml_hooks.errors import ConfigError
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.git import own, process
+from deriva_ml_hooks.git.consent import agreed
+from deriva_ml_hooks.git.repository import Repository
+
+LEDGER_VARIABLE = "DERIVA_ML_HOOKS_LEDGER"
+"""What a user names the ledger of an image with: the user's word needs nobody's consent."""
+_OTHERWISE = 'name another: ledger = "runs/executions.sqlite3"'
+
+
+def ledger_of(repository: Repository, config: Config) -> Ledger:
+    """The ledger of a repository. Raises ConfigError for a place that it may not choose, and LedgerError."""
+    return Ledger(ledger_path(repository, config), own.mode(repository))
+
+
+def ledger_path(repository: Repository, config: Config) -> str:
+    """Where a repository's ledger is: shared by its worktrees, or where `ledger` says (from the worktree).
+
+    Raises ConfigError for a place that the repository may not choose.
+    """
+    if config.ledger is None:
+        path = os.path.join(own.folder(repository.common_dir), "executions.sqlite3")
+    else:
+        path = os.path.join(repository.worktree, os.path.expanduser(config.ledger))
+        if config.ledger == os.environ.get(LEDGER_VARIABLE):
+            return path
+    if "\0" in path:
+        raise _refused("no path: it holds a NUL", _OTHERWISE)
+    real = os.path.realpath(path)
+    _require_allowed(real, repository)
+    beside = os.path.join(os.path.dirname(real), "executions")
+    if os.path.realpath(beside) != beside:  # the files of executions would go elsewhere
+        _require_allowed(os.path.realpath(beside), repository)
+    return path
+
+
+def _require_allowed(real: str, repository: Repository) -> None:
+    """Raises ConfigError where `real`, a path without symbolic links, is not the repository's to choose."""
+    git_dirs = [os.path.realpath(folder) for folder in (repository.common_dir, repository.git_dir)]
+    if any(_is_in(real, own.folder(folder)) for folder in git_dirs):
+        return
+    worktree = os.path.realpath(repository.worktree)
+    inside = _is_in(real, worktree)
+    # A worktree may itself stand in a bare repository.
+    above = takewhile(lambda folder: folder != worktree, _above(real)) if inside else _above(real)
+    if any(map(_is_git_dir, above)):
+        raise _refused(f"{real} is inside a git directory", _OTHERWISE)
+    if inside:
+        if os.path.lexists(real) and _is_tracked(real):
+            raise _refused(f"{real} is a file of the repository itself", _OTHERWISE)
+    elif not any(real == place or _is_in(real, place) for place in map(os.path.realpath, agreed("place"))):
+        fix = f"if that is your wish: deriva-ml-hooks trust place {shlex.quote(real)}"
+        raise _refused(f"{real} is outside of the repository, and you have not agreed to it", fix)
+
+
+def _refused(problem: str, fix: str) -> ConfigError:
+    return ConfigError("the configuration", "ledger", problem, fix=fix)
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _above(path: str) -> Iterator[str]:
+    while (folder := os.path.dirname(path)) != path:
+        yield folder
+        path = folder
+
+
+def _is_git_dir(folder: str) -> bool:
+    """Whether git would take `folder` for a git directory (gitrepository-layout(5)), whatever its name."""
+    bare = all(os.path.exists(os.path.join(folder, name)) for name in ("HEAD", "objects", "refs"))
+    return bare or os.path.basename(folder).lower() == ".git"
+
+
+def _is_tracked(path: str) -> bool:
+    folder, name = os.path.split(path)
+    found = process.run("ls-files", "-z", "--", f":(literal){name}", cwd=folder)
+    return bool(found.stdout) or bool(found.returncode)
