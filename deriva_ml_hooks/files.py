@@ -58,6 +58,20 @@ def _replace(target: str, data: bytes, mode: int | None) -> str:
     return folder
 
 
+def sha256_of(descriptor: int) -> str:
+    """The SHA-256 of a whole regular file; where its reading stands is left as it is. Raises OSError."""
+    import hashlib
+
+    digest, stood = hashlib.sha256(), os.lseek(descriptor, 0, os.SEEK_CUR)
+    try:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        while block := os.read(descriptor, 1 << 20):
+            digest.update(block)
+    finally:
+        os.lseek(descriptor, stood, os.SEEK_SET)
+    return digest.hexdigest()
+
+
 def _beside(target: str) -> tuple[int, str]:
     """A new file beside `target`, open for writing, and its path."""
     # tempfile would do, and cost every hook its import (random, shutil). The name is short: one may have

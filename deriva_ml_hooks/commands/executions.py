@@ -15,6 +15,7 @@ from deriva_ml_hooks.catalog.address import parse
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import Config, load
 from deriva_ml_hooks.errors import NotARepositoryError
+from deriva_ml_hooks.executions.circumstances import FILE
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import ledger_of
 from deriva_ml_hooks.executions.publications import Publication, everywhere
@@ -88,8 +89,11 @@ def show(
         ("checksum", entry_point["checksum"]),
         ("url", entry_point["url"]),
         *_of_notebook(execution.notebook),
+        ("input", _input(execution.stdin)),
+        ("by", _who(execution.agent)),
         ("host", f"{execution.host}, process {execution.pid}"),
     ]
+    pairs += [("result", f"{result['path']} ({result['sha256']})") for result in execution.results]
     pairs += [("warning", warning["message"]) for warning in execution.warnings]
     pairs += [
         ("changed", f"{change['path'] or ''} {change['message']}".strip())
@@ -111,6 +115,19 @@ def _of_notebook(notebook: Optional[Mapping[str, Any]]) -> Iterator[tuple[str, A
         yield "parameter", f"{name} = {json.dumps(value, ensure_ascii=False)}"
     yield "executed", notebook.get("output")
     yield "SHA-256", notebook.get("sha256")
+
+
+def _input(stdin: Optional[Mapping[str, Any]]) -> Optional[str]:
+    if stdin is None or stdin.get("kind") != FILE:
+        return stdin.get("kind") if stdin else None
+    return f"{stdin.get('path') or 'a file without a name'} ({stdin.get('sha256')})"
+
+
+def _who(agent: Optional[Mapping[str, Any]]) -> Optional[str]:
+    known = agent or {}
+    name, email, account = (known.get(key) for key in ("name", "email", "account"))
+    shown = [name, f"<{email}>" if email else None, f"account {account}" if account else None]
+    return " ".join(filter(None, shown)) or None
 
 
 def ledger_here() -> Ledger:

@@ -21,19 +21,19 @@ from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.files import make_folder
 
-SCHEMA = 4
+SCHEMA = 5
 BUSY_TIMEOUT = 120.0
 """Seconds to wait for other writers before giving up."""
 
 _JSON: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("command", "warnings", "changed_during_run"), (list,)),
+    **dict.fromkeys(("command", "warnings", "changed_during_run", "results"), (list,)),
     **dict.fromkeys(("entry_point", "provenance"), (dict,)),
+    **dict.fromkeys(("notebook", "agent", "stdin"), (dict, type(None))),
     "environment": (list, type(None)),
     "isolated": (bool,),
-    "notebook": (dict, type(None)),
 }
 """Columns that hold JSON, and what each of them can be."""
-_LATER = frozenset({"environment", "isolated", "notebook"})
+_LATER = frozenset({"environment", "isolated", "notebook", "agent", "stdin", "results"})
 """Columns that a ledger of an older schema lacks while it is only read."""
 COLUMNS = tuple(f.name for f in fields(Execution))
 _TABLE = """
@@ -79,7 +79,12 @@ ALTER TABLE executions ADD COLUMN isolated TEXT NOT NULL DEFAULT 'false';
 ALTER TABLE executions ADD COLUMN rerun_of TEXT
 """
 _NOTEBOOK = "ALTER TABLE executions ADD COLUMN notebook TEXT NOT NULL DEFAULT 'null'"
-_MIGRATIONS = (_TABLE, _PUBLICATIONS, _ISOLATION, _NOTEBOOK)
+_CIRCUMSTANCES = """
+ALTER TABLE executions ADD COLUMN agent TEXT NOT NULL DEFAULT 'null';
+ALTER TABLE executions ADD COLUMN stdin TEXT NOT NULL DEFAULT 'null';
+ALTER TABLE executions ADD COLUMN results TEXT NOT NULL DEFAULT '[]'
+"""
+_MIGRATIONS = (_TABLE, _PUBLICATIONS, _ISOLATION, _NOTEBOOK, _CIRCUMSTANCES)
 """What makes schema n+1 of schema n: an older ledger stays as it is until something is written to it."""
 
 

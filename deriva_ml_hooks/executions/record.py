@@ -29,6 +29,9 @@ class Execution:
     `environment`: the names, never the values, of the variables that were set (None: not recorded).
     `isolated`: it ran in a temporary worktree of its own. `rerun_of`: the id of the execution it repeats.
     `notebook`: its parameters, kernel, output (a path, and its `sha256`) and `failed_cell`.
+    `agent`: who began it: `name` and `email` as git knows them, and the `account`.
+    `stdin`: the `kind` of its standard input; of a file the `path`, `sha256` and the `offset` it began at.
+    `results`: files it made or changed, as far as known: `path`, from the top, and `sha256`.
     """
 
     id: str
@@ -53,6 +56,9 @@ class Execution:
     isolated: bool = False
     rerun_of: str | None = None
     notebook: Mapping[str, Any] | None = None
+    agent: Mapping[str, Any] | None = None
+    stdin: Mapping[str, Any] | None = None
+    results: Sequence[Mapping[str, Any]] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The execution as JSON; `commit` repeats the provenance's, since everybody asks for it."""
@@ -81,6 +87,7 @@ def begun(
         "process": processes.identity(pid),
         "warnings": [],
         "changed_during_run": [],
+        "results": [],
     }
     return Execution(command=command, entry_point=entry_point, provenance=provenance, **(values | told))
 

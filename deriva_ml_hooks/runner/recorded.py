@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
+from deriva_ml_hooks.executions import circumstances
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import ledger_path
 from deriva_ml_hooks.executions.publications import RID_VARIABLE
@@ -76,7 +77,7 @@ def run_recorded(
     env = process.command_environment()
     for name in _NEVER_PASSED_ON:
         env.pop(name, None)
-    execution = _begun(accepted, env)
+    execution = _begun(accepted, env, reads=task is None)
     env[EXECUTION_VARIABLE] = execution.id
     env[PROVENANCE_VARIABLE] = _provenance_file(ledger, execution)
     argv, stdin = accepted.request.argv, None
@@ -197,8 +198,9 @@ def _is_in(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _begun(accepted: Accepted, env: Mapping[str, str]) -> Execution:
-    request = accepted.request
+def _begun(accepted: Accepted, env: Mapping[str, str], *, reads: bool) -> Execution:
+    request, home = accepted.request, accepted.home or accepted.repository
+    tops = (accepted.repository.worktree, home.worktree)
     return begun(
         command=redact_command(request.argv),
         entry_point=accepted.entry_point.as_json(),
@@ -209,6 +211,8 @@ def _begun(accepted: Accepted, env: Mapping[str, str]) -> Execution:
         environment=sorted(env),
         isolated=accepted.home is not None,
         rerun_of=accepted.rerun_of,
+        agent=circumstances.agent(home),
+        stdin=circumstances.standard_input(tops) if reads else {"kind": circumstances.NOTHING},
     )
 
 

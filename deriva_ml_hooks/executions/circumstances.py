@@ -1,0 +1,86 @@
+"""What belongs to a run besides its code: who began it, and what it reads from standard input."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.files import sha256_of
+from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.redact import redact
+
+TERMINAL, NOTHING, PIPE, FILE, DEVICE = "terminal", "nothing", "pipe", "file", "device"
+_STDIN = 0
+
+
+def agent(repository: Repository) -> dict[str, str | None] | None:
+    """Who runs things here: git's identity, and the account; None where nobody is known."""
+    known = {**_identity(repository), "account": _account()}
+    return known if any(known.values()) else None
+
+
+def _identity(repository: Repository) -> dict[str, str | None]:
+    """`name` and `email` by git itself, which alone follows the includes that tell work from leisure."""
+    found: dict[str, str | None] = {"name": None, "email": None}
+    try:
+        done = process.run("config", "-z", "--get-regexp", r"^user\.(name|email)$", cwd=repository.worktree)
+    except GitError:  # no git here
+        return found
+    for entry in os.fsdecode(done.stdout).split("\0")[:-1]:
+        key, _, value = entry.partition("\n")
+        found[key.removeprefix("user.")] = redact(value) or None
+    return found
+
+
+def _account() -> str | None:
+    """The account's name by its number: variables such as USER say what anybody likes."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, KeyError):  # no such table here, or a container under a number of its own
+        return None
+
+
+def standard_input(tops: Iterable[str]) -> dict[str, Any]:
+    """What standard input is, of a file which one; its path is from the one of `tops` that it is below."""
+    try:
+        status = os.fstat(_STDIN)
+    except OSError:  # closed
+        return {"kind": NOTHING}
+    if os.isatty(_STDIN):
+        return {"kind": TERMINAL}
+    if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+        return {"kind": PIPE}
+    if not stat.S_ISREG(status.st_mode):
+        return {"kind": NOTHING if status.st_rdev == os.stat(os.devnull).st_rdev else DEVICE}
+    about: dict[str, Any] = {"kind": FILE, "path": _name(tops), "sha256": None, "offset": None}
+    with contextlib.suppress(OSError):  # open for writing only
+        about |= {"sha256": sha256_of(_STDIN), "offset": os.lseek(_STDIN, 0, os.SEEK_CUR)}
+    return about
+
+
+def _name(tops: Iterable[str]) -> str | None:
+    """The path of the file that is standard input, where the system tells; None for one without a name."""
+    path = _opened_path()
+    if not os.path.exists(path) or not os.path.samestat(os.stat(path), os.fstat(_STDIN)):
+        return None
+    inside = [os.path.relpath(path, top) for top in tops if path.startswith(top + os.sep)]
+    return redact(inside[0] if inside else path)
+
+
+def _opened_path() -> str:
+    try:
+        if sys.platform != "darwin":
+            return os.readlink(f"/proc/self/fd/{_STDIN}")
+        import fcntl
+
+        return os.fsdecode(fcntl.fcntl(_STDIN, fcntl.F_GETPATH, b"\0" * 1024).rstrip(b"\0"))
+    except OSError:
+        return ""
