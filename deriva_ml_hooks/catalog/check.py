@@ -46,7 +46,7 @@ def examine(settings: Settings) -> list[Point]:
 def _examined(settings: Settings) -> Iterator[Point]:
     address = settings.address
     try:
-        connection = Connection(address, settings.timeout)
+        connection = Connection(address, settings.timeout, named_by_user=settings.named_by_user)
         client = connection.whoami()
         yield Point("server", True, f"{address.host} answers")
     except CatalogError as error:

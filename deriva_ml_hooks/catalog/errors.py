@@ -46,6 +46,15 @@ class LateError(UnreachableError):
         )
 
 
+class UntrustedError(CatalogError):
+    """The user has not approved the server that a repository names, so nothing is sent there."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"{host}: not a server that you have approved", fix=f"deriva-ml-hooks catalog trust {host}"
+        )
+
+
 class LoginError(CatalogError):
     """401: no credential, or one that the server does not take (any more)."""
 

@@ -48,7 +48,8 @@ class Publisher:
 
     def connect(self, timeout: float) -> None:
         """Reach the catalog and read what it looks like; `timeout`: seconds for this and what follows."""
-        self.connection = Connection(self.settings.address, timeout)
+        settings = self.settings
+        self.connection = Connection(settings.address, timeout, named_by_user=settings.named_by_user)
         if not self.connection.has_credential:
             raise not_logged_in(self.settings.address.host)
         with _sensible(self.settings.address.host):

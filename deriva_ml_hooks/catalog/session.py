@@ -20,8 +20,10 @@ from typing import Any
 from urllib.parse import quote
 
 from deriva_ml_hooks.catalog.address import Address
+from deriva_ml_hooks.catalog.credentials import credential_of, require_approved
 from deriva_ml_hooks.catalog.errors import (
     LOGIN,
+    CatalogError,
     ForbiddenError,
     LoginError,
     NoDerivaError,
@@ -42,10 +44,10 @@ class Connection:
     """ERMrest's and Hatrac's requests for one catalog; each raises CatalogError.
 
     `timeout` is in seconds, for everything together from the last `restart` on; `clock_skew` how far the
-    server's clock is ahead of this one.
+    server's clock is ahead of this one. `named_by_user`: whether the words of this very call name the server.
     """
 
-    def __init__(self, address: Address, timeout: float) -> None:
+    def __init__(self, address: Address, timeout: float, *, named_by_user: bool = False) -> None:
         self.address = address
         self.timeout = timeout
         self.requests = 0
@@ -53,9 +55,13 @@ class Connection:
         self._whoami: list[Row | None] = []
         self._ends = time.monotonic() + timeout
         try:
-            from deriva.core import DEFAULT_SESSION_CONFIG, ErmrestCatalog, get_credential
+            from deriva.core import DEFAULT_SESSION_CONFIG, ErmrestCatalog
         except ImportError:
             raise NoDerivaError from None
+        try:
+            require_approved(address.host, named_by_user=named_by_user)
+        except (OSError, ValueError) as failure:
+            raise _unusable(address.host, failure) from None
         for name in ("bdbag", "deriva", "globus_sdk", "urllib3"):  # what matters is raised; the rest is noise
             logging.getLogger(name).addHandler(logging.NullHandler())
         binding = ErmrestCatalog(
@@ -64,15 +70,14 @@ class Connection:
         self._session: Any = binding._session
         self._mount()
         try:
-            credential = get_credential(address.host)
+            credential = credential_of(address.host)
             binding.set_credentials(credential, address.host)
+        except CatalogError:
+            raise
         except OSError as failure:  # the network, where a token has to be renewed
             raise of_failure(address.host, failure, timeout) from None
-        except Exception as failure:  # its store; what is told of it may hold the credential
-            raise LoginError(
-                f"{address.host}: deriva-py's credential cannot be used ({type(failure).__name__})",
-                fix=f"see ~/.deriva/credential.json, or {LOGIN.format(host=address.host)}",
-            ) from None
+        except Exception as failure:
+            raise _unusable(address.host, failure) from None
         self.has_credential = bool(credential)
         self._secrets = _secrets(credential)
 
@@ -219,6 +224,14 @@ class Connection:
         self._session.mount("https://", Adapter(max_retries=urllib3.Retry(0, read=False, redirect=0)))
         if not self._session.verify:  # deriva-py trusts localhost, whatever it shows
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+
+def _unusable(host: str, failure: Exception) -> LoginError:
+    """The error of a store of credentials that cannot be read; what is told of it may hold one."""
+    return LoginError(
+        f"{host}: deriva-py's credential cannot be used ({type(failure).__name__})",
+        fix=f"see ~/.deriva/credential.json, or {LOGIN.format(host=host)}",
+    )
 
 
 def moment(text: str) -> datetime:

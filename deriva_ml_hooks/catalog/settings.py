@@ -18,6 +18,9 @@ class Settings:
     """A catalog and what is to be done there; the fields are documented in the README's table."""
 
     address: Address
+    named_by_user: bool
+    """Whether the words of this very call name the catalog. An environment variable is no such word: editors
+    and direnv take it from files of the repository."""
     schema: str
     workflow_types: tuple[str, ...]
     workflow_name: str | None
@@ -49,6 +52,7 @@ def settings_of(
         return None
     return Settings(
         address=parse(named),
+        named_by_user=bool(explicit),
         schema=config.schema,
         workflow_types=config.workflow_type,
         workflow_name=config.workflow_name,

@@ -82,6 +82,7 @@ class Place:
         """The settings for it."""
         settings = Settings(
             address=parse(self.name),
+            named_by_user=True,
             schema="deriva-ml",
             workflow_types=(self.type,),
             workflow_name=None,
@@ -172,9 +173,6 @@ def server(
     ):
         monkeypatch.delenv(name, raising=False)
     credential = {"cookie": "webauthn=good"}
-    if HAS_DERIVA:  # deriva-py has settled where its store is when it was loaded
-        monkeypatch.setattr("deriva.core.get_credential", lambda host: made.credential)
-    made.credential = credential
     (home / ".deriva").mkdir()
     (home / ".deriva" / "credential.json").write_text(
         json.dumps({made.host: credential, "localhost:1": credential})
@@ -192,6 +190,7 @@ def place(request: pytest.FixtureRequest, ledger: Ledger) -> Iterator[Place]:
         return
     if LIVE is None:
         pytest.skip("no live catalog: DERIVA_ML_HOOKS_TEST_CATALOG=host/id names one")
+    request.getfixturevalue("home").joinpath(".deriva").symlink_to(HOME / ".deriva")
     place = Place(LIVE, "")
     publisher = place.publisher(ledger)
     known = place.rows(publisher, "Workflow_Type")

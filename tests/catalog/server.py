@@ -337,6 +337,8 @@ class Server(ThreadingHTTPServer):
         self.hatrac = True
         self.faults: list[Fault] = []
         self.seen: list[tuple[str, str]] = []
+        self.credentials: set[str] = set()
+        self.scope = "https://auth.globus.org/scopes/localhost/deriva_all"
         self.delay = delay
         self.released = threading.Event()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -383,6 +385,7 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         server.seen.append((self.command, self.path))
+        server.credentials |= {v for k, v in self.headers.items() if k in ("Authorization", "Cookie")}
         fault = next((f for f in list(server.faults) if f.fits(self.command, self.path)), None)
         time.sleep(server.delay)
         if fault is not None and fault.kind == "hang":
@@ -420,6 +423,8 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bytes) -> tuple[int, Any]:
         parts = urlsplit(self.path)
         user = self._user()
+        if parts.path == "/authn/discovery":
+            return 200, {"oauth2_scopes": {"deriva-all": self.server.scope}}
         if parts.path == "/authn/session":
             if user is None:
                 raise HttpError(404, "No existing login session found.")
@@ -477,7 +482,8 @@ class Handler(BaseHTTPRequestHandler):
         return 201, f"{path}:{hashlib.sha1(body, usedforsecurity=False).hexdigest()[:16].upper()}"
 
     def _user(self) -> str | None:
-        found = re.search(r"webauthn=([^;]+)", self.headers.get("Cookie") or "")
+        sent = f"{self.headers.get('Cookie')};{self.headers.get('Authorization')}"
+        found = re.search(r"(?:webauthn=|Bearer )([^;]+)", sent)
         return COOKIES.get(found[1]) if found else None
 
 
