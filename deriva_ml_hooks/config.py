@@ -7,14 +7,26 @@ file and the key: a policy with a typing error in it must never be a policy that
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from deriva_ml_hooks.errors import ConfigError
+from deriva_ml_hooks.files import read_regular
 
 Policy = Literal["refuse", "warn", "ignore"]
+
+MAX_BYTES = 1 << 20
+"""What a TOML document may have."""
+_MAX_PARTS = 32  # time and memory of a key grow with their square
+_MAX_DEPTH = 100
+# Each of them takes what it has read, also where a quote is not closed: none reads a line twice.
+_QUOTED = re.compile(rb"""\"(?:\\.|[^"\\])*"?|'[^']*'?|#.*""")
+_BETWEEN_KEYS = re.compile(rb"[^\w. \t-]")
+_DOT = re.compile(rb"[\w-][ \t]*\.[ \t]*(?=[\w-])")
+_BRACKET = re.compile(rb"[\[\]{}]")
 
 TABLE = "tool.deriva-ml-hooks"
 STANDALONE = ".deriva-ml-hooks.toml"
@@ -50,14 +62,14 @@ class _UnfitError(Exception):
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise _UnfitError("a string that is not empty")
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise _UnfitError("a string that is not empty, without NUL")
     return value
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
-        raise _UnfitError("an array of strings")
+    if not isinstance(value, list) or not all(isinstance(v, str) and v and "\0" not in v for v in value):
+        raise _UnfitError("an array of strings, none empty or with NUL")
     return tuple(value)
 
 
@@ -92,14 +104,14 @@ def _switch(value: Any) -> bool:
 
 
 def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
         raise _UnfitError("a whole number, zero or more")
     return value
 
 
 def _word(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _UnfitError("a string")
+    if not isinstance(value, str) or "\0" in value:
+        raise _UnfitError("a string without NUL")
     return value
 
 
@@ -199,6 +211,7 @@ def _read(
     for key, value in table.items():
         reader = readers.get(key)
         if reader is None:
+            key = key if len(key) <= 60 else key[:57] + "..."
             known = (*readers, *_HOOKS) if readers is _READERS else tuple(readers)
             raise ConfigError(file, prefix + key, "no such setting", fix=_suggestion(key, file, known))
         try:
@@ -229,32 +242,45 @@ def _table(root: str) -> tuple[str, Mapping[str, Any]]:
 
 def read_toml(path: str, shown: str) -> dict[str, Any] | None:
     """The TOML document at `path`, None where there is none; raises ConfigError naming it `shown`."""
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
-        raise ConfigError(
-            shown, None, "cannot be read: not a regular file", fix="put a file there, or nothing"
-        )
     try:
-        with open(path, "rb") as file:
-            return parse_toml(file.read(), shown)
+        data = read_regular(path, at_most=MAX_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(
-            shown, None, f"cannot be read: {error.strerror}", fix="see its owner and mode"
-        ) from None
+        fix = "put a file there, or nothing; see its owner and mode"
+        raise ConfigError(shown, None, f"cannot be read: {error.strerror}", fix=fix) from None
+    return parse_toml(data, shown)
 
 
 def parse_toml(data: bytes, shown: str) -> dict[str, Any]:
-    """TOML from bytes; raises ConfigError naming the document `shown`."""
+    """TOML from bytes; raises ConfigError naming the document `shown`, also where it could take for ever."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
     try:
+        _require_modest(data)
         document: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what int() and UTF-8 have to say
         raise ConfigError(shown, None, f"not valid TOML: {error}", fix="mend the line it names") from None
     return document
+
+
+def _require_modest(data: bytes) -> None:
+    """Raises ValueError for what the parser takes minutes and gigabytes for, or overflows its stack."""
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"larger than {MAX_BYTES} bytes")
+    depth = 0
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        bare = _QUOTED.sub(b"s", line)
+        if line.count(b".") > _MAX_PARTS:
+            keys = _BETWEEN_KEYS.split(bare)
+            if any(len(_DOT.findall(key)) >= _MAX_PARTS for key in keys):
+                raise ValueError(f"a key of more than {_MAX_PARTS} parts (at line {number})")
+        for bracket in _BRACKET.findall(bare):
+            depth = depth + 1 if bracket in b"[{" else max(depth - 1, 0)
+            if depth > _MAX_DEPTH:
+                raise ValueError(f"brackets inside each other, more than {_MAX_DEPTH} (at line {number})")
 
 
 def _suggestion(key: str, file: str, known: Sequence[str]) -> str:
@@ -269,5 +295,8 @@ def _suggestion(key: str, file: str, known: Sequence[str]) -> str:
 def _shown(value: Any) -> str:
     from deriva_ml_hooks.redact import redact  # its patterns take a while to compile
 
-    text = redact(repr(value))
+    try:
+        text = redact(repr(value)[:4096])
+    except ValueError:  # Python does not write down an integer of more than 4300 digits
+        return "a number too long to show"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from itertools import count
+
+
+def read_regular(path: str, *, at_most: int) -> bytes:
+    """What is in the file at `path`; a link is followed. Raises OSError, also where it is no regular file
+    (a pipe would be waited for, a device has no end) or larger than `at_most` bytes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        data = file.read(at_most + 1)
+    if len(data) > at_most:
+        raise OSError(errno.EFBIG, f"larger than {at_most} bytes", path)
+    return data
 
 
 def write_atomically(path: str, data: bytes, *, mode: int | None = None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deriva_ml_hooks.config import HOOK_KEYS, KEYS, Config, hook_settings, load
+from deriva_ml_hooks.config import HOOK_KEYS, KEYS, Config, hook_settings, load, parse_toml
 from deriva_ml_hooks.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -196,6 +197,69 @@ def test_a_file_that_is_not_toml_is_an_error_that_names_it(tmp_path: Path, name:
     error = problem(write(tmp_path, content, name))
     assert (error.file, error.key) == (name, None)
     assert str(error).startswith(f"{name}: not valid TOML: ")
+
+
+HOSTILE: tuple[tuple[str, bytes], ...] = (
+    ("a key of 30,000 parts", b".".join([b"a"] * 30_000) + b" = 1"),
+    ("a header of 30,000 parts", b"[" + b" . ".join([b"a"] * 30_000) + b"]"),
+    ("a key of 30,000 quoted parts", b".".join([b'"a.b"', b"'c'"] * 15_000) + b" = 1"),
+    ("such a key inside braces", b"x = { y = 1, " + b".".join([b"a"] * 30_000) + b" = 1 }"),
+    ("such a key after a string that is not closed", b"'x\n" + b".".join([b"a"] * 30_000) + b" = 1"),
+    ("an integer of 5,000 digits", b"a = " + b"9" * 5_000),
+    ("brackets", b"a = " + b"[" * 500),
+    ("braces", b"a = " + b"{a = " * 500),
+    ("quotes", b'a = "' + b'\\"' * 500_000),
+    ("triple quotes", b'a = """' + b'\\"""' * 200_000),
+    ("a dot and blanks", b"a . " + b" " * 1_000_000),
+    ("2 MB", b"# comment\n" * 200_000),
+    ("NUL", b"a = 1\0"),
+)
+
+
+@pytest.mark.parametrize("content", [content for _, content in HOSTILE], ids=[name for name, _ in HOSTILE])
+def test_no_document_takes_for_ever_or_ends_in_a_traceback(tmp_path: Path, content: bytes) -> None:
+    before = time.process_time()
+    with pytest.raises(ConfigError, match=r"not valid TOML: |cannot be read: larger than"):
+        load(str(write(tmp_path, content)))
+    with pytest.raises(ConfigError, match=r"not valid TOML: "):
+        parse_toml(content, "pyproject.toml")
+    assert time.process_time() - before < 5, "seconds of this process, not of the clock"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a = [" + b"0.1, " * 500 + b"]",
+        b"a = [" + b"'x>=1.2.3', " * 200 + b"]",
+        b'a = """\n' + b"." * 500 + b"\n" + b"[" * 90 + b'\n"""',
+        b"# " + b"a.b." * 500,
+        b"a = '" + b"a.b." * 500 + b"'",
+        b".".join([b"a"] * 20) + b" = 1",
+        b"a = " + b"[" * 90 + b"]" * 90,
+    ],
+)
+def test_what_only_looks_like_such_a_document_is_read(tmp_path: Path, content: bytes) -> None:
+    assert load(str(write(tmp_path, content))) == Config()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'ledger = "\\u0000"',
+        'catalog = "a\\u0000"',
+        'untracked-ignore = ["\\u0000"]',
+        'workflow-type = "\\u0000"',
+        "catalog-timeout = 0x" + "f" * 9_000,
+        "catalog-timeout = nan",
+        "remote = 0x" + "f" * 9_000,
+        "check-large-files.max-kb = 0x" + "f" * 9_000,
+        'check-version-tags.prefix = "\\u0000"',
+    ],
+)
+def test_a_value_that_no_system_call_takes_is_named(tmp_path: Path, text: str) -> None:
+    error = problem(table(tmp_path, text))
+    assert error.key == text.partition(" ")[0]
+    assert len(str(error)) < 300
 
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.symlink_to(path.name)])
