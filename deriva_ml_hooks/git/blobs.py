@@ -21,7 +21,10 @@ GITLINK = b"160000"
 POINTER_SIZE = 1024
 """Bytes that a git-lfs pointer stays below (git-lfs specification, "The Pointer")."""
 
-_POINTER = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
+_POINTER = re.compile(
+    rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\n(?:ext-[0-9]-\w+ sha256:[0-9a-f]{64}\n)*"
+    rb"oid sha256:[0-9a-f]{64}\nsize [0-9]+\n?"
+)
 _RAW = re.compile(rb":(\d+) (\d+) (\w+) (\w+) ([A-Z])\d*\0([^\0]*)\0")
 _MANY = 100
 """Blobs from which on it pays to look at how large their loose objects are."""
@@ -211,7 +214,7 @@ def pointers(place: Place, oids: Collection[bytes]) -> set[bytes]:
     data = place.git("cat-file", "--batch", stdin=stdin).checked() if oids else b""
     found = set()
     for oid, content in _contents(data):
-        if content.startswith(_POINTER):
+        if _POINTER.fullmatch(content):
             found.add(oid)
     return found
 

@@ -125,7 +125,7 @@ def _plain(text: str) -> str:
 def _right_tail(tail: str) -> str:
     """What follows the numbers, as SemVer spells it; words that it has no place for are left out."""
     before, _, after = tail.partition("+")
-    build = ".".join(part for part in re.split(r"[._]", after) if part)
+    build = ".".join(part for part in re.split(r"[._+]", after) if part)
     python = _PEP440.fullmatch(before)
     if before.startswith("-") and not (python and "_" in before):
         parts = [part for part in re.split(r"[._]", before[1:]) if part]

@@ -75,8 +75,9 @@ def is_python(notebook: Any) -> bool:
 # Python among IPython's own syntax
 
 _BODY_IS_PYTHON = re.compile(r"%%(?:time|timeit|capture|prun)\b")
-_IPYTHON = re.compile(r"\s*(?:[%!?;,/]|[\w.*%]+\?{1,2}\s*$|(?:pip|conda|mamba|micromamba|uv)\s)")
-_ASSIGNED = re.compile(r"(\s*[\w.\[\], ()*]+=\s*)(?:%|!)")
+# For lines without the white space before them: two repetitions of it side by side would take for ever.
+_IPYTHON = re.compile(r"[%!?;,/]|[\w.*%]+\?{1,2}\s*$|(?:pip|conda|mamba|micromamba|uv)\s")
+_ASSIGNED = re.compile(r"([\w.\[\], ()*]+=\s*)(?:%|!)")
 
 
 def is_foreign(source: str) -> bool:
@@ -93,12 +94,14 @@ def python_of(source: str) -> str:
         return "pass"
     lines, continued = [], False
     for line in source.splitlines():
+        text = line.lstrip()
+        indent = line[: len(line) - len(text)]
         if continued:
             lines.append("")
-        elif _IPYTHON.match(line):
-            lines.append(line[: len(line) - len(line.lstrip())] + "pass")
-        elif found := _ASSIGNED.match(line):
-            lines.append(found[1] + "...")
+        elif _IPYTHON.match(text):
+            lines.append(indent + "pass")
+        elif found := _ASSIGNED.match(text):
+            lines.append(indent + found[1] + "...")
         else:
             lines.append(line)
             continue

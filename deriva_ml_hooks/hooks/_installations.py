@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import dropwhile
 
 from deriva_ml_hooks.hooks._cells import Line, is_foreign, parsed, python_of, shown
 
 _MAGIC = r"(?:%(?:time|timeit|capture)\s+)*"
-_SHELL_LINE = re.compile(rf"\s*(?:[\w.\[\], ]+=\s*)?{_MAGIC}(?:!!?|%(?:sx|system|sc)\s)\s*(?P<command>.*)")
+# For lines without the white space before them.
+_SHELL_LINE = re.compile(rf"(?:[\w.\[\], ]+=\s*)?{_MAGIC}(?:!!?|%(?:sx|system|sc)\s)(?P<command>.*)")
 _LINE_MAGIC = re.compile(
-    rf"\s*(?:[\w.\[\], ]+=\s*)?{_MAGIC}%?(?P<command>(?:pip|conda|mamba|micromamba|uv)\s.*)"
+    rf"(?:[\w.\[\], ]+=\s*)?{_MAGIC}%?(?P<command>(?:pip|conda|mamba|micromamba|uv)\s.*)"
 )
 _SHELL_CELL = re.compile(
     r"\s*%%(?:bash|sh|zsh|!|sx|system|script\s+(?:\S*/)?(?:env\s+)?(?:bash|sh|zsh))(?!\w)"
@@ -47,29 +49,30 @@ def installations(source: str) -> Iterator[Line]:
             if in_shell:
                 command = "" if line.lstrip().startswith(("#", "%%")) else line
             else:
-                found = _SHELL_LINE.match(line) or _LINE_MAGIC.match(line)
+                text = line.lstrip()
+                found = _SHELL_LINE.match(text) or _LINE_MAGIC.match(text)
                 command = found["command"] if found else ""
             if command and installs(command):
                 yield number, shown(line)
         tree = parsed(python_of(source))
+    lines = source.splitlines()
     for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.Call) and (command := _asked_of_ipython(node)) and installs(command):
-            yield node.lineno, shown(source.splitlines()[node.lineno - 1])
+            yield node.lineno, shown(lines[node.lineno - 1])
 
 
 def _joined(source: str) -> Iterator[Line]:
     """Lines, with those that a backslash continues joined to the first."""
-    first, text = 1, ""
+    parts: list[str] = []
+    number = 0
     for number, line in enumerate(source.splitlines(), start=1):
-        first = first if text else number
-        text += line
-        if text.endswith("\\"):
-            text = text[:-1] + " "
+        if line.endswith("\\"):
+            parts.append(line[:-1] + " ")
         else:
-            yield first, text
-            text = ""
-    if text:
-        yield first, text
+            yield number - len(parts), "".join([*parts, line])
+            parts.clear()
+    if parts:
+        yield number - len(parts) + 1, "".join(parts)
 
 
 def _asked_of_ipython(call: ast.Call) -> str:
@@ -95,15 +98,18 @@ def installs(command: str) -> bool:
     return any(_installs(part.split()) for part in re.split(r"&&|\|\|?|;|\n|\$?\(|\)", command))
 
 
+def _is_in_front(word: str) -> bool:
+    return word in _IN_FRONT or word.startswith("-") or re.match(r"\w+=", word) is not None
+
+
 def _installs(words: list[str]) -> bool:
     words = [word.strip("'\"{}") for word in words]
-    while words and (words[0] in _IN_FRONT or words[0].startswith("-") or re.match(r"\w+=", words[0])):
-        words = words[1:]
+    if "-m" in words[1:]:  # the module that was asked for last
+        words = words[len(words) - words[::-1].index("-m") :]
+    words = [*dropwhile(_is_in_front, words)]
     if not words:
         return False
     program = words[0].rsplit("/", 1)[-1]
-    if "-m" in words[1:]:
-        return _installs(words[words.index("-m", 1) + 1 :])
     if program == "uv" and words[1:2] in (["pip"], ["tool"]):
         return "install" in words[2:] or "sync" in words[2:]
     program = re.sub(r"^pip[\d.]+$", "pip", _SAME.get(program, program))

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from deriva_ml_hooks.config import hook_settings
-from deriva_ml_hooks.errors import GitError, UsageError
+from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git import blobs
 from deriva_ml_hooks.git.blobs import Place
 from deriva_ml_hooks.hooks import _common
+from deriva_ml_hooks.patterns import fits
 from deriva_ml_hooks.report import Finding
 
 HOOK = "check-branch-name"
@@ -40,20 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = hook_settings(place.folder, HOOK)
     protected = args.protect if args.protect is not None else found.get("protected", PROTECTED)
     pattern = args.pattern if args.pattern is not None else found.get("pattern")
-    return _common.tell(list(_findings(place, protected, _compiled(pattern))), as_json=args.json)
+    return _common.tell(list(_findings(place, protected, pattern)), as_json=args.json)
 
 
-def _compiled(pattern: str | None) -> re.Pattern[str] | None:
-    try:
-        return re.compile(pattern) if pattern else None
-    except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(
-            f"pattern: {pattern!r} is not a regular expression: {error}",
-            fix='a pattern such as "(feature|experiment)/[a-z0-9-]+"',
-        ) from None
-
-
-def _findings(place: Place, protected: Sequence[str], pattern: re.Pattern[str] | None) -> Iterator[Finding]:
+def _findings(place: Place, protected: Sequence[str], pattern: str | None) -> Iterator[Finding]:
     branch = _branch(place)
     if branch is None:
         return
@@ -62,8 +53,8 @@ def _findings(place: Place, protected: Sequence[str], pattern: re.Pattern[str] |
             message = f"{branch} is protected: no direct commits"
             fix = f"git switch -c {_suggested('NAME', protected, pattern)}"
             yield Finding("protected-branch", None, message, fix)
-    elif pattern is not None and not pattern.fullmatch(branch):
-        message = f"the branch name {branch} does not match {pattern.pattern}"
+    elif pattern and not fits(pattern, [branch])[0]:
+        message = f"the branch name {branch} does not match {pattern}"
         fix = f"git branch -m {_suggested(branch.rpartition('/')[2], protected, pattern)}"
         yield Finding("branch-name", None, message, fix)
 
@@ -85,15 +76,16 @@ def _merging(place: Place) -> bool:
     return place.git("rev-parse", "--verify", "--quiet", "MERGE_HEAD").returncode == 0
 
 
-def _suggested(name: str, protected: Sequence[str], pattern: re.Pattern[str] | None) -> str:
+def _suggested(name: str, protected: Sequence[str], pattern: str | None) -> str:
     """The branch `name` under a kind, spelled so that it fits the pattern: a word for a shell.
 
-    Where nothing that we know fits, what is wanted in words, which no shell takes for a name.
+    Where nothing that we know fits, what is wanted: in brackets, which no shell takes for a name.
     """
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     spelled = [name, name.lower(), *([plain] if plain else [])]
     names = [f"{kind}/{one}" for one in spelled for kind in ("feature", "experiment", "fix")]
-    for one in [*names, *spelled[1:]]:
-        if (pattern is None or pattern.fullmatch(one)) and not any(fnmatchcase(one, g) for g in protected):
+    names = [one for one in [*names, *spelled[1:]] if not any(fnmatchcase(one, glob) for glob in protected)]
+    for one, is_fit in zip(names, fits(pattern, names) if pattern else [True] * len(names), strict=True):
+        if is_fit:
             return shlex.quote(one)
-    return f"<a name that matches {pattern.pattern}>" if pattern is not None else "<another name>"
+    return f"NAME (one that matches {shlex.quote(pattern)})" if pattern else "NAME (another one)"

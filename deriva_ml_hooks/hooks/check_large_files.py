@@ -8,7 +8,6 @@ refused; a file that git-lfs should hold and that was staged in full is weighed 
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import shlex
 import sys
@@ -94,12 +93,15 @@ def _matcher(globs: Sequence[str]) -> Callable[[bytes], bool] | None:
     """Whether a path fits `globs`, in the form of gitignore(5); None without any."""
     if not globs:
         return None
-    from dulwich.ignore import IgnoreFilter
+    from deriva_ml_hooks.globs import glob, matcher
 
-    chosen = IgnoreFilter([os.fsencode(glob) for glob in globs])
-    if len(chosen.patterns) != len(globs):
-        raise UsageError(f"not all of these are patterns: {' '.join(globs)}", fix="see: git help gitignore")
-    return functools.cache(lambda path: bool(chosen.is_ignored(os.fsdecode(path))))
+    lines = [os.fsencode(line) for line in globs]
+    try:
+        if None not in map(glob, lines):
+            return matcher(lines)
+    except ValueError:
+        pass
+    raise UsageError(f"not all of these are patterns: {' '.join(globs)}"[:200], fix="see: git help gitignore")
 
 
 def _pushed(place: blobs.Place, args: argparse.Namespace, rules: Rules) -> list[Finding] | None:

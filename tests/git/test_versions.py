@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from deriva_ml_hooks.git.versions import version_of
+from deriva_ml_hooks.git.versions import right_spelling, version_of, version_tag
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,18 @@ def test_a_version_is_known_by_its_name(tag: str) -> None:
 )
 def test_any_other_name_is_not_a_version(tag: str) -> None:
     assert version_of(tag) is None
+
+
+@given(
+    st.from_regex(r"\A[vV]?[0-9]{1,3}(\.[0-9]{1,3}){0,3}[-+._a-z0-9]{0,12}\Z"),
+    st.sampled_from(["v", "", "model-v"]),
+)
+@example("v9.8.7+meta+meta", "v")
+@example("v1.2.3-+a", "v")
+@example("v1.2.3-0_1+.a", "v")
+def test_the_right_spelling_of_a_version_is_a_version(name: str, prefix: str) -> None:
+    right = right_spelling(name, prefix)
+    assert right is None or version_tag(right, prefix) is not None
 
 
 ASCENDING = (

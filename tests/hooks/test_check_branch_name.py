@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,20 +73,20 @@ def test_the_way_out_fits_the_pattern(repo: Repo, program: Callable[..., Ran]) -
     ran = program(*HOOK, "--pattern", "(fix|experiment)/.+")
     assert ran.out.endswith("fix: git branch -m experiment/unet\n")
     ran = program(*HOOK, "--pattern", "[0-9]+")
-    assert ran.out.endswith("fix: git branch -m <a name that matches [0-9]+>\n")
+    assert ran.out.endswith("fix: git branch -m NAME (one that matches '[0-9]+')\n")
 
 
 @pytest.mark.parametrize(
     ("branch", "pattern", "fix"),
     [
         ("main", "feature/[a-z0-9-]+", "git switch -c feature/name"),
-        ("main", "[0-9]+", "git switch -c <a name that matches [0-9]+>"),
+        ("main", "[0-9]+", "git switch -c NAME (one that matches '[0-9]+')"),
         ("Mine", "(feature|experiment)/[a-z0-9-]+", "git branch -m feature/mine"),
         ("mine/My_Unet.v2", "experiment/[a-z0-9-]+", "git branch -m experiment/my-unet-v2"),
         ("Mine", "feature/.+", "git branch -m feature/Mine"),
         ("mine/Unet", "[a-z-]+", "git branch -m unet"),
-        ("mine/Main", "[a-z-]+", "git branch -m <a name that matches [a-z-]+>"),
-        ("mine/\u00e4", "feature/[a-z]+", "git branch -m <a name that matches feature/[a-z]+>"),
+        ("mine/Main", "[a-z-]+", "git branch -m NAME (one that matches '[a-z-]+')"),
+        ("mine/\u00e4", "feature/[a-z]+", "git branch -m NAME (one that matches 'feature/[a-z]+')"),
     ],
 )
 def test_a_name_is_suggested_only_where_it_fits(
@@ -102,6 +105,32 @@ def test_settings_are_obeyed_and_arguments_win_over_them(repo: Repo, program: Ca
     assert program(*HOOK, "--pattern", "y/.*").code == 1
     repo.git("switch", "--quiet", "-c", "trunk")
     assert "trunk is protected" in program(*HOOK).out
+
+
+def test_no_printed_fix_runs_what_the_pattern_says(
+    repo: Repo, program: Callable[..., Ran], tmp_path: Path
+) -> None:
+    for pattern in (
+        f"$(touch {tmp_path}/planted)x",
+        f"`touch {tmp_path}/planted`x",
+        f"'; touch {tmp_path}/planted",
+    ):
+        fix = program(*HOOK, "--pattern", pattern).out.partition("fix: ")[2]
+        subprocess.run(["bash", "-c", fix], cwd=repo.path, check=False, capture_output=True)
+        assert fix
+        assert not (tmp_path / "planted").exists(), fix
+
+
+def test_a_pattern_that_takes_for_ever_is_an_error_and_not_a_wait(
+    repo: Repo, program: Callable[..., Ran]
+) -> None:
+    repo.git("switch", "--quiet", "-c", "feature/" + "a" * 60)
+    repo.write("pyproject.toml", '[tool.deriva-ml-hooks.check-branch-name]\npattern = "feature/(a+)+!"\n')
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    ran = program(*HOOK)
+    assert (ran.code, ran.out) == (2, "")
+    assert "pattern 'feature/(a+)+!': no answer within" in ran.err
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5, "seconds of CPU time"
 
 
 def test_an_invalid_pattern_is_a_usage_error(repo: Repo, program: Callable[..., Ran]) -> None:

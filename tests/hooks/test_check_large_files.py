@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -301,6 +302,45 @@ def test_pointers_of_git_lfs_pass_and_full_content_does_not(
     assert weigh("--deny=*.pt") == [("denied-file", "full.pt")]
     fix = "git lfs install --skip-repo && git rm --cached -- full.pt && git add full.pt .gitattributes"
     assert f"fix: {fix} (" in program(*HOOK, "--max-kb=1").out
+
+
+@pytest.mark.parametrize(
+    ("content", "passes"),
+    [
+        (POINTER, True),
+        (POINTER.removesuffix("\n"), True),
+        (POINTER.replace("git-lfs", "hawser"), True),
+        (POINTER.replace("oid", "ext-0-caesar sha256:" + "1" * 64 + "\noid"), True),
+        (POINTER + "secret = 1\n", False),
+        (POINTER.replace("\noid", "\nsecret = 1\noid"), False),
+        (POINTER.partition("\n")[0] + "\nsecret = 1\n", False),
+        (POINTER.replace("99999", "many"), False),
+        (POINTER.replace("0" * 64, "0" * 63), False),
+        (POINTER.replace("\n", "\r\n"), False),
+    ],
+)
+def test_a_pointer_of_git_lfs_is_one_from_its_first_byte_to_its_last(
+    repo: Repo, weigh: Weigh, content: str, passes: bool
+) -> None:
+    repo.write("a.pem", content)
+    repo.git("add", "--all")
+    assert weigh("--deny=*.pem") == ([] if passes else [("denied-file", "a.pem")])
+
+
+@pytest.mark.parametrize("words", [("--allow=# a",), ("--deny=",), ("--allow=[a",), ("--allow", "a" * 70000)])
+def test_what_is_no_glob_is_an_error(repo: Repo, program: Program, words: tuple[str, ...]) -> None:
+    ran = program(*HOOK, *words)
+    assert (ran.code, "not all of these are patterns" in ran.err) == (2, True)
+
+
+def test_no_glob_takes_longer_than_it_is_long(repo: Repo, weigh: Weigh) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    repo.write("pyproject.toml", f'[tool.deriva-ml-hooks.check-large-files]\nallow = ["{"*a" * 25}b"]\n')
+    name = "/".join(["a" * 200] * 4)
+    repo.write(name, BIG)
+    repo.git("add", "--all")
+    assert weigh() == [("large-file", name)]
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5, "seconds of CPU time"
 
 
 # Files that are named, with nothing staged

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -312,6 +313,31 @@ def test_any_source_can_be_read(source: str) -> None:
     for line, shown in installations(source):
         assert 1 <= line <= len(source.splitlines())
         assert shown
+
+
+N = 100_000
+LONG = {
+    "a line of spaces": " " * N,
+    "spaces before a magic": " " * N + "%pip list",
+    "names without an equals sign": "a " * N + "!",
+    "spaces after an equals sign": "a =" + " " * N + "x!",
+    "a magic and spaces": "%time" + " " * N + "x",
+    "magics in a row": "%time " * N,
+    "a question and spaces": "a?" + " " * N + "b",
+    "commands in front": "!" + "sudo " * N,
+    "modules of modules": "!" + "python -m " * N,
+    "lines that go on": "!a\\\n" * N,
+    "calls of IPython": "get_ipython().system('a')\n" * 5000,
+    "a shell cell": "%%script " + "a/" * N,
+    "white space before a cell magic": "\n " * N + "%%",
+}
+
+
+@pytest.mark.parametrize("source", LONG.values(), ids=LONG)
+def test_no_cell_takes_longer_than_it_is_long(found: Callable[..., Found], source: str) -> None:
+    before = time.process_time()
+    found(notebook(code(source, "parameters"), code(source)), "--skip", "format")
+    assert time.process_time() - before < 3, "seconds of this process, not of the clock"
 
 
 def broken(**changes: Any) -> dict[str, Any]:

@@ -230,6 +230,7 @@ def test_a_push_of(case: str, repo: Repo, remote: Repo) -> None:
         ("1.2.0", "v1.2.0"),
         ("V1.2.0", "v1.2.0"),
         ("v01.2.3", "v1.2.3"),
+        ("v9.8.7+meta+meta", "v9.8.7+meta.meta"),
         ("v1.2", "v1.2.0"),
         ("v1", "v1.0.0"),
         ("v1.2.3.4", "v1.2.3"),

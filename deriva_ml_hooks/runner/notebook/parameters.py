@@ -11,12 +11,14 @@ import difflib
 import io
 import json
 import logging
+import math
 import os
 import re
 import tokenize
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from deriva_ml_hooks.errors import UsageError
@@ -151,6 +153,10 @@ def chosen(pairs: Sequence[tuple[str, str]], files: Sequence[str]) -> dict[str, 
     return found
 
 
+_LARGEST = 1 << 20
+"""Characters of a file of parameters, aliases written out: papermill writes all of them into a cell."""
+
+
 def _table(file: str) -> dict[str, Any]:
     import yaml
     from papermill.iorw import NoDatesSafeLoader
@@ -159,7 +165,10 @@ def _table(file: str) -> dict[str, Any]:
         if os.path.isdir(file):
             raise IsADirectoryError("a folder")
         with open(file, encoding="utf-8-sig") as stream:  # a pipe as well: `-f <(command)`
-            found = yaml.load(stream.read(), Loader=NoDatesSafeLoader) or {}  # noqa: S506  # a safe one
+            text = stream.read(_LARGEST + 1)
+        if len(text) > _LARGEST or _written_out(yaml.compose(text, NoDatesSafeLoader), {}) > _LARGEST:
+            raise ValueError(f"more than {_LARGEST >> 20} MB, its aliases written out")
+        found = yaml.load(text, Loader=NoDatesSafeLoader) or {}  # noqa: S506  # a safe one
         if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
             raise ValueError("not a table of names and values")
         json.dumps(found)
@@ -169,6 +178,17 @@ def _table(file: str) -> dict[str, Any]:
         fix = "name a .yaml or .json file with one value for each parameter"
         raise UsageError(f"{file}: {problem}", fix=fix) from error
     return found
+
+
+def _written_out(node: Any, known: dict[int, float]) -> float:
+    """About how many characters a node of YAML has with all its aliases written out; inf in a circle."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        value = getattr(node, "value", "")
+        inner = chain.from_iterable(value) if value and isinstance(value[0], tuple) else value
+        inside = len(value) if isinstance(value, str) else sum(_written_out(one, known) for one in inner)
+        known[id(node)] = 1 + inside
+    return known[id(node)]
 
 
 def require_known(

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.errors import UsageError
+from deriva_ml_hooks.runner.notebook.parameters import chosen
 from deriva_ml_hooks.runner.notebook.task import (
     NotebookRunError,
     Parameter,
@@ -158,6 +160,29 @@ class TestParameters:
         with pytest.raises(UsageError) as caught:
             values(read("x.ipynb", notebook(PARAMETERS)), [], [str(tmp_path / "p.yaml")])
         assert "p.yaml: " in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)),
+            "a0: &a0 {x: 1, y: 2}\n"
+            + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}], z: 1}}\n" for n in range(1, 40)),
+            "a: &a\n  b: *a\n",
+            "a: " + "x" * (1 << 20),
+            "a: &a " + "x" * 60000 + "\nb: [" + "*a," * 20 + "]",
+        ],
+        ids=["lists", "merged tables", "a circle", "a long file", "a long word"],
+    )
+    def test_aliases_are_weighed_before_they_are_written_out(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "p.yaml").write_text(content)
+        before = time.process_time()
+        with pytest.raises(UsageError, match="more than 1 MB"):
+            chosen([], [str(tmp_path / "p.yaml")])
+        assert time.process_time() - before < 5, "seconds of this process, not of the clock"
+
+    def test_an_alias_is_taken(self, tmp_path: Path) -> None:
+        (tmp_path / "p.yaml").write_text("a: &a {x: 1}\nb: *a\nc: {<<: *a, y: 2}\n")
+        assert chosen([], [str(tmp_path / "p.yaml")])["c"] == {"x": 1, "y": 2}
 
     @pytest.mark.skipif(sys.platform == "win32", reason="pipes with a name")
     def test_a_pipe_is_read_and_a_folder_is_called_one(self, tmp_path: Path) -> None:
