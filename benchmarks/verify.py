@@ -15,7 +15,7 @@ from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import ledger_path
 from deriva_ml_hooks.executions.record import new_id
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.provenance.versions import scm_versions
+from deriva_ml_hooks.provenance.versions import Named, scm_versions
 
 COMMITS, EXECUTIONS, TAG_EVERY = 5_000, 10_000, 100
 OURS = (sys.executable, "-m", "deriva_ml_hooks")
@@ -73,7 +73,7 @@ def _fill(work: Path) -> None:
     pattern = Ledger(path).newest()[0]
     tags = {repository.peel(oid).decode(): (ref, oid) for ref, oid in repository.refs_under("refs/tags/")}
     commits = git(work, "rev-list", "main").decode().split()
-    versions = scm_versions(repository, [(oid.encode(), "main") for oid in commits])
+    versions = scm_versions(repository, [Named(oid.encode(), "main") for oid in commits])
     connection = sqlite3.connect(path)
     row = dict(zip(*_row(connection), strict=True))
     connection.execute("DELETE FROM executions")
@@ -92,7 +92,7 @@ def _fill(work: Path) -> None:
             "commit_url": None,
             "tag": ref.removeprefix("refs/tags/") if ref else None,
             "tag_object": tag.decode() if tag else None,
-            "version": versions[oid.encode(), "main"],
+            "version": versions[Named(oid.encode(), "main")],
         }
         code = {"blob": blob, "checksum": blob, "url": f"git+file:///x@{oid}#src/train.py"}
         changed = {

@@ -122,6 +122,9 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
         if measured is not None and provenance.commit != measured.head:
             moved = "HEAD moved while the worktree was being measured"
             reasons.append(Finding("git-error", None, moved, "wait until nothing else uses the repository"))
+        if provenance.no_version is not None and not provenance.shallow:
+            none = provenance.no_version
+            warnings.append(Finding("no-version", None, f"no version: {none['reason']}", none["fix"]))
         tag_policy: Policy = "refuse" if require_tag else config.untagged
         for policy, finding in _policies(provenance, config, tag_policy):
             if policy != "ignore":

@@ -58,15 +58,19 @@ def provenance(
         _show(as_json=as_json, refresh=refresh)
 
 
+_IN_LINES = ("schema", "submodules", "lockfiles", "no_version")
+
+
 def _show(*, as_json: bool, refresh: bool) -> None:
     record = api.provenance(refresh=refresh)
     document = record.as_json()
     if as_json:
         output.data(document)
         return
-    pairs = [
-        (name, value) for name, value in document.items() if name not in ("schema", "submodules", "lockfiles")
-    ]
+    pairs = [(name, value) for name, value in document.items() if name not in _IN_LINES]
+    if record.no_version is not None:
+        reason = f"{record.no_version['reason']} (fix: {record.no_version['fix']})"
+        pairs.append(("no_version", reason))
     pairs += [("submodule", f"{module['path']} at {module['commit']}") for module in record.submodules]
     pairs += [("lockfile", f"{lockfile['path']} ({lockfile['blob']})") for lockfile in record.lockfiles]
     output.text(output.fields(pairs))

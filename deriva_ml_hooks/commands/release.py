@@ -103,7 +103,6 @@ def version() -> None:
 
     known = api.provenance()
     if known.version is None:
-        see = "see what setuptools-scm says: python -m setuptools_scm"
-        fix = "git fetch --unshallow --tags" if known.shallow else see
-        raise GitError("the version", "cannot be told here", fix=fix)
+        none = known.no_version or {"reason": "cannot be told here", "fix": "git fetch --unshallow --tags"}
+        raise GitError("the version", none["reason"], fix=none["fix"])
     output.text(known.version)

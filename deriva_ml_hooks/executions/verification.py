@@ -207,7 +207,8 @@ def _compare_versions(facts: Facts, cases: Sequence[_Case], tick: Tick) -> None:
             case.notes.append("the version is not compared, since its tag is not what it was")
             continue
         branch = case.execution.provenance.get("branch")
-        name = str(case.execution.provenance["commit"]).encode("ascii"), branch
+        commit = str(case.execution.provenance["commit"]).encode("ascii")
+        name = Named(commit, branch, "" if case.execution.cwd == "." else case.execution.cwd)
         asked.append((case, name, str(version)))
     wanted = {name for _, name, _ in asked}
     known = 0
@@ -266,6 +267,8 @@ def _short(value: Any) -> str:
 def _seconds(time: Any) -> int | None:
     """An ISO 8601 time in whole seconds since 1970; None for anything else."""
     try:
+        if time.startswith("@"):
+            return int(time[1:].partition(" ")[0])
         return int(datetime.fromisoformat(time).timestamp() // 1)
-    except (TypeError, ValueError, OverflowError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         return None

@@ -25,9 +25,9 @@ def discover(start: str = ".") -> Repository:
     while True:
         dot_git = os.path.join(folder, ".git")
         if os.path.isfile(dot_git):
-            return _opened(folder, _gitfile(dot_git))
+            return _opened(folder, _gitfile(dot_git), here)
         if _is_git_directory(dot_git):
-            return _opened(folder, dot_git)
+            return _opened(folder, dot_git, here)
         if _is_git_directory(folder):
             raise BareRepositoryError(here)
         parent = os.path.dirname(folder)
@@ -36,13 +36,15 @@ def discover(start: str = ".") -> Repository:
         folder = parent
 
 
-def _opened(folder: str, git_dir: str) -> Repository:
+def _opened(folder: str, git_dir: str, start: str) -> Repository:
     common = git_dir
     pointer = os.path.join(git_dir, "commondir")
     if os.path.isfile(pointer):
         with reading(pointer), open(pointer, "rb") as file:
             common = os.path.normpath(os.path.join(git_dir, os.fsdecode(file.read().rstrip(b"\r\n"))))
-    repository = Repository(folder, git_dir, common)
+    inside = os.path.relpath(start, folder)
+    here = "" if inside == os.curdir else inside.replace(os.sep, "/")
+    repository = Repository(folder, git_dir, common, here)
     # core.bare and core.worktree are about the main worktree (git-worktree(1))
     is_main = common == git_dir
     if is_main and repository.is_set("core", "bare", default=False):

@@ -10,8 +10,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO, NamedTuple
 
 from deriva_ml_hooks.errors import GitError, GitMissingError
@@ -94,6 +94,19 @@ def _settled(env: dict[str, str]) -> dict[str, str]:
     """Plain English from git, while filters that it starts keep the user's character set."""
     everything = env.pop("LC_ALL", "")
     return env | ({"LC_CTYPE": everything} if everything else {}) | _ALWAYS
+
+
+@contextmanager
+def answer(command: str) -> Iterator[None]:
+    """What is done inside, or in the function that this decorates, reads what `git COMMAND` has written.
+
+    Raises GitError where that is not what git writes: one that was killed, or is no git, writes anything.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, StopIteration, TypeError) as error:
+        problem = f"an answer that cannot be read ({type(error).__name__})"
+        raise GitError(f"git {command}", problem, fix="see what it says: git --version") from error
 
 
 class Completed(NamedTuple):

@@ -72,12 +72,14 @@ class Repository:
     """One worktree of a repository.
 
     `worktree`: the top folder of the checked-out files; `git_dir`: this worktree's own git directory;
-    `common_dir`: what all worktrees of the repository share (gitrepository-layout(5)).
+    `common_dir`: what all worktrees of the repository share (gitrepository-layout(5)); `here`: the folder
+    of the worktree that the user is in ("" at the top, `/` between names).
     """
 
     worktree: str
     git_dir: str
     common_dir: str
+    here: str = field(default="", compare=False)
     _peeled: dict[bytes, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property

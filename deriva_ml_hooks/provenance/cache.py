@@ -21,6 +21,7 @@ from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.reading import collect, pushed_ref
 from deriva_ml_hooks.provenance.record import Provenance, Source, from_json
+from deriva_ml_hooks.provenance.version import project_of
 
 SCHEMA = 1
 
@@ -87,9 +88,17 @@ def _key(repository: Repository, remote: Remote | None, config: Config) -> dict[
         "tags": tags.hexdigest(),
         "remote": [remote.name, remote.url, remote.forge] if remote else None,
         "hosts": dict(config.hosts),
+        "project": _project(repository, head),
         "shallow": _digest_of(os.path.join(repository.common_dir, "shallow")),
         "setuptools-scm": [_installation("setuptools_scm"), _installation("vcs_versioning")],
     }
+
+
+def _project(repository: Repository, head: bytes | None) -> str:
+    """The folder whose settings say what the version is: the same commit has several in a monorepo."""
+    if head is None or not repository.here:
+        return ""
+    return project_of(repository, repository.commit(head).tree).folder
 
 
 def _digest_of(path: str) -> str | None:

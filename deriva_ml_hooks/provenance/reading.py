@@ -21,7 +21,7 @@ from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import version_of
 from deriva_ml_hooks.provenance.record import Provenance, Source
-from deriva_ml_hooks.provenance.version import scm_version
+from deriva_ml_hooks.provenance.version import Told, scm_version
 from deriva_ml_hooks.redact import redact
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, s
     oid = head.decode("ascii")
     tag, tag_object = version_tag(repository, head)
     try:
-        version = scm_version(repository, head)
-    except GitError:  # a repository that git does not read can still be named
-        version = None
+        told = scm_version(repository, head)
+    except GitError as error:  # a repository that git does not read can still be named
+        told = Told(None, str(error), error.fix)
     return Provenance(
         commit=oid,
         tree=commit.tree.decode("ascii"),
@@ -53,7 +53,8 @@ def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, s
         branch=repository.branch(),
         tag=tag,
         tag_object=tag_object,
-        version=version,
+        version=told.version,
+        no_version={"reason": redact(told.reason), "fix": told.fix} if told.reason else None,
         repository_url=remote.url if remote else None,
         commit_url=remote.commit_url(oid) if remote else None,
         remote=remote.name if remote else None,
@@ -70,7 +71,14 @@ def _committed_at(commit: Commit) -> str:
         zone = timezone(timedelta(seconds=commit.commit_timezone))
     except ValueError:  # a day or more: some tools wrote minutes, or nonsense
         zone = timezone.utc
-    return datetime.fromtimestamp(commit.commit_time, zone).isoformat()
+    try:
+        return datetime.fromtimestamp(commit.commit_time, zone).isoformat()
+    except (
+        ValueError,
+        OverflowError,
+        OSError,
+    ):  # beyond the year 9999: as git writes seconds (git-commit(1))
+        return f"@{commit.commit_time} +0000"
 
 
 def version_tag(repository: Repository, head: bytes) -> tuple[str | None, str | None]:

@@ -39,7 +39,10 @@ class RecordedFile:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What is known of a commit. Every field is documented in the README; None where there is none."""
+    """What is known of a commit. Every field is documented in the README; None where there is none.
+
+    `no_version`: the `reason` why `version` is None, and the `fix`.
+    """
 
     commit: str
     tree: str
@@ -55,6 +58,7 @@ class Provenance:
     submodules: tuple[Mapping[str, Any], ...]
     lockfiles: tuple[Mapping[str, str], ...]
     shallow: bool
+    no_version: Mapping[str, str] | None
     source: Source = field(compare=False, repr=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _checksum(repository: Repository, blob: bytes, path: str) -> str:
 
 def from_json(document: Mapping[str, Any], source: Source) -> Provenance:
     """The record that `as_json` gave; raises ValueError where `document` is not one of schema 1."""
-    names = [f.name for f in fields(Provenance) if f.name != "source"]
+    names = [f.name for f in fields(Provenance) if f.name not in ("source", "no_version")]
     if document.get("schema") != SCHEMA or any(name not in document for name in names):
         raise ValueError("not a provenance record of schema 1")
     values = {name: document[name] for name in names}
@@ -159,7 +163,12 @@ def from_json(document: Mapping[str, Any], source: Source) -> Provenance:
         kind = kinds.get(name, (str, type(None)))
         if not isinstance(value, kind):
             raise ValueError(f"{name} is of the wrong type")
+    none = document.get("no_version")  # not in what earlier releases wrote
+    fits = isinstance(none, dict) and all(isinstance(none.get(name), str) for name in ("reason", "fix"))
+    if none is not None and not fits:
+        raise ValueError("no_version is of the wrong type")
     return Provenance(
         **values | {"submodules": tuple(values["submodules"]), "lockfiles": tuple(values["lockfiles"])},
         source=source,
+        no_version=none,
     )

@@ -11,25 +11,34 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from importlib.metadata import entry_points
-from typing import Any
+from dataclasses import replace
+from typing import NamedTuple
 
-from deriva_ml_hooks.errors import ConfigError, GitError
+from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.version import (
-    configuration,
-    describe_words,
-    in_scratch_clone,
-    scm_table,
+    Project,
+    Settings,
+    excluding,
+    first_version,
+    project_of,
+    require_quick,
+    settings_of,
+    told,
     written,
 )
 
-Named = tuple[bytes, "str | None"]
-"""A commit, and the branch that it was on: some version schemes look at its name."""
 
-_DESCRIBED = re.compile(rb"(.+)-(\d+)-g[0-9a-f]+")
-_GLOB, _ESCAPED = re.compile(r"[*?[\\]"), r"\\\g<0>"
+class Named(NamedTuple):
+    """A commit, the branch that it was on (some version schemes look at its name), and the user's folder."""
+
+    commit: bytes
+    branch: str | None
+    folder: str = ""
+
+
+_DESCRIBED = re.compile(rb"(.+)-(\d{1,18})-g[0-9a-f]+")
 _AT_ONCE = 500
 """Commits that one git process is asked about: its arguments are limited."""
 
@@ -46,71 +55,59 @@ def scm_versions(
     `tick` is called for each that is known. Raises GitError where a commit is not here.
     """
     names = list(dict.fromkeys(wanted))
-    found = _nearest(repository, [oid for oid, _ in names], frozenset(without))
-    tables: dict[bytes | None, Any] = {}
+    settings: dict[Project, Settings] = {}
+    places: dict[Named, Project] = {}
+    usual: dict[tuple[str, ...], set[bytes]] = {}
+    for name in names:
+        here = replace(repository, here=name.folder)
+        places[name] = project = project_of(here, repository.commit(name.commit).tree)
+        if project not in settings:
+            settings[project] = settings_of(repository, project)
+        if settings[project].config is not None and settings[project].usual:
+            usual.setdefault(settings[project].describe, set()).add(name.commit)
+    nearest = {words: _nearest(repository, oids, frozenset(without), words) for words, oids in usual.items()}
+    for found in nearest.values():
+        _try(settings.values(), {tag for tag, _ in found.values() if tag}, {name.branch for name in names})
     answers: dict[Named, str | None] = {}
-    for oid, branch in names:
-        commit = repository.commit(oid)
-        entry = repository.entry(commit.tree, "pyproject.toml")
-        blob = entry[1] if entry is not None else None
-        if blob not in tables:
-            tables[blob] = _settings(repository, oid)
-        answers[oid, branch] = _version(repository, oid, branch, tables[blob], found[oid], without)
+    for name in names:
+        rules = settings[places[name]]
+        found = nearest.get(rules.describe, {})
+        if rules.usual and name.commit in found:
+            answers[name] = _version(repository, name, rules, found[name.commit])
+        else:
+            commit = repository.commit(name.commit)
+            answers[name] = told(repository, commit, rules, places[name], name.branch, without).version
         tick()
     return answers
 
 
-_REJECTED = object()
-
-
-def _settings(repository: Repository, oid: bytes) -> Any:
-    """The configuration; None where only the real program knows, _REJECTED where it will not either."""
-    try:
-        table = scm_table(repository, repository.commit(oid))
-        return None if table is None else _loaded(configuration(repository, table))
-    except ConfigError:
-        return _REJECTED
-    except (ValueError, TypeError, LookupError, re.error):
-        return None
-
-
-def _loaded(config: Any) -> Any:
-    """The configuration with its schemes in place of their names, which are looked up at every use else."""
-    for part in ("version_scheme", "local_scheme"):
-        group = f"setuptools_scm.{part}"
-        for scheme in entry_points(group=group, name=str(getattr(config, part))):
-            with suppress(AttributeError):  # frozen, one day
-                setattr(config, part, scheme.load())
-    return config
+def _try(settings: Iterable[Settings], tags: Collection[str], branches: Collection[str | None]) -> None:
+    """Try each project's own pattern on everything at once: one process does, as long as it is quick."""
+    for rules in settings:
+        if rules.config is not None:
+            with suppress(HooksError):  # the one that takes too long is found again, by itself
+                require_quick(rules, tags, branches)
 
 
 def _version(
-    repository: Repository,
-    oid: bytes,
-    branch: str | None,
-    config: Any,
-    described: tuple[str | None, int],
-    without: Collection[str],
+    repository: Repository, name: Named, settings: Settings, described: tuple[str | None, int]
 ) -> str | None:
-    if config is _REJECTED:
-        return None
     tag, distance = described
     if repository.shallow() and (tag is None or distance):
         return None
-    if config is not None:
-        node = "g" + oid.decode("ascii")
-        try:
-            first = config.version_cls(config.fallback_version or "0.0") if tag is None else None
-            nearest = (first, distance, node) if tag is None else (tag, distance, node[:41])
-            return written(repository.commit(oid), config, nearest, branch)
-        except (ValueError, TypeError, LookupError, re.error):
-            pass
-    # A clone has all tags, so it cannot say what the version was without some.
-    return None if repository.shallow() or without else in_scratch_clone(repository, oid, branch)
+    node = "g" + name.commit.decode("ascii")
+    try:
+        first = first_version(settings) if tag is None else None
+        nearest = (first, distance, node) if tag is None else (tag, distance, node[:41])
+        return written(repository.commit(name.commit), settings, nearest, name.branch)
+    except GitError:
+        raise
+    except HooksError:
+        return None
 
 
 def _nearest(
-    repository: Repository, wanted: Collection[bytes], without: frozenset[str]
+    repository: Repository, wanted: Collection[bytes], without: frozenset[str], words: Sequence[str]
 ) -> dict[bytes, tuple[str | None, int]]:
     """For each commit the nearest tag and the commits since; without a tag, None and all its commits."""
     tagged = set()
@@ -122,11 +119,12 @@ def _nearest(
     for oid in wanted:
         _follow(repository, oid, tagged, lines)
     starts = {lines[oid][0] for oid in wanted}
-    known = _described(repository, sorted(starts), without) if tagged else {}
+    known = _described(repository, sorted(starts), without, words) if tagged else {}
     for oid in starts - known.keys():
         alone = not repository.commit(oid).parents
         counted = b"1" if alone else _git(repository, "rev-list", "--count", oid.decode("ascii"))
-        known[oid] = None, int(counted)
+        with process.answer("rev-list"):
+            known[oid] = None, int(counted)
     nearest = {}
     for oid in wanted:
         start, steps = lines[oid]
@@ -155,15 +153,16 @@ def _follow(
 
 
 def _described(
-    repository: Repository, oids: Sequence[bytes], without: Collection[str]
+    repository: Repository, oids: Sequence[bytes], without: Collection[str], words: Sequence[str]
 ) -> dict[bytes, tuple[str | None, int]]:
     """The nearest tag of each commit that has one, and the commits since, as git describes it."""
-    words = [*describe_words(), "--always"]  # else the first one without a tag ends it
-    words += [f"--exclude={_GLOB.sub(_ESCAPED, name)}" for name in sorted(without)]
+    words = [*words, "--always", *excluding(without)]  # else the first one without a tag ends it
     found: dict[bytes, tuple[str | None, int]] = {}
     for start in range(0, len(oids), _AT_ONCE):
         some = oids[start : start + _AT_ONCE]
         lines = _git(repository, *words, *(oid.decode("ascii") for oid in some)).splitlines()
+        if len(lines) != len(some):
+            raise GitError("git describe", f"{len(lines)} answers to {len(some)} questions")
         for oid, line in zip(some, lines, strict=True):
             match = _DESCRIBED.fullmatch(line)
             if match is not None:

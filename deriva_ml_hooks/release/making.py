@@ -7,20 +7,19 @@ to take back.
 from __future__ import annotations
 
 import contextlib
-import re
 import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from deriva_ml_hooks.config import load
-from deriva_ml_hooks.errors import ConfigError, GitError, HooksError
+from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import same_release
 from deriva_ml_hooks.provenance.cache import provenance_of
-from deriva_ml_hooks.provenance.version import configuration, scm_table, written
+from deriva_ml_hooks.provenance.version import project_of, settings_of, written
 from deriva_ml_hooks.release import published
 from deriva_ml_hooks.release.bump import Bump, BumpError, Wanted
 from deriva_ml_hooks.release.tagging import tag_object
@@ -53,14 +52,13 @@ def make(repository: Repository, bump: Bump, wanted: Wanted, *, say: Say) -> Bum
 def _require_legible(repository: Repository, bump: Bump) -> None:
     """The tag must be the version for setuptools-scm too, with the project's own settings."""
     commit = repository.commit(bump.commit.encode("ascii"))
-    try:
-        table = scm_table(repository, commit)
-        if table is None:  # settings that only the real program knows how to follow
-            return
-        config = configuration(repository, table)
-        read = written(commit, config, (bump.tag, 0, "g" + bump.commit), bump.branch)
-    except (ConfigError, ValueError, TypeError, LookupError, AssertionError, re.error):
-        read = None
+    settings = settings_of(repository, project_of(repository, commit.tree))
+    if settings.code:  # settings that only the real program knows how to follow
+        return
+    read = None
+    with contextlib.suppress(HooksError):
+        if settings.config is not None:
+            read = written(commit, settings, (bump.tag, 0, "g" + bump.commit), bump.branch)
     if read is None or not same_release(read, bump.version):
         what = f"would take {bump.tag} for {read}" if read else f"could not read {bump.tag}"
         raise BumpError(

@@ -449,7 +449,7 @@ class TestPushed:
 @pytest.mark.parametrize("settings", ["", "git_describe_command = ['git', 'describe', '--tags', '--long']\n"])
 def test_versions_of_a_branching_history_are_what_setuptools_scm_prints(repo: Any, settings: str) -> None:
     """Merges, tags on side branches, commits before any tag: each in a clean checkout of that commit."""
-    from deriva_ml_hooks.provenance.versions import scm_versions
+    from deriva_ml_hooks.provenance.versions import Named, scm_versions
 
     repo.write("pyproject.toml", f"[tool.setuptools_scm]\n{settings}")
     repo.commit("Configured")
@@ -469,7 +469,7 @@ def test_versions_of_a_branching_history_are_what_setuptools_scm_prints(repo: An
     if settings:
         commits = commits[:2]
     repository = discover(str(repo.path))
-    found = scm_versions(repository, [(oid.encode(), None) for oid in commits])
+    found = scm_versions(repository, [Named(oid.encode(), None) for oid in commits])
     for oid in commits:
         repo.git("checkout", "--quiet", oid)
         done = subprocess.run(
@@ -479,4 +479,4 @@ def test_versions_of_a_branching_history_are_what_setuptools_scm_prints(repo: An
             text=True,
             check=False,
         )
-        assert found[oid.encode(), None] == (done.stdout.strip() or None), done.stderr
+        assert found[Named(oid.encode(), None)] == (done.stdout.strip() or None), done.stderr

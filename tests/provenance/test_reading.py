@@ -72,6 +72,7 @@ def test_the_record_is_what_git_says(either: tuple[Repo, Callable[[], None]]) ->
             {"path": "uv.lock", "blob": repo.git("rev-parse", "HEAD:uv.lock")},
         ],
         "shallow": False,
+        "no_version": None,
     }
 
 

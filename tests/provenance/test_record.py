@@ -167,7 +167,7 @@ def test_a_record_with_a_value_of_the_wrong_type_is_refused(repo: Repo, name: st
 
 def test_a_record_without_one_of_its_fields_is_refused(repo: Repo) -> None:
     document = provenance(str(repo.path)).as_json()
-    for name in document:
+    for name in document.keys() - {"no_version"}:  # which earlier releases have not written
         with pytest.raises(ValueError, match="schema 1"):
             from_json(
                 {k: v for k, v in document.items() if k != name}, Source(discover(str(repo.path)), None)

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deriva_ml_hooks.cli import main
+from deriva_ml_hooks.git import consent
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.version import scm_version
+from deriva_ml_hooks.provenance.versions import Named, scm_versions
 
 if TYPE_CHECKING:
     from tests.conftest import Repo
@@ -30,11 +33,15 @@ def printed(repo: Repo, folder: Path) -> str | None:
     return done.stdout.decode().strip() or None if done.returncode == 0 else None
 
 
+def trust(repo: Repo) -> None:
+    consent.agree("code", os.path.realpath(repo.git_dir))
+
+
 def told(path: Path) -> str | None:
     repository = discover(str(path))
     head = repository.head()
     assert head is not None
-    return scm_version(repository, head)
+    return scm_version(repository, head).version
 
 
 def later(repo: Repo, commits: int = 1) -> None:
@@ -136,7 +143,7 @@ def test_it_is_what_the_real_program_prints_for_any_history(repo: Repo, tmp_path
     )
 
 
-DESCRIBE = "git describe --tags --long --match model/*"
+DESCRIBE = "git describe --tags --long --match model-*"
 TABLES = {
     "empty": "",
     "version_scheme": 'version_scheme = "post-release"',
@@ -152,10 +159,10 @@ TABLES = {
     "local_scheme": 'local_scheme = "no-local-version"',
     "a time stamp": 'local_scheme = "node-and-timestamp"',
     "a dirty tag": 'local_scheme = "dirty-tag"',
-    "tag_regex": "tag_regex = '^model/(?P<version>[0-9.]+)$'",
+    "tag_regex": "tag_regex = '^model-(?P<version>[0-9.]+)$'",
     "no such regex": "tag_regex = '('",
     "no group": "tag_regex = 'v.*'",
-    "tag prefix": '[tool.setuptools_scm.tag]\nprefix = "model/"',
+    "tag prefix": '[tool.setuptools_scm.tag]\nprefix = "model-"',
     "git_describe_command": f"git_describe_command = {DESCRIBE.split()}",
     "describe_command": f'[tool.setuptools_scm.scm.git]\ndescribe_command = "{DESCRIBE}"',
     "root": 'root = "."',
@@ -168,19 +175,41 @@ TABLES = {
     "not normalized": "normalize = false",
     "an unknown key": "nonsense = 1",
     "a wrong type": "version_scheme = 7",
+    "a newer name of a scheme": 'version_scheme = "semver-pep440-release-branch"',
+    "strict tags": "[tool.setuptools_scm.tag]\nstrict = true",
+    "a regex in the table of tags": "[tool.setuptools_scm.tag]\nregex = '^v(?P<version>[0-9.]+)$'",
+    "a describe_command without --long": "git_describe_command = ['git', 'describe', '--tags', '--dirty']",
+    "what is about files only": "fallback_root = '..'\nparentdir_prefix_version = 'x-'",
+    "parents": "search_parent_directories = true",
+    "a before step": '[tool.setuptools_scm.scm.git]\npre_parse = "fail_on_missing_submodules"',
+    "a class of versions": 'version_cls = "own.Own"',
+}
+OWN = """
+from packaging.version import Version as Own
+def scheme(version):
+    return f"7.7.{version.distance}"
+"""
+CODE = {
+    *("by fragments", "the project's own scheme", "no such scheme", "an unknown key", "a wrong type"),
+    *("a before step", "a class of versions"),
+}
+"""What only the real program can follow, or reject."""
+REJECTED = {
+    *("no such scheme", "no such regex", "no group", "the parent as root", "an unknown key", "a wrong type"),
+    "tag_regex",
 }
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_it_is_what_the_real_program_prints_for_any_table(repo: Repo, tmp_path: Path, name: str) -> None:
     repo.git("switch", "--quiet", "--create", "release/1.2")
-    repo.write("own.py", "def scheme(version):\n    return f'7.7.{version.distance}'\n")
+    repo.write("own.py", OWN)
     repo.write("newsfragments/1.feature.md", "A feature\n")
     repo.write("pyproject.toml", f'[project]\nname = "x"\n[tool.setuptools_scm]\n{TABLES[name]}\n')
     repo.commit("Configure")
-    repo.git("tag", "v1.2.0")
+    repo.git("tag", "model-3.4.5")
     later(repo)
-    repo.git("tag", "model/3.4.5")
+    repo.git("tag", "v1.2.0")
     later(repo)
     # Neither the file that is checked out nor what lies about there is the commit's.
     repo.write(
@@ -189,7 +218,12 @@ def test_it_is_what_the_real_program_prints_for_any_table(repo: Repo, tmp_path: 
     )
     repo.write("own.py", "def scheme(version):\n    return 'wrong'\n")
     repo.write("newsfragments/2.removal.md", "A removal\n")
-    assert told(repo.path) == printed(repo, tmp_path / "clone")
+    expected = printed(repo, tmp_path / "clone")
+    assert (expected is None) == (name in REJECTED)
+    if name in CODE:
+        assert told(repo.path) is None
+        trust(repo)
+    assert told(repo.path) == expected
 
 
 @pytest.mark.parametrize(
@@ -211,6 +245,7 @@ def test_it_is_what_the_real_program_prints_for_any_pyproject(
 ) -> None:
     repo.write("pyproject.toml", content)
     repo.commit("Configure")
+    trust(repo)
     assert told(repo.path) == printed(repo, tmp_path / "clone")
 
 
@@ -241,13 +276,17 @@ def test_the_name_of_the_branch_changes_what_it_changes_for_the_real_program(
         ),
     ],
 )
-@pytest.mark.parametrize("extra", ["", "root = '.'"], ids=["read here", "asked of the program"])
+@pytest.mark.parametrize(
+    "extra", ["", "version_scheme = 'own:scheme'"], ids=["read here", "asked of the program"]
+)
 def test_the_environment_cannot_pretend_a_version(
     repo: Repo, monkeypatch: pytest.MonkeyPatch, variable: str, extra: str
 ) -> None:
     repo.write("pyproject.toml", f'[project]\nname = "x"\n[tool.setuptools_scm]\n{extra}\n')
+    repo.write("own.py", "def scheme(version):\n    return str(version.tag)\n")
     repo.commit("Configure")
     repo.git("tag", "v1.2.3")
+    trust(repo)
     monkeypatch.setenv(
         variable, '{local_scheme = "dirty-tag", dirty = true}' if "_FOR_" in variable else "9.9.9"
     )
@@ -301,7 +340,7 @@ def test_a_shallow_clone_has_none_unless_a_version_is_on_head(repo: Repo, tmp_pa
     repo.git("tag", "v1.1.0")
     repo.git("clone", "--quiet", "--depth=1", repo.path.as_uri(), str(tmp_path / "exact"))
     repo.git("-C", str(tmp_path / "exact"), "fetch", "--quiet", "--tags", "--depth=1")
-    assert told(tmp_path / "exact") == ("1.1.0" if not table else None)
+    assert told(tmp_path / "exact") == "1.1.0"
 
 
 def test_a_clone_made_whole_has_the_version_again(repo: Repo, tmp_path: Path) -> None:
@@ -315,10 +354,173 @@ def test_a_clone_made_whole_has_the_version_again(repo: Repo, tmp_path: Path) ->
 def test_nothing_is_left_behind_and_nothing_is_written(
     repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repo.write("pyproject.toml", "[tool.setuptools_scm]\nroot = '.'\nversion_file = 'src/_version.py'\n")
+    settings = "version_scheme = ['own:scheme', 'post-release']\nversion_file = 'src/_version.py'\n"
+    repo.write("pyproject.toml", f"[tool.setuptools_scm]\n{settings}")
     repo.commit("Configure")
+    trust(repo)
     (tmp_path / "temp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
     assert told(repo.path) is not None
     assert list((tmp_path / "temp").iterdir()) == []
     assert repo.git("status", "--porcelain", "--ignored") == ""
+
+
+# --- what a repository says runs nothing by itself
+
+
+def test_nothing_that_the_settings_name_runs_without_consent_and_the_reason_is_told(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted = tmp_path / "planted"
+    for name, table in EVIL.items():
+        evil = f"open({str(planted)!r}, 'a').write({name!r})\n"
+        for module in ("evil.py", "setuptools_scm.py", "vcs_versioning.py", "sitecustomize.py"):
+            repo.write(module, evil + "def f(*_): return '6.6.6'\nEvil = f\nmain = f\n")
+        repo.write("evil.egg-info/entry_points.txt", "[setuptools_scm.version_scheme]\nours = evil:f\n")
+        repo.write("evil.egg-info/PKG-INFO", "Name: evil\nVersion: 1\n")
+        repo.write("pyproject.toml", f"[tool.setuptools_scm]\n{table.format(planted=planted)}\n")
+        repo.commit(name)
+    repo.git("tag", "v1.0.0")
+    monkeypatch.chdir(repo.path)
+    monkeypatch.syspath_prepend("")
+    repository = discover(".")
+    commits = repo.git("rev-list", "--reverse", f"HEAD~{len(EVIL)}..HEAD").split()
+    for name, oid in zip(EVIL, commits, strict=True):
+        repo.git("checkout", "--quiet", oid)
+        found = scm_version(discover("."), oid.encode())
+        assert found.version is None, name
+        assert found.fix == "deriva-ml-hooks trust code"
+        assert set(scm_versions(repository, [Named(oid.encode(), "main")]).values()) == {None}
+        for words in (
+            ["provenance", "--json"],
+            ["check", "--json"],
+            ["version"],
+            ["bump-version", "--dry-run"],
+        ):
+            main(words)
+            told = capsys.readouterr()
+            if words[0] != "bump-version":
+                assert "may run code of this repository" in told.out + told.err, (name, words)
+                assert "deriva-ml-hooks trust code" in told.out + told.err
+    assert not planted.exists()
+
+
+EVIL = {
+    "a command": 'git_describe_command = ["sh", "-c", "touch {planted}"]',
+    "a command elsewhere": "[tool.setuptools_scm.scm.git]\ndescribe_command = \"sh -c 'touch {planted}'\"",
+    "git's own way out": 'git_describe_command = ["git", "-c", "alias.x=!touch {planted}", "x"]',
+    "a scheme": 'version_scheme = "evil:f"',
+    "a scheme of an egg": 'version_scheme = "ours"',
+    "a scheme among others": 'local_scheme = ["no-local-version", "evil:f"]',
+    "a class": 'version_cls = "evil.Evil"',
+    "a parser": 'parse = "evil:f"',
+    "an unknown key": "nonsense = 1",
+}
+
+
+def test_with_consent_too_nothing_comes_before_what_is_installed(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted = tmp_path / "planted"
+    for module in ("setuptools_scm.py", "vcs_versioning.py", "sitecustomize.py", "json.py", "argparse.py"):
+        repo.write(module, f"open({str(planted)!r}, 'a').write({module!r})\n")
+    repo.write("own.py", "def scheme(version):\n    return '7.7.7'\n")
+    repo.write("pyproject.toml", '[tool.setuptools_scm]\nversion_scheme = "own:scheme"\n')
+    repo.commit("Own")
+    trust(repo)
+    monkeypatch.chdir(repo.path)
+    monkeypatch.setenv("PYTHONPATH", f":{repo.path}")
+    monkeypatch.syspath_prepend(str(repo.path))
+    found = told(repo.path)
+    assert found is not None
+    assert found.startswith("7.7.7+")
+    assert not planted.exists()
+
+
+def test_the_scratch_clone_runs_no_hook_and_no_template(repo: Repo, home: Path, tmp_path: Path) -> None:
+    planted = tmp_path / "planted"
+    for path in (home / "global/post-checkout", home / "template/hooks/post-checkout"):
+        path.parent.mkdir(parents=True)
+        path.write_text(f'#!/bin/sh\npwd >> "{planted}"\n')
+        path.chmod(0o755)
+    repo.git("config", "--global", "init.templateDir", str(home / "template"))
+    repo.git("config", "--global", "core.hooksPath", str(home / "global"))
+    repo.write("pyproject.toml", "[tool.setuptools_scm]\nversion_scheme = ['own:scheme', 'post-release']\n")
+    repo.commit("Configure")
+    trust(repo)
+    assert told(repo.path) is not None
+    assert not planted.exists()
+
+
+def test_a_pattern_that_takes_for_ever_is_ended(repo: Repo) -> None:
+    repo.write("pyproject.toml", "[tool.setuptools_scm]\ntag_regex = '^(?P<version>(?:[a-z0-9]+.?)+)!$'\n")
+    repo.commit("Configure")
+    repo.git("tag", "v1" + "a" * 60)
+    repository = discover(str(repo.path))
+    head = repository.head()
+    assert head is not None
+    found = scm_version(repository, head)
+    assert found.version is None
+    assert found.reason is not None
+    assert "no answer within" in found.reason
+    assert set(scm_versions(repository, [Named(head, "main")]).values()) == {None}
+
+
+# --- where the settings are
+
+
+def test_a_link_is_followed_inside_the_commit_only(repo: Repo, tmp_path: Path) -> None:
+    repo.write("config/real.toml", '[tool.setuptools_scm]\nversion_scheme = "post-release"\n')
+    (repo.path / "linked").symlink_to("config")
+    (repo.path / "pyproject.toml").symlink_to("linked/real.toml")
+    repo.commit("Link")
+    repo.git("tag", "v1.0.0", "HEAD~1")
+    expected = printed(repo, tmp_path / "clone")
+    assert told(repo.path) == expected
+    assert expected is not None
+    assert expected.startswith("1.0.0.post1")
+    for target in (str(tmp_path / "outside.toml"), "../outside.toml", "pyproject.toml"):
+        (repo.path / "pyproject.toml").unlink()
+        (repo.path / "pyproject.toml").symlink_to(target)
+        repo.commit("Astray")
+        repository = discover(str(repo.path))
+        found = scm_version(repository, repo.git("rev-parse", "HEAD").encode())
+        assert (found.version, found.reason) == (None, "pyproject.toml: a link that leads out of the commit")
+
+
+SUB = """
+[tool.setuptools_scm]
+root = ".."
+version_scheme = "post-release"
+tag_regex = "^sub-(.*)$"
+[tool.setuptools_scm.scm.git]
+describe_command = "git describe --tags --long --match sub-*"
+"""
+
+
+def test_in_a_monorepo_the_settings_are_those_of_the_project_that_the_user_is_in(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repo.write("pyproject.toml", '[tool.setuptools_scm]\nversion_scheme = "no-guess-dev"\n')
+    repo.write("sub/pyproject.toml", SUB)
+    repo.write("sub/deep/code.py")
+    repo.write("plain/pyproject.toml", "[project]\nname = 'plain'\n")
+    repo.write("lost/pyproject.toml", "[tool.setuptools_scm]\n")
+    repo.commit("Projects")
+    repo.git("tag", "sub-3.0.0")
+    repo.git("tag", "v1.0.0")
+    later(repo)
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    for folder, where in {"": "", "sub": "sub", "sub/deep": "sub", "plain": "", "lost": "lost"}.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "setuptools_scm"], cwd=repo.path / where, capture_output=True, check=False
+        )
+        expected = done.stdout.decode().strip() or None if done.returncode == 0 else None
+        assert (expected is None) == (folder == "lost")
+        assert told(repo.path / folder) == expected
+        monkeypatch.chdir(repo.path / folder)
+        for _ in "anew", "from the cache":
+            assert main(["version"]) == (0 if expected else 1)
+            assert capsys.readouterr().out.strip() == (expected or "")
+        name = Named(repo.git("rev-parse", "HEAD").encode(), "main", folder)
+        assert scm_versions(discover(str(repo.path)), [name]) == {name: expected}

@@ -172,7 +172,7 @@ def _of_the_branch(accepted: Accepted, home: Repository) -> Accepted:
     """The same, on the branch that the user is on, as long as that is where the commit was taken from."""
     provenance, own = accepted.provenance, provenance_of(home, accepted.verdict.config)
     if own.commit == provenance.commit:
-        provenance = replace(provenance, branch=own.branch, version=own.version)
+        provenance = replace(provenance, branch=own.branch, version=own.version, no_version=own.no_version)
     return replace(accepted, provenance=provenance)
 
 
