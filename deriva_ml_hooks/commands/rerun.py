@@ -52,6 +52,7 @@ def rerun(
             rerun_of=first.id,
             given=given(first),
             task=task_of(first, progress=progress),
+            stdin=first.stdin,
         )
         lost = lost_variables(first, os.environ)
         if lost:

@@ -51,8 +51,10 @@ def _account() -> str | None:
 def standard_input(tops: Iterable[str]) -> dict[str, Any]:
     """What standard input is, of a file which one; its path is from the one of `tops` that it is below."""
     try:
-        status = os.fstat(_STDIN)
-    except OSError:  # closed
+        status, passed_on = os.fstat(_STDIN), os.get_inheritable(_STDIN)
+    except OSError:
+        passed_on = False
+    if not passed_on:  # closed, and by now perhaps a file of our own
         return {"kind": NOTHING}
     if os.isatty(_STDIN):
         return {"kind": TERMINAL}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -273,3 +276,76 @@ def test_a_ledger_of_the_first_schema_is_read_then_brought_up(
     listed = json.loads(program("executions", "list", "--json").out)
     assert [e["rerun_of"] for e in listed] == [first["id"], None]
     assert listed[1] == shown
+
+
+class TestStandardInput:
+    """What a rerun reads: what the first run has read, or it says so."""
+
+    PROGRAM = (sys.executable, "-m", "deriva_ml_hooks")
+
+    def run(self, repo: Any, *words: str, stdin: Any = subprocess.DEVNULL) -> Any:
+        """The real program with this standard input: a file's path, or what subprocess takes."""
+        command = [*self.PROGRAM, *words]
+        with open(stdin) if isinstance(stdin, Path) else contextlib.nullcontext(stdin) as stream:
+            return subprocess.run(command, cwd=repo.path, stdin=stream, capture_output=True, text=True)
+
+    def newest(self, program: Program) -> dict[str, Any]:
+        listed: list[dict[str, Any]] = json.loads(program("executions", "list", "--json").out)
+        return listed[0]
+
+    def test_a_file_of_the_commit_is_read_again_whatever_is_there_now(
+        self, repo: Any, program: Program
+    ) -> None:
+        repo.write("data/in.csv", "1,2\n")
+        repo.commit()
+        assert self.run(repo, "run", "--", "cat", stdin=repo.path / "data/in.csv").stdout == "1,2\n"
+        repo.commit("Later", **{"data/in.csv": "3,4\n"})
+        repo.write("data/in.csv", "dirty\n")
+        first = self.newest(program)
+        done = self.run(repo, "rerun", first["id"], stdin=subprocess.PIPE)
+        assert (done.returncode, done.stdout) == (0, "1,2\n"), done.stderr
+        again = self.newest(program)
+        assert again["rerun_of"] == first["id"]
+        assert again["stdin"] == first["stdin"]
+        assert "standard input" not in done.stderr
+
+    def test_its_reading_begins_where_it_began(self, repo: Any, program: Program) -> None:
+        repo.commit("Lines", lines="one\ntwo\n")
+        script = f"{{ head -c 4 >&2; {shlex.join(self.PROGRAM)} run --quiet -- cat; }} < lines"
+        done = subprocess.run(["sh", "-c", script], cwd=repo.path, capture_output=True, text=True, check=True)
+        assert done.stdout == "two\n"
+        assert self.run(repo, "rerun", self.newest(program)["id"]).stdout == "two\n"
+
+    @pytest.mark.parametrize("place", ["ignored.log", "../outside.csv"])
+    def test_another_file_is_read_again_if_it_is_the_same_and_refused_otherwise(
+        self, repo: Any, program: Program, tmp_path: Path, place: str
+    ) -> None:
+        file = repo.path / place
+        file.write_text("1,2\n")
+        self.run(repo, "run", "--", "cat", stdin=file)
+        first = self.newest(program)
+        file.write_text("3,4\n")
+        for given in (subprocess.DEVNULL, file):
+            done = self.run(repo, "rerun", first["id"], stdin=given)
+            assert (done.returncode, done.stdout) == (125, "")
+            assert "standard input was " in done.stderr
+            assert f"fix: give it that file: deriva-ml-hooks rerun {first['id']} < FILE" in done.stderr
+        copy = tmp_path / "copy"
+        copy.write_text("1,2\n")
+        done = self.run(repo, "rerun", first["id"], stdin=copy)
+        assert (done.returncode, done.stdout) == (0, "1,2\n"), done.stderr
+        assert nothing_is_left(repo)
+
+    def test_a_pipe_cannot_be_repeated_and_the_new_record_says_so(self, repo: Any, program: Program) -> None:
+        program("run", "--", "cat", stdin="from a pipe\n")
+        done = program("rerun", self.newest(program)["id"], stdin="other\n")
+        assert (done.code, done.out) == (0, "other\n")
+        assert "standard input was a pipe in the first run" in done.err
+        assert [warning["code"] for warning in self.newest(program)["warnings"]] == ["no-remote", "stdin"]
+
+    def test_nothing_stays_nothing(self, repo: Any, program: Program) -> None:
+        assert self.run(repo, "run", "--", "cat").returncode == 0
+        done = program("rerun", self.newest(program)["id"], stdin="not for it\n")
+        assert (done.code, done.out) == (0, "")
+        assert self.newest(program)["stdin"] == {"kind": "nothing"}
+        assert "stdin" not in [warning["code"] for warning in self.newest(program)["warnings"]]

@@ -28,6 +28,7 @@ from deriva_ml_hooks.runner import child
 from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
 from deriva_ml_hooks.runner.isolation.outputs import below_top, bring_back
 from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
+from deriva_ml_hooks.runner.isolation.standard_input import given_again
 from deriva_ml_hooks.runner.isolation.uncommitted import uncommitted
 from deriva_ml_hooks.runner.isolation.worktrees import Temporary, clear_left_over, temporary_worktree
 from deriva_ml_hooks.runner.recorded import Say, Task, run_recorded
@@ -53,6 +54,7 @@ class Isolated:
     `outputs`: what is copied back, relative to the repository. `keep`: leave the worktree behind.
     `given`: what may name files, where that is not the words of the request.
     `task`: makes what is run, where that is not the words of the request.
+    `stdin`: what the record `rerun_of` says of standard input, which is given to it again.
     """
 
     request: Request
@@ -63,6 +65,7 @@ class Isolated:
     rerun_of: str | None = None
     given: Sequence[str] | None = None
     task: Callable[[Accepted], Task] | None = None
+    stdin: Mapping[str, Any] | None = None
 
 
 def run_isolated(wanted: Isolated, *, say: Say, complain: Say) -> tuple[int, Execution]:
@@ -119,13 +122,17 @@ def _run_in(
     if explicit is not None and os.path.isabs(explicit) and tree.holds(explicit):
         explicit = tree.doubled(explicit)
     changed = tree.environment(os.environ) | {"PWD": there}
-    with _moved(there, changed):
+    again = given_again(wanted.stdin, wanted.rerun_of or "", inside.worktree)
+    with _moved(there, changed), again as differs:
         _lead_imports(tree, wanted.request.executable or shutil.which(argv[0]))
         accepted = accept(replace(wanted.request, argv=argv, entry_point=explicit))
         accepted = _from_home(accepted, home)
         if wanted.commit is None:
             accepted = _of_the_branch(accepted, home)
-        accepted = replace(accepted, rerun_of=wanted.rerun_of)
+        warnings = accepted.verdict.warnings + ((differs,) if differs is not None else ())
+        accepted = replace(
+            accepted, rerun_of=wanted.rerun_of, verdict=replace(accepted.verdict, warnings=warnings)
+        )
         task = wanted.task(accepted) if wanted.task is not None else None
         if task is not None:
             words, variables = task.within()
