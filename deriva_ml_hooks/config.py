@@ -43,6 +43,8 @@ class Config(NamedTuple):  # a dataclass would cost every hook the import of ins
     no_remote: Policy = "warn"
     untagged: Policy = "ignore"
     shallow: Policy = "warn"
+    foreign_filter: Policy = "refuse"
+    paranoid: bool = False
     catalog: str | None = None
     schema: str = "deriva-ml"
     workflow_type: tuple[str, ...] = ()
@@ -133,7 +135,8 @@ def _hosts(value: Any) -> Mapping[str, str]:
     return MappingProxyType({host.lower(): forge for host, forge in value.items()})
 
 
-_POLICY = _one_of("refuse", "warn", "ignore")
+_STRICTNESS = ("ignore", "warn", "refuse")
+_POLICY = _one_of(*reversed(_STRICTNESS))
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "remote": _text,
     "hosts": _hosts,
@@ -143,6 +146,8 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "no-remote": _POLICY,
     "untagged": _POLICY,
     "shallow": _POLICY,
+    "foreign-filter": _POLICY,
+    "paranoid": _switch,
     "catalog": _text,
     "schema": _text,
     "workflow-type": _text_or_texts,
@@ -184,7 +189,29 @@ def load(root: str) -> Config:
     [tool.deriva-ml-hooks] of its pyproject.toml, or .deriva-ml-hooks.toml where there is no
     pyproject.toml. Raises ConfigError.
     """
-    file, table = _table(root)
+    return _settings(*_table(lambda name: _file(root, name)))
+
+
+def committed(read: Callable[[str], bytes | None]) -> Config:
+    """The configuration as a commit has it; `read` gives a file at its top. Raises ConfigError."""
+    return _settings(*_table(lambda name: (read(name), f"HEAD:{name}")))
+
+
+def stricter(worktree: Config, commit: Config) -> Config:
+    """The settings of the worktree, where what loosens the gate counts only as the commit has it."""
+    policies = ("unpushed", "no_remote", "untagged", "shallow", "foreign_filter")
+    tighter = {
+        name: max(getattr(worktree, name), getattr(commit, name), key=_STRICTNESS.index) for name in policies
+    }
+    return worktree._replace(
+        **tighter,
+        untracked_ignore=commit.untracked_ignore,
+        paranoid=worktree.paranoid or commit.paranoid,
+        remote=commit.remote or worktree.remote,
+    )
+
+
+def _settings(file: str, table: Mapping[str, Any]) -> Config:
     own = {key: value for key, value in table.items() if key not in _HOOKS}
     for hook in table.keys() - own.keys():
         _read_hook(hook, table[hook], file)
@@ -194,7 +221,7 @@ def load(root: str) -> Config:
 
 def hook_settings(root: str, hook: str) -> Settings:
     """What [tool.deriva-ml-hooks.HOOK] sets where the worktree is `root`. Raises ConfigError."""
-    file, table = _table(root)
+    file, table = _table(lambda name: _file(root, name))
     return _read_hook(hook, table[hook], file) if hook in table else {}
 
 
@@ -222,10 +249,15 @@ def _read(
     return values
 
 
-def _table(root: str) -> tuple[str, Mapping[str, Any]]:
-    document = read_toml(os.path.join(root, "pyproject.toml"), "pyproject.toml")
-    if document is not None:
-        name = "pyproject.toml"
+def _file(root: str, name: str) -> tuple[bytes | None, str]:
+    return _bytes(os.path.join(root, name), name), name
+
+
+def _table(read: Callable[[str], tuple[bytes | None, str]]) -> tuple[str, Mapping[str, Any]]:
+    """The table, and the file that has it, as it is shown; `read` gives both of a file by its name."""
+    data, name = read("pyproject.toml")
+    if data is not None:
+        document = parse_toml(data, name)
         tool = document.get("tool", {})
         tool = tool if isinstance(tool, dict) else {}
         table = tool.get("deriva-ml-hooks", {})
@@ -233,8 +265,8 @@ def _table(root: str) -> tuple[str, Mapping[str, Any]]:
             if key != "deriva-ml-hooks" and key.replace("_", "-").lower() == "deriva-ml-hooks":
                 raise ConfigError(name, f"tool.{key}", "no such table", fix=f"write it as [{TABLE}]")
     else:
-        name = STANDALONE
-        table = read_toml(os.path.join(root, name), name) or {}
+        data, name = read(STANDALONE)
+        table = parse_toml(data, name) if data is not None else {}
     if not isinstance(table, dict):
         raise ConfigError(name, TABLE, "not a table", fix=f"write it as [{TABLE}]")
     return name, table
@@ -242,14 +274,18 @@ def _table(root: str) -> tuple[str, Mapping[str, Any]]:
 
 def read_toml(path: str, shown: str) -> dict[str, Any] | None:
     """The TOML document at `path`, None where there is none; raises ConfigError naming it `shown`."""
+    data = _bytes(path, shown)
+    return parse_toml(data, shown) if data is not None else None
+
+
+def _bytes(path: str, shown: str) -> bytes | None:
     try:
-        data = read_regular(path, at_most=MAX_BYTES)
+        return read_regular(path, at_most=MAX_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:
         fix = "put a file there, or nothing; see its owner and mode"
         raise ConfigError(shown, None, f"cannot be read: {error.strerror}", fix=fix) from None
-    return parse_toml(data, shown)
 
 
 def parse_toml(data: bytes, shown: str) -> dict[str, Any]:

@@ -7,12 +7,14 @@ question to the next; only facts of the commit itself come from the cache.
 from __future__ import annotations
 
 import os
+import posixpath
 import shlex
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deriva_ml_hooks.config import Config, Policy, load
+from deriva_ml_hooks.config import Config, Policy, committed, load, stricter
 from deriva_ml_hooks.errors import (
     BareRepositoryError,
     GitError,
@@ -31,6 +33,7 @@ from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 
 SCHEMA = 1
+_MOST_LINKS = 8
 
 _FIXES = {
     "operation-in-progress": "conclude it or give it up: git {operation} --continue, git {operation} --abort",
@@ -99,9 +102,13 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
     config = load(repository.worktree)
     reasons: list[Finding] = []
     warnings: list[Finding] = []
+    try:
+        config = stricter(config, committed(_reader(repository)))
+    except GitError as error:
+        reasons.append(_reason(error))
     measured: Measurement | None = None
     try:
-        measured = measure_somehow(repository, paranoid=paranoid)
+        measured = measure_somehow(repository, paranoid=paranoid or config.paranoid)
     except HooksError as error:
         reasons.append(_reason(error))
     else:
@@ -117,7 +124,7 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
         try:
             provenance = provenance_of(repository, config)
         except GitError as error:
-            reasons.append(_reason(error))
+            reasons += [_reason(error)] if _reason(error) not in reasons else []
     if provenance is not None:
         if measured is not None and provenance.commit != measured.head:
             moved = "HEAD moved while the worktree was being measured"
@@ -130,6 +137,27 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
             if policy != "ignore":
                 (reasons if policy == "refuse" else warnings).append(finding)
     return Verdict(tuple(reasons), tuple(warnings), provenance, repository, config)
+
+
+def _reader(repository: Repository) -> Callable[[str], bytes | None]:
+    """Reads a file at the top of HEAD's commit, through links that stay in the commit."""
+    head = repository.head()
+    if head is None:
+        return lambda _name: None
+    tree = repository.commit(head).tree
+
+    def read(path: str) -> bytes | None:
+        for _ in range(_MOST_LINKS):
+            mode, oid = repository.entry(tree, path) or (0, b"")
+            if stat.S_ISREG(mode):
+                return repository.blob(oid).data
+            if not stat.S_ISLNK(mode):
+                break
+            target = os.fsdecode(repository.blob(oid).data)
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        return None
+
+    return read
 
 
 def measure_somehow(repository: Repository, *, paranoid: bool = False) -> Measurement:

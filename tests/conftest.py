@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -84,6 +86,23 @@ class Repo:
             os.chown(path, 65534, 65534)
         if self.git("rev-parse", "--is-inside-work-tree", check=False) == "true":
             pytest.skip("this git opens repositories of other users")
+
+    def make_the_index_believe(self, name: str) -> None:
+        """Give the index entry of `name` the file's present stat data, as if it had just been added."""
+        found = (self.path / name).stat()
+        stamps = *divmod(found.st_ctime_ns, 10**9), *divmod(found.st_mtime_ns, 10**9)
+        self.rewrite_index(name, stamps, found.st_ino)
+
+    def rewrite_index(self, name: str, stamps: tuple[int, int, int, int], inode: int | None = None) -> None:
+        """Give the index entry of `name` these seconds and nanoseconds of ctime and mtime."""
+        path = self.git_dir / "index"
+        data = bytearray(path.read_bytes())
+        start = data.index(name.encode() + b"\0") - 62
+        struct.pack_into(">4I", data, start, *stamps)
+        if inode is not None:
+            struct.pack_into(">I", data, start + 20, inode & 0xFFFFFFFF)
+        data[-20:] = hashlib.sha1(data[:-20]).digest()
+        path.write_bytes(data)
 
     @property
     def git_dir(self) -> Path:

@@ -44,9 +44,10 @@ ACCEPTED: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ('ledger = "~/runs.sqlite3"', {"ledger": "~/runs.sqlite3"}),
     *(
         (f'{key} = "{policy}"', {key.replace("-", "_"): policy})
-        for key in ("unpushed", "no-remote", "untagged", "shallow")
+        for key in ("unpushed", "no-remote", "untagged", "shallow", "foreign-filter")
         for policy in ("refuse", "warn", "ignore")
     ),
+    ("paranoid = true", {"paranoid": True}),
     ('catalog = "www.example.org/7"', {"catalog": "www.example.org/7"}),
     ('schema = "ml"', {"schema": "ml"}),
     ('workflow-type = "Training"', {"workflow_type": ("Training",)}),

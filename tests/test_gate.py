@@ -409,6 +409,100 @@ def test_no_glob_lets_anything_else_pass(repo: Repo, change: Callable[[Repo], No
     assert not judge(str(repo.path)).accepted
 
 
+# What loosens the gate counts only as HEAD's commit has it.
+
+LOOSE = 'untracked-ignore = ["*"]\nno-remote = "ignore"\n'
+SETTINGS = ".deriva-ml-hooks.toml"
+
+
+def untracked(repo: Repo) -> None:
+    repo.write(SETTINGS, LOOSE)
+
+
+def ignored(repo: Repo) -> None:
+    repo.write(".git/info/exclude", SETTINGS)
+    repo.write(SETTINGS, LOOSE)
+
+
+def ignored_in_the_place_of_a_tracked_one(repo: Repo) -> None:
+    policy(repo, "no-remote", "refuse")
+    repo.write(".git/info/exclude", "pyproject.toml")
+    repo.write("pyproject.toml", "[tool.deriva-ml-hooks]\n" + LOOSE)
+
+
+def tracked_then(*words: str) -> Callable[[Repo], None]:
+    def arrange(repo: Repo) -> None:
+        policy(repo, "no-remote", "refuse")
+        repo.git(*words)
+        repo.write(SETTINGS, LOOSE)
+
+    return arrange
+
+
+def a_link_to_an_ignored_file(repo: Repo) -> None:
+    (repo.path / SETTINGS).symlink_to("settings.log")
+    repo.commit()
+    repo.write("settings.log", LOOSE)
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        untracked,
+        ignored,
+        ignored_in_the_place_of_a_tracked_one,
+        tracked_then("status"),
+        tracked_then("update-index", "--assume-unchanged", SETTINGS),
+        tracked_then("update-index", "--skip-worktree", SETTINGS),
+        tracked_then("rm", "--quiet", "--cached", SETTINGS),
+        a_link_to_an_ignored_file,
+    ],
+    ids=["untracked", "ignored", "in place", "modified", "assumed", "skipped", "removed", "link"],
+)
+def test_settings_that_no_commit_holds_loosen_nothing(repo: Repo, arrange: Callable[[Repo], None]) -> None:
+    arrange(repo)
+    repo.write("helper.py")
+    verdict = judge(str(repo.path))
+    assert ("untracked", "helper.py") in codes(verdict)
+    assert "no-remote" in {finding.code for finding in verdict.reasons + verdict.warnings}
+
+
+def test_settings_that_no_commit_holds_may_tighten(repo: Repo) -> None:
+    policy(repo, "no-remote", "ignore")
+    repo.write(".git/info/exclude", "pyproject.toml")
+    repo.write("pyproject.toml", '[tool.deriva-ml-hooks]\nno-remote = "refuse"\n')
+    assert reasons_at(repo.path) == [("no-remote", None)]
+
+
+def test_a_commits_settings_count_through_a_link_to_its_own_file(repo: Repo) -> None:
+    repo.write("conf/hooks.toml", LOOSE)
+    (repo.path / SETTINGS).symlink_to("conf/hooks.toml")
+    repo.commit()
+    repo.write("helper.py")
+    assert [w.code for w in judge(str(repo.path)).warnings] == ["untracked"]
+
+
+def test_a_submodules_settings_loosen_nothing(repo: Repo, make_repo: Callable[..., Repo]) -> None:
+    library = make_repo("library")
+    library.write(SETTINGS, LOOSE)
+    library.commit()
+    repo.git("submodule", "--quiet", "add", str(library.path), "lib")
+    repo.commit()
+    repo.write("lib/helper.py")
+    repo.write("helper.py")
+    assert reasons_at(repo.path) == [("submodule", "lib/helper.py"), ("untracked", "helper.py")]
+
+
+def test_a_policy_can_ask_for_every_file_to_be_hashed(repo: Repo) -> None:
+    repo.write(SETTINGS, "paranoid = true\n")
+    repo.commit()
+    repo.write(TRAIN, "print('trainer')\n")
+    os.utime(repo.path / TRAIN, (1e9, 1e9))
+    repo.make_the_index_believe(TRAIN)
+
+    assert reasons_at(repo.path) == [("unstaged", TRAIN)]
+
+
 # The environment never chooses what is measured.
 
 

@@ -38,6 +38,9 @@ def run(
     tag_required: bool = typer.Option(
         False, "--tag-required", help="Refuse a commit that carries no version tag."
     ),
+    paranoid: bool = typer.Option(
+        False, "--paranoid", help="Rehash every tracked file: trust no size and no time stamp."
+    ),
     catalog: Optional[str] = typer.Option(
         None, "--catalog", metavar="HOST/ID", help="Publish to this catalog (default: as configured)."
     ),
@@ -68,7 +71,7 @@ def run(
     make_way(json_file)
     if dry_run:
         raise typer.Exit(run_unrecorded(command, say=say))
-    request = Request(command, description, entry_point, tag_required, catalog)
+    request = Request(command, description, entry_point, tag_required, catalog, paranoid=paranoid)
     if isolated:
         from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, Isolated, run_isolated
 

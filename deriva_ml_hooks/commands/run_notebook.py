@@ -49,6 +49,9 @@ def run_notebook(
     tag_required: bool = typer.Option(
         False, "--tag-required", help="Refuse a commit that carries no version tag."
     ),
+    paranoid: bool = typer.Option(
+        False, "--paranoid", help="Rehash every tracked file: trust no size and no time stamp."
+    ),
     catalog: Optional[str] = typer.Option(
         None, "--catalog", metavar="HOST/ID", help="Publish to this catalog (default: as configured)."
     ),
@@ -95,7 +98,8 @@ def run_notebook(
         words += [word for file in files or [] for word in ("-f", file)]
         words += ["--kernel", kernel] if kernel else []
         words += ["--output", executed] if executed else []
-        request = Request(words, description, notebook, tag_required, catalog, sys.executable, _NAME_IT)
+        said = (words, description, notebook, tag_required, catalog, sys.executable, _NAME_IT)
+        request = Request(*said, paranoid=paranoid)
         accepted = accept(request)
         if executed is not None:
             require_uncommitted(executed, "--output", accepted.provenance)

@@ -19,7 +19,8 @@ class Request:
     """What is to be run: the words, and what the user says about them.
 
     `executable`: the program that is started, where the words do not name it. `name_it`: what a user can do
-    where `entry_point` is no file of the commit, if that is not to give the option.
+    where `entry_point` is no file of the commit, if that is not to give the option. `paranoid`: every tracked
+    file is rehashed, before and after.
     """
 
     argv: Sequence[str]
@@ -29,6 +30,7 @@ class Request:
     catalog: str | None = None
     executable: str | None = None
     name_it: str | None = None
+    paranoid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ def accept(request: Request) -> Accepted:
     Raises RefusedError with every reason at once, ConfigError, and CommandNotFoundError or
     NotExecutableError where the gate accepts but there is nothing to run.
     """
-    verdict = baked.judge_image(judge(require_tag=request.tag_required), require_tag=request.tag_required)
+    verdict = judge(paranoid=request.paranoid, require_tag=request.tag_required)
+    verdict = baked.judge_image(verdict, require_tag=request.tag_required)
     missing: HooksError | None = None
     try:
         executable = request.executable or child.located(request.argv[0])

@@ -150,7 +150,8 @@ def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
         repository = discover(accepted.repository.worktree)
         if repository != accepted.repository:
             return [_unmeasured("the repository is no longer there")]
-        measured = measure_somehow(repository)
+        paranoid = accepted.request.paranoid or accepted.verdict.config.paranoid
+        measured = measure_somehow(repository, paranoid=paranoid)
     except Exception as error:  # whatever became of the repository, the record has to be closed
         reason = str(error) if isinstance(error, HooksError) else f"{type(error).__name__}: {error}"
         return [_unmeasured(redact(reason))]

@@ -28,6 +28,46 @@ def test_json_holds_the_record_or_the_verdict(repo: Any, program: Program, tmp_p
     assert [(r["code"], r["path"]) for r in verdict["reasons"]] == [("untracked", "new.py")]
 
 
+def hidden_edit(repo: Any, name: str) -> None:
+    """An edit of the same size that only a rehash can see: the index has the stamps of the edited file."""
+    path = repo.path / name
+    path.write_bytes(path.read_bytes().swapcase())
+    os.utime(path, (1e9, 1e9))
+    repo.make_the_index_believe(name)
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "--paranoid", "--", "true"], ["run-notebook", "--paranoid", "a.ipynb"]]
+)
+def test_paranoid_finds_an_edit_that_every_stamp_denies(
+    repo: Any, program: Program, words: list[str]
+) -> None:
+    repo.write("a.ipynb", "{}")
+    repo.commit()
+    hidden_edit(repo, "src/train.py")
+    assert program("run", "--", "true").code == 0
+    ran = program(words[0], "--paranoid", *words[1:])
+    assert ran.code == 125
+    assert "src/train.py: changed since the commit" in ran.err
+
+
+def test_paranoid_finds_such_an_edit_after_the_run_too(repo: Any, program: Program, tmp_path: Path) -> None:
+    # The command leaves an index that has the edited file's stamps, as a tool with an index of its own could.
+    before = (repo.git_dir / "index").read_bytes()
+    hidden_edit(repo, "src/train.py")
+    (tmp_path / "index").write_bytes((repo.git_dir / "index").read_bytes())
+    edited = tmp_path / "edited"
+    (repo.path / "src/train.py").rename(edited)
+    (repo.git_dir / "index").write_bytes(before)
+    repo.git("checkout", "--", "src/train.py")
+    repo.git("status")
+    script = f"mv {edited} src/train.py; cp {tmp_path}/index .git/index"
+    file = tmp_path / "run.json"
+    assert program("run", "--paranoid", "--json", str(file), "--", "sh", "-c", script).code == 0
+    changes = json.loads(file.read_text())["changed_during_run"]
+    assert ("unstaged", "src/train.py") in {(change["code"], change["path"]) for change in changes}
+
+
 def test_a_refused_entry_point_is_in_the_verdict(repo: Any, program: Program, tmp_path: Path) -> None:
     repo.write("ignored.log", "exit 0\n")
     file = tmp_path / "run.json"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -356,26 +354,12 @@ def test_an_untracked_cache_that_is_stale_hides_nothing(repo: Repo, differences:
     assert differences(repo) == {("untracked", "helper.py")}
 
 
-def make_the_index_believe(repo: Repo, name: str) -> None:
-    """Give the index entry of `name` the file's present stat data, as if it had just been added."""
-    path = repo.git_dir / "index"
-    data = bytearray(path.read_bytes())
-    start = data.index(name.encode() + b"\0") - 62
-    found = (repo.path / name).stat()
-    seconds = (found.st_ctime_ns // 10**9, found.st_ctime_ns % 10**9)
-    seconds += (found.st_mtime_ns // 10**9, found.st_mtime_ns % 10**9)
-    struct.pack_into(">4I", data, start, *seconds)
-    struct.pack_into(">I", data, start + 20, found.st_ino & 0xFFFFFFFF)
-    data[-20:] = hashlib.sha1(data[:-20]).digest()
-    path.write_bytes(data)
-
-
 def test_paranoid_finds_an_edit_that_every_stamp_in_the_index_denies(
     repo: Repo, differences: Differences
 ) -> None:
     edit_of_the_same_size(repo)
     os.utime(repo.path / TRAIN, (1e9, 1e9))
-    make_the_index_believe(repo, TRAIN)
+    repo.make_the_index_believe(TRAIN)
     assert differences(repo) == set(), "else this test shows nothing"
     assert differences(repo, paranoid=True) == {UNSTAGED}
 
@@ -384,7 +368,7 @@ def test_paranoid_looks_inside_submodules_too(with_submodule: Repo, differences:
     inside = replace(with_submodule, path=with_submodule.path / "lib")
     inside.write("lib.py", "two\n")
     os.utime(inside.path / "lib.py", (1e9, 1e9))
-    make_the_index_believe(inside, "lib.py")
+    inside.make_the_index_believe("lib.py")
     assert differences(with_submodule) == set(), "else this test shows nothing"
     assert differences(with_submodule, paranoid=True) == {("submodule", "lib/lib.py")}
 
