@@ -54,6 +54,12 @@ def test_an_id_says_which_files_it_wants_or_that_it_wants_none(hook: str) -> Non
         assert entry["pass_filenames"] is False
 
 
+@pytest.mark.parametrize("hook", sorted(BY_ID))
+def test_names_of_files_are_behind_the_end_of_the_options(hook: str) -> None:
+    takes_names = BY_ID[hook].get("pass_filenames", True)
+    assert BY_ID[hook].get("args", []) == (["--"] if takes_names else [])
+
+
 @pytest.mark.parametrize(
     ("hook", "name", "wanted"),
     [
@@ -75,7 +81,7 @@ def test_the_types_of_an_id_pick_its_files(hook: str, name: str, wanted: bool, t
 
 def test_only_keys_that_both_frameworks_know_are_used() -> None:
     known = {
-        *("id", "name", "description", "entry", "language", "types", "stages", "always_run"),
+        *("id", "name", "description", "entry", "language", "types", "stages", "always_run", "args"),
         *("pass_filenames", "require_serial", "minimum_pre_commit_version"),
     }
     assert {key for hook in MANIFEST for key in hook} <= known

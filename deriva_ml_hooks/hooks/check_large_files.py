@@ -58,11 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--allow", action="append", metavar="GLOB", help="never refuse these (as in .gitignore)"
     )
     parser.add_argument("--deny", action="append", metavar="GLOB", help="refuse these at any size")
-    words = list(sys.argv[1:] if argv is None else argv)
-    # No option takes more than two words, so the rest are files: thousands of them take argparse a while.
-    last = max((number for number, word in enumerate(words) if word.startswith("-")), default=-3)
-    args = parser.parse_args(words[: last + 3])
-    args.files += words[last + 3 :]
+    args = _common.parsed(parser, argv)
+    if args.files and os.path.lexists("--"):  # it may be what ended the options
+        args.files.append("--")
     try:
         place = blobs.here()
     except NotARepositoryError:

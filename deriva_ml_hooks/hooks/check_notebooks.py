@@ -11,13 +11,16 @@ import difflib
 import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deriva_ml_hooks.errors import ConfigError, UsageError
 from deriva_ml_hooks.hooks import _cells
-from deriva_ml_hooks.hooks._common import arguments, repository_here, settings, tell
+from deriva_ml_hooks.hooks._common import arguments, parsed, repository_here, require_own_file, settings, tell
 from deriva_ml_hooks.hooks._installations import installations
 from deriva_ml_hooks.report import Finding
+
+if TYPE_CHECKING:
+    from deriva_ml_hooks.git.repository import Repository
 
 HOOK = "check-notebooks"
 _DESCRIPTION = "Check that notebooks have the structure that DerivaML runs them by. Changes nothing."
@@ -45,15 +48,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--skip", action="append", metavar="RULE", help="leave out a rule: " + ", ".join(RULES)
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="notebooks; none: nothing to do")
-    given = parser.parse_args(argv)
-    rules = _rules(given)
-    findings = [finding for path in dict.fromkeys(given.files) for finding in _check(path, rules)]
+    given = parsed(parser, argv)
+    repository = repository_here()
+    rules = _rules(given, repository)
+    files = dict.fromkeys(given.files)
+    findings = [finding for path in files for finding in _check(path, rules, repository)]
     return tell(findings, as_json=given.json)
 
 
-def _rules(given: argparse.Namespace) -> list[str]:
+def _rules(given: argparse.Namespace, repository: Repository | None) -> list[str]:
     """The rules that are left. Raises UsageError and ConfigError for names that are none."""
-    configured = settings(HOOK, repository_here()).get("skip", ())
+    configured = settings(HOOK, repository).get("skip", ())
     for name in given.skip or ():
         if name not in RULES:
             raise UsageError(f"--skip {name}: no such rule", fix=_near(name))
@@ -69,8 +74,9 @@ def _near(name: str) -> str:
     return f"did you mean {near[0]}?" if near else "the rules are: " + ", ".join(RULES)
 
 
-def _check(path: str, rules: Sequence[str]) -> Iterator[Finding]:
+def _check(path: str, rules: Sequence[str], repository: Repository | None) -> Iterator[Finding]:
     try:
+        require_own_file(path, repository)
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:

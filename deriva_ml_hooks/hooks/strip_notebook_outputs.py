@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import stat
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deriva_ml_hooks.config import Settings
-from deriva_ml_hooks.hooks._common import arguments, repository_here, settings, tell
+from deriva_ml_hooks.hooks._common import arguments, parsed, repository_here, require_own_file, settings, tell
 from deriva_ml_hooks.notebooks import NotebookError, StripOptions, strip
 from deriva_ml_hooks.report import LISTED, Finding
 
@@ -43,7 +42,7 @@ _EPILOG = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Strip the notebooks that `argv` names; 1 when one was changed or could not be read."""
     words = list(sys.argv[1:] if argv is None else argv)
-    given = _parser().parse_args(words)
+    given = parsed(_parser(), words)
     files = _files(given)
     if not files:
         return tell([], as_json=given.json)
@@ -51,12 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(given, settings(HOOK, repository), _keys_of_git(repository))
     for key in options.ignored_keys():
         sys.stderr.write(f"deriva-ml-hooks: extra key {key!r} ignored: not metadata.KEY or cell.KEY\n")
-    stripped, findings = _strip_all(files, options, check=given.check)
+    stripped, findings = _strip_all(files, options, repository, check=given.check)
     return tell([*_told(stripped, words, check=given.check), *findings], as_json=given.json)
 
 
 def _strip_all(
-    files: Sequence[str], options: StripOptions, *, check: bool
+    files: Sequence[str], options: StripOptions, repository: Repository | None, *, check: bool
 ) -> tuple[list[str], list[Finding]]:
     """Strip every file; which were changed (with `check`: would be), and what went wrong with others."""
     stripped: list[str] = []
@@ -64,7 +63,7 @@ def _strip_all(
     with _Writer() as writer:
         for path in files:
             try:
-                left = _stripped(path, options)
+                left = _stripped(path, options, repository)
             except (NotebookError, OSError) as error:
                 failed.append((path, error))
                 continue
@@ -80,12 +79,11 @@ def _strip_all(
     return stripped, [_failure(path, error) for path, error in failed]
 
 
-def _stripped(path: str, options: StripOptions) -> bytes | None:
+def _stripped(path: str, options: StripOptions, repository: Repository | None) -> bytes | None:
     """What has to be in the file instead; None where it is right. Raises NotebookError and OSError."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(0, "a folder" if os.path.isdir(path) else "not a regular file")
-    if not path.endswith(SUFFIXES):
+    if not path.endswith(SUFFIXES) and os.path.isfile(path):
         return None
+    require_own_file(path, repository)
     with open(path, "rb", buffering=0) as file:
         data = file.readall()
     left = strip(data, options, zeppelin=path.endswith(".zpln"), path=path)
@@ -145,15 +143,10 @@ def _told(stripped: Sequence[str], words: Sequence[str], *, check: bool) -> list
         fix = f"deriva-ml-hooks hook {HOOK} {same}" if few else "run the same without --check"
     else:
         message = "stripped of outputs, counts and metadata"
-        fix = "git add -- " + shlex.join(map(_tracked, stripped)) if few else "git add them"
+        fix = "git add -- " + shlex.join(stripped) if few else "git add them"
         if "PRE_COMMIT" in os.environ:  # set by pre-commit and by prek
             fix += ", and commit again"
     return [Finding("outputs", path, message, fix) for path in stripped]
-
-
-def _tracked(path: str) -> str:
-    """What git has to be told of: a link's target, for the link itself is as it was."""
-    return os.path.relpath(os.path.realpath(path)) if os.path.islink(path) else path
 
 
 def _files(given: argparse.Namespace) -> list[str]:

@@ -630,8 +630,7 @@ def test_a_push_that_cannot_be_understood_is_refused(repo: Repo, program: Progra
 def runner(
     request: pytest.FixtureRequest, repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
-    """A runner of .pre-commit-config.yaml, configured as the manifest will be."""
-    words = [*COMMAND, "--max-kb=1"]
+    """A runner of .pre-commit-config.yaml, configured as in the manifest, with arguments of a user."""
     config = {
         "repos": [
             {
@@ -641,7 +640,8 @@ def runner(
                         "id": "check-large-files",
                         "name": "check large files",
                         "language": "system",
-                        "entry": shlex.join(words),
+                        "entry": shlex.join(COMMAND),
+                        "args": ["--max-kb=1", "--"],
                         "always_run": True,
                         "require_serial": True,
                         "types": [],
@@ -676,6 +676,48 @@ def test_a_runner_on_all_files(repo: Repo, runner: list[str]) -> None:
     assert "ü big: 2 kB" in ran_by(repo, runner, "--files", "ü big")
     assert not ran_by(repo, runner, "--files", "README.md")
     assert not ran_by(repo, runner)
+
+
+PLANTED = ["--", "--allow=*", "--max-kb=9999999", "--max-kb=1", "--json", "-h", "@f", "--pre-push", "--deny"]
+
+
+@pytest.mark.usefixtures("git_for_pre_commit")
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--all-files",), ("--files", "./--", "./--allow=*", "big"), ("--from-ref=HEAD~1", "--to-ref=HEAD")],
+)
+def test_names_that_look_like_options_are_names(
+    repo: Repo, runner: list[str], words: tuple[str, ...], ended: bool
+) -> None:
+    """Where the user's arguments do not end with `--`, nothing passes either."""
+    path = repo.path / ".pre-commit-config.yaml"
+    configured = path.read_text().replace(
+        '["--max-kb=1", "--"]', '["--max-kb=1", "--"]' if ended else '["--max-kb=1"]'
+    )
+    path.write_text(configured)
+    for name in PLANTED:
+        repo.write(name, BIG + name)
+    repo.write("big", BIG)
+    repo.git("add", "--all")
+    if words:
+        repo.commit("Plant")
+    done = subprocess.run([*runner, "run", *words], cwd=repo.path, capture_output=True, check=False)
+    said = os.fsdecode(done.stdout + done.stderr)
+    assert done.returncode == 1, said
+    if not ended:
+        assert "an option, and the name of a file" in said
+        return
+    for name in ["--", "--allow=*", "big"] if "--files" in words else [*PLANTED, "big"]:
+        assert any(line.strip().startswith(f"{name}: 2") for line in said.splitlines()), said
+
+
+def test_a_planted_name_that_is_gone_is_no_option(repo: Repo, runner: list[str]) -> None:
+    repo.write("--allow=*", "x")
+    repo.write("big", BIG)
+    repo.commit("Plant")
+    (repo.path / "--allow=*").unlink()
+    assert "big: 2 kB" in ran_by(repo, runner, "--all-files")
 
 
 def test_a_runner_on_a_range(repo: Repo, runner: list[str]) -> None:

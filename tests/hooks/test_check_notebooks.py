@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -442,11 +443,13 @@ def test_files_that_cannot_be_read_are_named_and_the_others_are_checked(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("folder.ipynb").mkdir()
+    os.mkfifo("pipe.ipynb")
     Path("z.ipynb").write_text(json.dumps(notebook(code("a", count=3))))
-    assert main(["gone.ipynb", "folder.ipynb", "z.ipynb"]) == 1
+    assert main(["gone.ipynb", "folder.ipynb", "pipe.ipynb", "z.ipynb"]) == 1
     assert capsys.readouterr().out == (
         "gone.ipynb: No such file or directory\n"
-        "folder.ipynb: Is a directory\n"
+        "folder.ipynb: a folder\n"
+        "pipe.ipynb: not a regular file\n"
         "fix: give the name of a notebook that you may read\n"
         "\n"
         "z.ipynb: cell 1: execution count 3 where 1 was expected\n"

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.hooks.strip_notebook_outputs import main
 
 DATA = Path(__file__).parent.parent / "data" / "notebooks"
@@ -350,18 +351,46 @@ def test_clean_files_are_not_written_and_cost_no_import_of_nbformat(folder: Path
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
 
 
-def test_mode_and_link_stay_and_the_target_is_to_be_staged(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lay_out(folder, {"a.ipynb": DIRTY})
+def test_the_mode_stays_and_a_link_is_no_notebook(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lay_out(folder, {"a.ipynb": DIRTY, "b.ipynb": DIRTY})
     (folder / "a.ipynb").chmod(0o754)
-    (folder / "link.ipynb").symlink_to("a.ipynb")
+    (folder / "link.ipynb").symlink_to("b.ipynb")
     assert main(["link.ipynb", "a.ipynb"]) == 1
-    assert os.readlink(folder / "link.ipynb") == "a.ipynb"
+    assert os.readlink(folder / "link.ipynb") == "b.ipynb"
     assert (folder / "a.ipynb").stat().st_mode & 0o7777 == 0o754
     assert (folder / "a.ipynb").read_bytes() != DIRTY
-    assert "git add -- a.ipynb" in capsys.readouterr().out
-    assert main(["link.ipynb", "a.ipynb"]) == 0
+    assert (folder / "b.ipynb").read_bytes() == DIRTY
+    assert "link.ipynb: a symbolic link, not a notebook; left as it is" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("name", ["link.ipynb", "away/a.ipynb", "sub/../away/deep/b.ipynb"])
+def test_nothing_is_written_through_a_link_that_leads_out_of_the_repository(
+    repo: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, absolute: bool
+) -> None:
+    outside = tmp_path / "outside"
+    lay_out(outside, {"a.ipynb": DIRTY})
+    lay_out(outside / "deep", {"b.ipynb": DIRTY})
+    (repo.path / "link.ipynb").symlink_to(outside / "a.ipynb")
+    (repo.path / "away").symlink_to(outside)
+    (repo.path / "sub").mkdir()
+    repo.commit("Plant links")
+    (tmp_path / "home").symlink_to(repo.path)
+    monkeypatch.chdir(repo.path)
+    assert main([str(tmp_path / "home" / name) if absolute else name]) == 1
+    assert [path.read_bytes() for path in sorted(outside.rglob("*.ipynb"))] == [DIRTY, DIRTY]
+    assert main([str(outside / "a.ipynb")]) == 1
+    assert (outside / "a.ipynb").read_bytes() != DIRTY, "who names a file elsewhere means that file"
+
+
+def test_a_link_inside_of_the_repository_may_lead_to_a_notebook(
+    repo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo.write("work/a.ipynb", DIRTY)
+    (repo.path / "short").symlink_to("work")
+    monkeypatch.chdir(repo.path)
+    assert main(["short/a.ipynb"]) == 1
+    assert (repo.path / "work/a.ipynb").read_bytes() != DIRTY
 
 
 # Killed
@@ -407,6 +436,33 @@ repos:
     stages: [pre-commit, manual]
     args: [--keep-output, --drop-output-type, error, stream]
 """
+PLANTED = ["--check.ipynb", "--max-size=9G.ipynb", "--extra-keys=metadata.x.ipynb", "-h.ipynb", "@x.ipynb"]
+
+
+@pytest.mark.usefixtures("git_for_pre_commit")
+@pytest.mark.parametrize("words", [["--all-files"], ["--files", "./--check.ipynb", "z.ipynb"], []])
+@pytest.mark.parametrize("runner", ["pre-commit", "prek"])
+def test_names_that_look_like_options_are_names(repo: Any, runner: str, words: list[str]) -> None:
+    arguments = "[--keep-output, --drop-output-type, error, stream, --]"
+    repo.write(".pre-commit-config.yaml", CONFIG.partition("    args:")[0] + f"    args: {arguments}\n")
+    lay_out(repo.path, dict.fromkeys([*PLANTED, "z.ipynb"], DIRTY))
+    repo.git("add", "--all")
+    binary = str(Path(sys.executable).parent / runner)
+    subprocess.run([binary, "run", *words], cwd=repo.path, check=False, capture_output=True)
+    wanted = [words[1].removeprefix("./"), "z.ipynb"] if "--files" in words else [*PLANTED, "z.ipynb"]
+    assert DIRTY not in {(repo.path / name).read_bytes() for name in wanted}
+
+
+@pytest.mark.parametrize("name", PLANTED[:4])
+def test_a_word_that_may_be_an_option_or_a_name_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    lay_out(folder, {name: DIRTY, "z.ipynb": DIRTY})
+    with pytest.raises(UsageError, match="an option, and the name of a file"):
+        main([name, "z.ipynb"])
+    assert main(["--", name, "z.ipynb"]) == 1
+    assert DIRTY not in read(folder, {name: DIRTY, "z.ipynb": DIRTY}).values()
+    assert f"fix: git add -- {name} z.ipynb" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("git_for_pre_commit")
