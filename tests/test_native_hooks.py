@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.install import setup
-from deriva_ml_hooks.install.native import HOOKS, script
+from deriva_ml_hooks.install.native import HOOKS, led_to, places, script
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -77,7 +78,7 @@ def test_a_script_is_short_executable_and_clean(name: str) -> None:
     path = SCRIPTS / name
     lines = path.read_text(encoding="ascii").splitlines()
     assert lines[0] == "#!/bin/sh"
-    assert len(lines) <= 10
+    assert len(lines) <= 14
     assert max(map(len, lines)) <= 120
     assert os.access(path, os.X_OK)
     checker = shutil.which("shellcheck", path=os.path.dirname(sys.executable)) or shutil.which("shellcheck")
@@ -299,7 +300,7 @@ def stand_in(tmp_path: Path) -> Path:
     """An interpreter that tells what the pre-push hook handed to it, and refuses when REFUSE is set."""
     path = tmp_path / "stand in" / "python"
     path.parent.mkdir()
-    path.write_text('#!/bin/sh\n{ shift 2; printf "%s\\n" "$@"; cat; } > "$TOLD"\nexit "${REFUSE:-0}"\n')
+    path.write_text('#!/bin/sh\n{ shift 4; printf "%s\\n" "$@"; cat; } > "$TOLD"\nexit "${REFUSE:-0}"\n')
     path.chmod(0o755)
     return path
 
@@ -348,7 +349,7 @@ def test_a_push_without_the_program_is_stopped_and_says_what_to_do(
     assert "deriva-ml-hooks: not found, so this push is not checked and not made." in done.stderr
     assert "fix: pip install deriva-ml-hooks && deriva-ml-hooks install" in done.stderr
     assert remote.git("branch", "--list", "new") == ""
-    (only / "deriva-ml-hooks").write_text(f'#!/bin/sh\nexec "{stand_in}" -c main "$@"\n')
+    (only / "deriva-ml-hooks").write_text(f'#!/bin/sh\nexec "{stand_in}" -I -c main "" "$@"\n')
     (only / "deriva-ml-hooks").chmod(0o755)
     (only / "cat").symlink_to(str(shutil.which("cat")))
     assert push(repo, PATH=str(only), TOLD=str(tmp_path / "told")).returncode == 0
@@ -407,7 +408,94 @@ def test_the_wheel_installs_the_very_same_scripts(wheel: Path, repo: Repo, tmp_p
     assert done.returncode == 0, done.stderr
     for name in HOOKS:
         placed = hook_of(repo, name)
-        assert placed.read_bytes() == script(name, sys.executable)
+        assert placed.read_bytes() == script(name, sys.executable, str(tmp_path / "site"))
         assert os.access(placed, os.X_OK)
     quietly(repo, "commit", "--allow-empty", "-m", "Third", env={"PYTHONPATH": env["PYTHONPATH"]})
     assert cache_of(repo).exists()
+
+
+# --- what is never run
+
+
+PLANTS = ("sitecustomize", "usercustomize", "site", "json", "dulwich", "deriva_ml_hooks")
+
+
+@pytest.mark.parametrize("path", [":/x", "/x:", "/x::/y", ".", ":", "sub:."])
+@pytest.mark.parametrize("told", [True, False], ids=["its interpreter", "the program on PATH"])
+def test_no_module_and_no_program_of_the_repository_is_run(
+    equipped: Repo, remote: Repo, tmp_path: Path, path: str, told: bool
+) -> None:
+    planted = tmp_path / "planted"
+    for folder in ("", "sub/"):
+        for name in PLANTS:
+            equipped.write(f"{folder}{name}.py", f"open({str(planted)!r}, 'a').write({name!r})\n")
+    equipped.write("deriva-ml-hooks", f'#!/bin/sh\necho program >> "{planted}"\n').chmod(0o755)
+    equipped.git("add", "--all")
+    if not told:
+        for name in HOOKS:
+            hook_of(equipped, name).write_bytes(script(name, ""))
+    places = ["" if told else os.path.dirname(sys.executable), os.environ["PATH"]]
+    env = {**os.environ, "PYTHONPATH": path, "PATH": os.pathsep.join(places)}
+    for words in (["commit", "-qm", "Plant"], ["checkout", "-q", "side"], ["push", "-q", "origin", "side"]):
+        cache_of(equipped).unlink(missing_ok=True)
+        done = subprocess.run(["git", *words], cwd=equipped.path, env=env, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert words[0] == "push" or cache_of(equipped).exists()
+    assert not planted.exists()
+
+
+@pytest.mark.parametrize("where", ["", "."])
+def test_a_program_of_the_working_directory_is_none(equipped: Repo, tmp_path: Path, where: str) -> None:
+    planted = tmp_path / "planted"
+    equipped.write("deriva-ml-hooks", f'#!/bin/sh\necho program >> "{planted}"\n').chmod(0o755)
+    for name in HOOKS:
+        hook_of(equipped, name).write_bytes(script(name, ""))
+    only = tmp_path / "bin"
+    only.mkdir()
+    (only / "git").symlink_to(str(shutil.which("git")))
+    said = commits_with(equipped, PATH=os.pathsep.join([where, str(only)]))
+    assert "fix: pip install deriva-ml-hooks" in said
+    assert not planted.exists()
+
+
+def test_what_the_user_has_led_python_to_is_written_into_the_hooks(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = str(ROOT)
+    assert led_to(str(repo.path)) == ""
+    monkeypatch.setenv("PYTHONPATH", f":{tmp_path}:{home}")
+    assert led_to(str(repo.path)) == home
+    assert led_to(home) == "", "not from the repository itself"
+    setup.install(str(repo.path), say=lambda _: None)
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nshift\nexec "{sys.executable}" -S -I "$@"\n')  # finds nothing by itself
+    bare.chmod(0o755)
+    packages = sysconfig.get_path("purelib")
+    hook_of(repo, "post-commit").write_bytes(script("post-commit", str(bare), packages))
+    cache_of(repo).unlink()
+    assert commits_with(repo) == ""
+    assert cache_of(repo).exists()
+    assert [place.told() for place in places(discover(str(repo.path)))][:2] == [
+        (sys.executable, home),
+        (str(bare), packages),
+    ]
+
+
+def test_a_hook_of_an_earlier_release_is_told_of_and_replaced(equipped: Repo) -> None:
+    for name in HOOKS:
+        old = OLD.format(python=sys.executable, words="native-pre-push" if name == "pre-push" else "hook")
+        hook_of(equipped, name).write_text(old)
+    found = setup.examine(str(equipped.path), say=lambda _: None)
+    assert [finding.code for finding in found][: len(HOOKS)] == ["changed"] * len(HOOKS)
+    setup.install(str(equipped.path), say=lambda _: None)
+    for name in HOOKS:
+        assert hook_of(equipped, name).read_bytes() == script(name, sys.executable)
+        assert not hook_of(equipped, name).with_suffix(".kept").exists()
+
+
+OLD = """#!/bin/sh
+# deriva-ml-hooks: caches what is known of the commit. git has done its work, so this never fails it.
+python='{python}'
+main='import sys; from deriva_ml_hooks.cli import main; sys.exit(main())'
+[ ! -x "$python" ] || exec "$python" -c "$main" {words}
+"""

@@ -133,7 +133,7 @@ def _with_hooks_path(repository: Repository, types: Sequence[str]) -> str:
 
 def _examine(place: native.Place, repository: Repository) -> Finding | None:
     shown = os.path.relpath(place.wanted(), repository.worktree)
-    ours, python = place.ours(), place.interpreter()
+    ours, (python, site) = place.ours(), place.told()
     if ours is None:
         if place.calls_us():
             return None
@@ -143,17 +143,18 @@ def _examine(place: native.Place, repository: Repository) -> Finding | None:
         return Finding("not-run", shown, message, _INSTALL)
     if not place.as_installed():
         return Finding("changed", shown, "not as this release installs it, or not executable", _INSTALL)
-    if not _works(python):
+    if not _works(python, site):
         return Finding("no-interpreter", shown, f"its interpreter does not have us: {python}", _INSTALL)
     return None
 
 
 @cache
-def _works(python: str | None) -> bool:
+def _works(python: str | None, site: str) -> bool:
     """Whether the interpreter of a native hook is there and imports this package; None is for PATH."""
     if python == sys.executable:
         return True
-    words = [python, "-c", "import deriva_ml_hooks"] if python else ["deriva-ml-hooks", "--version"]
+    probe = "import site, sys; p = sys.argv[1]; p and site.addsitedir(p); import deriva_ml_hooks"
+    words = [python, "-I", "-c", probe, site] if python else ["deriva-ml-hooks", "--version"]
     try:
         return subprocess.run(words, cwd=os.sep, capture_output=True, check=False).returncode == 0
     except OSError:

@@ -593,7 +593,7 @@ def test_an_interpreter_of_any_name_is_found_by_the_hooks(
 ) -> None:
     python = tmp_path / name / "python"
     python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\necho "$3 $4" >> "{tmp_path}/asked"\nexec "{sys.executable}" "$@"\n')
+    python.write_text(f'#!/bin/sh\necho "$5 $6" >> "{tmp_path}/asked"\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
     code = AS_INTERPRETER.format(str(python))
     subprocess.run([sys.executable, "-c", code, "install"], cwd=repo.path, check=True, capture_output=True)
