@@ -22,7 +22,7 @@ from deriva_ml_hooks.errors import (
     HooksError,
     NotARepositoryError,
 )
-from deriva_ml_hooks.git import fallback
+from deriva_ml_hooks.git import fallback, remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.status import Change, ForeignOwnerError, Measurement, measure
@@ -34,6 +34,7 @@ from deriva_ml_hooks.report import Finding
 
 SCHEMA = 1
 _MOST_LINKS = 8
+CREDENTIAL = "remote-credential"
 
 _FIXES = {
     "operation-in-progress": "conclude it or give it up: git {operation} --continue, git {operation} --abort",
@@ -123,6 +124,7 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
     if measured is None or measured.head is not None:
         try:
             provenance = provenance_of(repository, config)
+            warnings += [_credential(name) for name in remotes.with_credentials(repository)]
         except GitError as error:
             reasons += [_reason(error)] if _reason(error) not in reasons else []
     if provenance is not None:
@@ -206,6 +208,12 @@ def _tolerated(changes: Iterable[Change], patterns: Sequence[str]) -> tuple[list
         named = path is not None and named_by_a_glob(os.fsencode(path))
         (tolerated if named else refused).append(change)
     return tolerated, refused
+
+
+def _credential(remote: str) -> Finding:
+    message = f"the URL of the remote {remote} holds a credential, which DerivaML would publish"
+    fix = f"git remote set-url {shlex.quote(remote)} URL, without it (git help credentials)"
+    return Finding(CREDENTIAL, None, message, fix)
 
 
 def _no_remote(configured: str | None) -> tuple[str, str]:

@@ -14,7 +14,6 @@ from deriva_ml_hooks.catalog.bounded import within
 from deriva_ml_hooks.catalog.code import FindFile
 from deriva_ml_hooks.catalog.errors import ForbiddenError, LateError, UnreachableError
 from deriva_ml_hooks.catalog.publish import Publisher
-from deriva_ml_hooks.catalog.recorded import records_itself
 from deriva_ml_hooks.catalog.settings import CATALOG_VARIABLE, Settings, settings_of
 from deriva_ml_hooks.errors import HooksError, LedgerError
 from deriva_ml_hooks.executions.ledger import Ledger
@@ -34,7 +33,8 @@ class During:
     """The catalog's part in one run: `prepare`, then `begin` once the ledger has the row, then `finish`.
 
     With `on-catalog-error = "refuse"` the first two raise CatalogError; else what fails is told once, in
-    one line, and the run goes on. `complain` is given what went wrong or had to be put right.
+    one line, and the run goes on. `complain` is given what went wrong or had to be put right;
+    `records_itself` says that the command is known to make its own execution.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class During:
         execution: Execution,
         complain: Say,
         find_file: FindFile | None = None,
+        *,
+        records_itself: bool = False,
     ) -> None:
         self.settings = settings
         self.complain = complain
         self._publisher = Publisher(settings, ledger, find_file)
         self._left = settings.timeout
         self._connected = self._told = False
-        theirs = settings.recorded_by == "deriva-ml" or (
-            settings.recorded_by == "auto" and records_itself(execution.command)
-        )
+        theirs = settings.recorded_by == "deriva-ml" or (settings.recorded_by == "auto" and records_itself)
         self._work = Work(
             execution,
             Publication(execution.id, str(settings.address), recorded_by="deriva-ml" if theirs else "runner"),

@@ -7,9 +7,7 @@ has set the id of the execution. Nothing else is proof: at the same time others 
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -25,23 +23,12 @@ SAVED = "execution_rid.json"
 """The name of the file that DerivaML is asked for, in the folder of the execution."""
 DRY_RUN = "0000"
 """The RID that DerivaML gives a dry run, of which it makes no row."""
-_PROGRAMS = ("deriva-ml-run", "deriva-ml-run-notebook")
-_MODULES = ("deriva_ml.run_model", "deriva_ml.run_notebook")
 SLACK = timedelta(seconds=2)
 """How far clocks may be apart beyond what the server's own answers tell."""
 _MOST = 100
 """Environments that are read for one batch of executions."""
 _RID = re.compile(r"[0-9A-Z]+(?:-[0-9A-Z]+)*")
 _ENVIRONMENT = re.compile(r'"DERIVA_ML_HOOKS_EXECUTION": *"([0-9a-f-]{36})"')
-
-
-def records_itself(command: Sequence[str]) -> bool:
-    """Whether a command is known to make its own execution: DerivaML's two programs, also behind others."""
-    words = [word for argument in command for word in re.split(r"[\s;&|()'\"`]+", argument)]
-    names = {os.path.basename(word).removesuffix(".exe") for word in words}
-    return not names.isdisjoint(_PROGRAMS) or any(
-        word == "-m" and following in _MODULES for word, following in itertools.pairwise(words)
-    )
 
 
 def saved(path: str, connection: Connection) -> str | None:

@@ -42,6 +42,8 @@ _TREE = {"github": "{url}/tree/{oid}", "gitlab": "{url}/-/tree/{oid}", "bitbucke
 
 # git-clone(1), GIT URLS: `[user@]host:path` unless a slash stands before the first colon.
 _SCP = re.compile(r"(?:[^/:\[]*@)?(?P<host>\[[^\]/]+\]|[^/@:]{2,}):(?!//)(?P<path>.*)", re.DOTALL)
+_TOKEN = 20
+"""Characters of a user name from which on it is more likely a token."""
 # gitremote-helpers(7): `<transport>::<address>`, where the address can be anything.
 _HELPER = re.compile(r"[A-Za-z0-9]+::")
 
@@ -77,11 +79,35 @@ def chosen(repository: Repository, *, configured: str | None, hosts: Mapping[str
         name = names[0]
     if name is None:
         return None
-    # Of several URLs the first is the one that git fetches from (git-remote(1), set-url).
+    url, forge = public_url(_url(repository, name), base=repository.worktree, hosts=hosts)
+    return Remote(name, url, forge)
+
+
+def _url(repository: Repository, name: str) -> str:
+    """The URL of a remote as git uses it: of several the first (git-remote(1), set-url)."""
     section = (b"remote", os.fsencode(name))
     raw = os.fsdecode(next(iter(repository.config.get_multivar(section, b"url"))))
-    url, forge = public_url(rewritten(repository, raw), base=repository.worktree, hosts=hosts)
-    return Remote(name, url, forge)
+    return rewritten(repository, raw)
+
+
+def with_credentials(repository: Repository) -> list[str]:
+    """The remotes whose URL, as others read it from git, holds something secret."""
+    return [name for name in remote_names(repository) if _is_secret(_url(repository, name))]
+
+
+def _is_secret(url: str) -> bool:
+    """Whether a URL holds more than the name of a user: a password, a token, or what may be either."""
+    if "://" not in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        if public_url(url, base=os.sep, hosts={})[0] is None:  # it cannot be told where a password ends
+            return "@" in url
+    except ValueError:
+        return "@" in url
+    name, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    token = parts.scheme in ("http", "https") and (redact(name) != name or len(name) >= _TOKEN)
+    return bool(password) or token or redact(rest := f"{parts.path}?{parts.query}") != rest
 
 
 def remote_names(repository: Repository) -> list[str]:

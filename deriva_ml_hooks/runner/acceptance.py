@@ -12,6 +12,7 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.runner import baked, child
 from deriva_ml_hooks.runner.command.workflow import NAME_IT, EntryPoint, resolve
+from deriva_ml_hooks.runner.deriva_ml import without_credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ def accept(request: Request) -> Accepted:
         reasons = (found.reason,) if found.reason is not None and missing is None else ()
         warnings = (found.warning,) if found.warning is not None else ()
         verdict = replace(verdict, reasons=verdict.reasons + reasons, warnings=verdict.warnings + warnings)
+        blob = entry_point.blob if entry_point is not None else None
+        verdict = without_credentials(verdict, request.argv, blob)
     if not verdict.accepted:
         raise RefusedError(verdict)
     if missing is not None:

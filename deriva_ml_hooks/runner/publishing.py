@@ -10,7 +10,7 @@ from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.record import Execution
-from deriva_ml_hooks.runner import child
+from deriva_ml_hooks.runner import child, deriva_ml
 
 if TYPE_CHECKING:
     from deriva_ml_hooks.catalog.during import During
@@ -50,7 +50,9 @@ def part_in_run(
     settings = settings_of(config, named)
     if settings is None:
         return None
-    during = During(settings, ledger, execution, complain, Code(repository, config.hosts).find)
+    itself = deriva_ml.records(execution.command, repository, execution.entry_point["blob"])
+    code = Code(repository, config.hosts)
+    during = During(settings, ledger, execution, complain, code.find, records_itself=itself)
     during.prepare()
     return during
 

@@ -28,16 +28,23 @@ from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.redact import redact, redact_command
 from deriva_ml_hooks.report import as_line, few, printable
-from deriva_ml_hooks.runner import baked, child, publishing
+from deriva_ml_hooks.runner import baked, child, deriva_ml, publishing
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.child import Ending
 
 EXECUTION_VARIABLE = "DERIVA_ML_HOOKS_EXECUTION"
 PROVENANCE_VARIABLE = "DERIVA_ML_HOOKS_PROVENANCE"
-DRY_RUN_VARIABLE = "DERIVA_ML_DRY_RUN"
-# With the first set deriva-ml skips its own check of the tree and takes the run for a notebook; the other is
-# of the run around this one.
-_NEVER_PASSED_ON = ("DERIVA_ML_WORKFLOW_URL", RID_VARIABLE)
+DRY_RUN_VARIABLE = "DERIVA_ML_HOOKS_DRY_RUN"
+# With the first four deriva-ml skips its own check of the tree, or parts of it, and takes the run for a
+# notebook; the others are of the run around this one.
+_NEVER_PASSED_ON = (
+    "DERIVA_ML_WORKFLOW_URL",
+    "DERIVA_ML_ALLOW_DIRTY",
+    "DERIVA_ML_DIRTY_CHECK_IGNORE",
+    "DERIVA_ML_DRY_RUN",
+    DRY_RUN_VARIABLE,
+    RID_VARIABLE,
+)
 
 Say = Callable[[str], None]
 
@@ -127,8 +134,9 @@ def run_recorded(
 
 
 def run_unrecorded(argv: Sequence[str], *, say: Say, stdin: bytes | None = None) -> int:
-    """Run a command without a record, and tell it so (DERIVA_ML_DRY_RUN); its exit code.
+    """Run a command without a record, and tell it so (DERIVA_ML_HOOKS_DRY_RUN); its exit code.
 
+    DerivaML's own programs are told by a word of theirs; any other may record by itself.
     `stdin`: what it reads there, where that is not our own standard input.
     """
     executable = child.located(argv[0])
@@ -136,7 +144,11 @@ def run_unrecorded(argv: Sequence[str], *, say: Say, stdin: bytes | None = None)
     for name in _NEVER_PASSED_ON:
         env.pop(name, None)
     env[DRY_RUN_VARIABLE] = "true"
-    say("dry run: nothing is recorded")
+    if deriva_ml.starts(argv):
+        argv = [*argv, deriva_ml.DRY_RUN]
+        say(f"dry run: nothing is recorded, and {deriva_ml.DRY_RUN} is added to the command")
+    else:
+        say("dry run: nothing is recorded here; the command itself may record")
     with child.held_signals() as mask:
         return child.run(executable, argv, env, mask, stdin).exit_code
 

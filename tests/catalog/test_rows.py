@@ -13,7 +13,6 @@ import pytest
 from deriva_ml_hooks.catalog.address import AddressError, parse
 from deriva_ml_hooks.catalog.errors import LoginError, RequestError, ServerError, of_answer
 from deriva_ml_hooks.catalog.model import Model, Table
-from deriva_ml_hooks.catalog.recorded import records_itself
 from deriva_ml_hooks.catalog.rows import described, holds, holds_any
 from deriva_ml_hooks.catalog.session import moment
 from deriva_ml_hooks.catalog.settings import settings_of
@@ -80,24 +79,6 @@ def test_a_duration_is_told_as_the_schema_has_it(seconds: float, latest: str, ol
     for column, expected in (("Execution_Duration", latest), ("Duration", old)):
         tables = {"Execution": Table(frozenset({column}), {})}
         assert Model("deriva-ml", tables, False).duration(seconds) == expected
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["deriva-ml-run", "x"], True),
-        (["uv", "run", "deriva-ml-run-notebook", "a.ipynb"], True),
-        (["/opt/bin/deriva-ml-run"], True),
-        (["python", "-m", "deriva_ml.run_notebook", "a.ipynb"], True),
-        (["sh", "-c", "cd nb && deriva-ml-run-notebook 'a b.ipynb'; true"], True),
-        (["bash", "-c", "python -m deriva_ml.run_model x=1"], True),
-        (["python", "train.py"], False),
-        (["deriva-ml-hooks", "run"], False),
-        (["echo", "my-deriva-ml-run"], False),
-    ],
-)
-def test_deriva_mls_own_programs_are_known(words: list[str], expected: bool) -> None:
-    assert records_itself(words) is expected
 
 
 def test_what_the_user_quotes_is_not_taken_for_a_block(old_execution: Any) -> None:

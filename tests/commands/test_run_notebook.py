@@ -435,7 +435,7 @@ class TestWithoutARecord:
         output = tmp_path / "out.ipynb"
         assert program(*words, "--output", str(output)).code == 0
         seed, _, _, env = json.loads(outputs(str(output))[-1])
-        assert (seed, env["DERIVA_ML_DRY_RUN"]) == (1, "true")
+        assert (seed, env["DERIVA_ML_HOOKS_DRY_RUN"]) == (1, "true")
         assert "DERIVA_ML_HOOKS_EXECUTION" not in env
         assert json.loads(program("executions", "list", "--json").out) == []
         assert program("run-notebook", "fail.ipynb", "--dry-run").code == 1

@@ -199,6 +199,9 @@ class TestEnvironment:
             "GIT_WORK_TREE": str(other.path),
             "GIT_INDEX_FILE": "/nowhere",
             "DERIVA_ML_WORKFLOW_URL": "https://example.org/x",
+            "DERIVA_ML_ALLOW_DIRTY": "true",
+            "DERIVA_ML_DIRTY_CHECK_IGNORE": "src",
+            "DERIVA_ML_DRY_RUN": "true",
             "GIT_SSH_COMMAND": "ssh -i key",
             "MINE": "caf\udce9",
         }
@@ -215,7 +218,7 @@ class TestEnvironment:
     ) -> None:
         repo.write("new.py")
         env = self.environment(program, "--dry-run")
-        assert env["DERIVA_ML_DRY_RUN"] == "true"
+        assert env["DERIVA_ML_HOOKS_DRY_RUN"] == "true"
         assert "DERIVA_ML_HOOKS_EXECUTION" not in env
         assert not ledger_of(repo).exists()
         assert program("run", "--dry-run", "--", "sh", "-c", "exit 9").code == 9
