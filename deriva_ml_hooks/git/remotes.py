@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.redact import HOST_BEHIND, redact
+from deriva_ml_hooks.redact import has_host_behind, redact
 
 FORGES: Mapping[str, str] = {
     "github.com": "github",
@@ -168,7 +168,7 @@ def public_url(url: str, *, base: str, hosts: Mapping[str, str]) -> tuple[str | 
             return None, None
     else:
         path = os.path.join(base, url)
-        if HOST_BEHIND.search(url) and not (os.path.isabs(url) or os.path.exists(path)):
+        if has_host_behind(url) and not (os.path.isabs(url) or os.path.exists(path)):
             return None, None
         return "file://" + quote(os.path.normpath(path), errors="surrogateescape"), None
     if (port is not None and not port.isdigit()) or (scp is not None and _misread(host, path, hosts)):
@@ -189,7 +189,7 @@ def _misread(host: str, rest: str, hosts: Mapping[str, str]) -> bool:
     if "@" not in rest:
         return False
     plain = "." in host or host.startswith("[") or host.lower() in ("localhost", *hosts)
-    return not plain or HOST_BEHIND.search(rest) is not None
+    return not plain or has_host_behind(rest)
 
 
 def _host_and_port(authority: str) -> tuple[str, str | None]:

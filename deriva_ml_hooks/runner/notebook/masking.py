@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from deriva_ml_hooks.redact import MASK, redact, redact_command
+from deriva_ml_hooks.redact import MASK, redacted
 
 SHORTEST = 4
 """Characters; a shorter value stands in too many words that have nothing to do with it."""
@@ -22,17 +22,7 @@ _BINARY = re.compile(r"(?:image/(?!svg)|audio/|video/|font/|application/(?:pdf|o
 
 def masked(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as they may be stored: what a name or a value shows to be a secret is replaced."""
-    return {name: _masked(name, value) for name, value in parameters.items()}
-
-
-def _masked(name: str, value: Any) -> Any:
-    if value is not None and redact_command([f"--{name}", "x"])[-1] == MASK:
-        return MASK
-    if isinstance(value, dict):
-        return {key: _masked(str(key), inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_masked("", inner) for inner in value]
-    return redact(value) if isinstance(value, str) else value
+    return {name: redacted(value, name) for name, value in parameters.items()}
 
 
 def hiding(parameters: Mapping[str, Any]) -> Callable[[str], str] | None:
