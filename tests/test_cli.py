@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deriva_ml_hooks.cli import DEFECT, INTERRUPTED, UNREAD, guarded, main
+from deriva_ml_hooks.cli import DEFECT, INTERRUPTED, UNREAD, UNWRITABLE, guarded, main
 from deriva_ml_hooks.errors import HooksError, UsageError
 
 if TYPE_CHECKING:
@@ -167,9 +167,78 @@ def test_when_nobody_reads_it_ends_quietly_and_not_with_success(repo: Repo, word
         check=False,
     )
     os.close(writer)
-    assert done.returncode in (1, UNREAD)
+    assert done.returncode == UNREAD
     assert b"Traceback" not in done.stderr
     assert b"BrokenPipe" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+@pytest.mark.parametrize(
+    ("words", "where", "code"),
+    [
+        (["check"], ">&-", UNWRITABLE),
+        (["check"], ">/dev/full", UNWRITABLE),
+        (["check", "--json"], ">/dev/full", UNWRITABLE),
+        (["--help"], ">&-", UNWRITABLE),
+        (["hook", "check-clean-tree", "--json"], ">&-", UNWRITABLE),
+        (["check"], ">&- 2>&- <&-", UNWRITABLE),
+        (["hook", "check-clean-tree"], ">&-", 0),  # says nothing where all is well
+        (["check"], "2>&-", 0),
+        (["hook", "check-clean-tree"], "2>/dev/full", 0),
+        (["check", "extra"], "2>/dev/full", 2),
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_answer_that_cannot_be_written_is_told_and_has_a_code_of_its_own(
+    repo: Repo, words: list[str], where: str, code: int, unbuffered: str
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {where}', "sh", sys.executable, "-m", "deriva_ml_hooks", *words],
+        cwd=repo.path,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    if code == UNWRITABLE and "2>" not in where:
+        assert done.stderr.splitlines()[-2].startswith("deriva-ml-hooks: standard output: ")
+
+
+def test_a_command_does_not_write_into_our_files_where_stdout_is_closed(repo: Repo) -> None:
+    run = [sys.executable, "-m", "deriva_ml_hooks", "run", "--", "sh", "-c", "echo planted; exit 0"]
+    subprocess.run(["sh", "-c", '"$@" >&-', "sh", *run], cwd=repo.path, check=False, capture_output=True)
+    (ledger,) = repo.git_dir.glob("deriva-ml-hooks/*.sqlite3")
+    assert ledger.read_bytes().startswith(b"SQLite format 3")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["\x1b[31mred"],
+        ["check", "--\x1b[31mred"],
+        ["executions", "show", "\x1b[31mred"],
+        ["hook", "check-clean-tree", "\x1b[31mred"],
+        ["hook", "check-large-files", "--max-kb", "\x1b[31mred"],
+        ["hook", "\x1b[31mred"],
+        ["provenance", "--format", "\x1b[31mred"],
+        ["run", "--", "\x1b[31mred"],
+        ["verify", "\x1b[31mred"],
+        ["rerun", "\x1b[31mred"],
+        ["trust", "host", "\x1b[31mred"],
+        ["run-notebook", "\x1b[31mred"],
+        ["bump-version", "--prefix", "\x1b[31mred"],
+    ],
+)
+def test_words_that_do_not_fit_are_told_without_what_a_terminal_obeys(
+    repo: Repo, words: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repo.path)
+    assert main(words) in (1, 2, 125, 127)
+    said = "".join(capfd.readouterr())
+    assert "\\x1b[31mred" in said
+    assert "\x1b" not in said
+    assert "fix: " in said
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import typer
+
+from deriva_ml_hooks.commands import output
+from deriva_ml_hooks.errors import UsageError
+
+_WordsDoNotFit: Any = typer.BadParameter.__mro__[2]
+"""click's ClickException, of the click that typer uses: it may be one of its own."""
 
 
 class _Command(NamedTuple):
@@ -88,10 +93,18 @@ def app(words: Sequence[str]) -> int:
     # Only the command that is asked for is loaded; help and slips of the pen are told with all of them.
     wanted = words[:1] if words and words[0] in COMMANDS else COMMANDS
     try:
-        result = program(wanted)(words, standalone_mode=True, prog_name="deriva-ml-hooks")
+        result = program(wanted)(words, standalone_mode=False, prog_name="deriva-ml-hooks")
     except SystemExit as ended:
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or 0
-        sys.stderr.write(f"{ended.code}\n")
+        output.note(str(ended.code))
         return 1
+    except typer.Abort:
+        return 1
+    except _WordsDoNotFit as error:
+        if type(error).__name__ != "NoArgsIsHelpError":  # that has told all there is
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context is not None else "deriva-ml-hooks"
+            raise UsageError(error.format_message(), fix=f"{command} --help") from None
+        return 2
     return int(result or 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -86,7 +85,7 @@ def run(
 
 def complain(line: str) -> None:
     """Tell what went wrong with a record."""
-    _note(f"deriva-ml-hooks: {line}")
+    output.note(f"deriva-ml-hooks: {line}")
 
 
 def concluded(action: Callable[[], tuple[int, Execution]], json_file: str | None) -> int:
@@ -94,14 +93,14 @@ def concluded(action: Callable[[], tuple[int, Execution]], json_file: str | None
     try:
         code, execution = action()
     except RefusedError as refused:
-        _note(as_text(refused.reasons))
-        _note("\nderiva-ml-hooks: refused; nothing was started, nothing is recorded")
+        output.note(as_text(refused.reasons))
+        output.note("\nderiva-ml-hooks: refused; nothing was started, nothing is recorded")
         _write(json_file, refused.verdict.as_json())
         return REFUSED
     except HooksError as error:
         if error.exit_code != 1:  # which means something else here: that the command failed
             raise
-        _note(as_error(error))
+        output.note(as_error(error))
         return REFUSED
     if json_file is not None:
         _write(json_file, _with_publications(execution))
@@ -166,14 +165,4 @@ def _write(path: str | None, document: Any) -> None:
         problem = UsageError(
             f"{path}: not written: {error.strerror}", fix="name a file in a folder that exists"
         )
-        _note(as_error(problem))
-
-
-def _note(words: str) -> None:
-    """Tell it; that nobody listens any more (`2>&1 | head`, `2>&-`) must not change what becomes of a run."""
-    if sys.stderr is None:
-        return
-    try:
-        output.note(words)
-    except OSError:
-        sys.stderr = None  # else Python tries once more at the end, and exits with 120
+        output.note(as_error(problem))
