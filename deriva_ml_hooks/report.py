@@ -42,6 +42,11 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def shown(text: str) -> str:
+    """A text of several lines as it may be printed: without secrets, each line safe for a terminal."""
+    return "\n".join(map(printable, redact(text).split("\n")))
+
+
 def few(names: Sequence[str], most: int = 1) -> str:
     """The first `most` names, printable, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
@@ -50,8 +55,8 @@ def few(names: Sequence[str], most: int = 1) -> str:
 
 def as_line(finding: Finding) -> str:
     """`path: what is wrong`, or only what is wrong where no path is concerned."""
-    message = printable(finding.message)
-    return f"{printable(finding.path)}: {message}" if finding.path is not None else message
+    message = printable(redact(finding.message))
+    return f"{printable(redact(finding.path))}: {message}" if finding.path is not None else message
 
 
 def as_error(error: HooksError) -> str:
@@ -74,7 +79,7 @@ def _group(findings: Sequence[Finding], listed: int) -> str:
     lines = [as_line(finding) for finding in findings[:listed]]
     if len(findings) > listed:
         lines.append(f"... and {len(findings) - listed} more")
-    lines.append(f"fix: {printable(findings[0].fix)}")
+    lines.append(f"fix: {printable(redact(findings[0].fix))}")
     return "\n".join(lines)
 
 
@@ -84,8 +89,8 @@ def as_annotations(findings: Iterable[Finding], *, level: str = "error") -> str:
 
 
 def _annotation(finding: Finding, level: str) -> str:
-    where = f"file={_property(printable(finding.path))}," if finding.path is not None else ""
-    body = _data(f"{printable(finding.message)}\nfix: {printable(finding.fix)}")
+    where = f"file={_property(printable(redact(finding.path)))}," if finding.path is not None else ""
+    body = _data(f"{printable(redact(finding.message))}\nfix: {printable(redact(finding.fix))}")
     return f"::{level} {where}title={_property(finding.code)}::{body}"
 
 

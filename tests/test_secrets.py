@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -244,3 +246,51 @@ def test_a_secret_in_words_that_do_not_fit_is_not_repeated(repo: Repo, program: 
     ):
         ran = program(*words)
         assert S not in ran.out + ran.err, words
+
+
+TOKEN = f"ghp_{S}0123456789abcdef"
+NAMED_LIKE_A_TOKEN: dict[str, Callable[[Repo], object]] = {
+    "a branch": git("checkout", "--quiet", "-b", TOKEN),
+    "a tag": git("tag", "--annotate", "-m", "x", f"v1.0.0-glpat-{TOKEN[4:]}"),
+    "a remote": lambda repo: (
+        repo.git("remote", "add", TOKEN, "https://github.com/o/r"),
+        repo.git("config", "branch.main.remote", TOKEN),
+    ),
+    "an untracked file": file(TOKEN, "x", commit=False),
+    "a lockfile's folder": file(f"{TOKEN}/uv.lock", "x"),
+}
+
+
+@pytest.mark.parametrize("name", NAMED_LIKE_A_TOKEN)
+def test_what_is_named_like_a_token_is_neither_printed_nor_recorded(
+    repo: Repo, says: Callable[..., str], name: str
+) -> None:
+    NAMED_LIKE_A_TOKEN[name](repo)
+    commands = (
+        *COMMANDS,
+        ("provenance", "--format", "env"),
+        ("verify",),
+        ("verify", "--json"),
+        ("hook", "check-clean-tree"),
+        ("hook", "check-clean-tree", "--json"),
+        ("doctor",),
+        ("check", f"--{TOKEN}"),
+        ("bump-version", "--no-push", "--dry-run"),
+    )
+    for words in commands:
+        said = says(*words)
+        assert S not in said, words
+        assert "Traceback" not in said, words
+    ledger = repo.git_dir / "deriva-ml-hooks"
+    for path in [*ledger.glob("executions*"), *ledger.glob("executions/**/*")]:
+        assert path.is_dir() or S.encode() not in path.read_bytes(), path
+
+
+def test_the_later_words_of_a_command_are_kept(repo: Repo, program: Program) -> None:
+    words = ("true", f"--api-key=it's {S}", "-p", "x", "--name=it's b", f"--token={S}", "-q")
+    assert program("run", "--quiet", "--json", "record.log", "--", *words).code == 0
+    kept = ["true", "--api-key=***", "-p", "x", "--name=it's b", "--token=***", "-q"]
+    record = json.loads((repo.path / "record.log").read_text())
+    assert record["command"] == kept
+    assert shlex.join(kept) in program("executions", "list").out
+    assert shlex.join(kept) in program("executions", "show", record["id"]).out

@@ -1,6 +1,7 @@
 """What is written for an execution: the columns of its row, and the block of its description.
 
-Pure: values in, values out. Everything has been redacted for the ledger already and is once more here.
+Pure: values in, values out. Everything has been redacted for the ledger already and is once more here, the
+command word by word: in a joined line the quotes are the shell's.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ import json
 import posixpath
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.executions.record import LOST, Execution
-from deriva_ml_hooks.redact import redact
+from deriva_ml_hooks.redact import redact, redact_command, redacted
 from deriva_ml_hooks.report import few, printable
 
 _LISTED = 5
@@ -46,7 +47,7 @@ def workflow_of(execution: Execution, name: str | None, types: tuple[str, ...]) 
         name=_plain(name or "/".join(part for part in (repository, path) if part)),
         url=_plain(entry_point["url"]),
         checksum=entry_point["checksum"],
-        version=provenance["tag"] or provenance["version"],
+        version=_plain(provenance["tag"] or provenance["version"] or "") or None,
         description=_plain(f"{path or 'The whole tree'} at commit {commit}"),
         types=types,
     )
@@ -123,23 +124,24 @@ def _block(execution: Execution) -> str:
     link = provenance["commit_url"]
     locked = ", ".join(f"{_code(f['path'])} {f['blob'][:12]}" for f in provenance["lockfiles"])
     pairs: Sequence[tuple[str, str | None]] = (
-        ("commit", f"[{_code(commit)}]({link})" if link else _code(commit)),
+        ("commit", f"[{_code(commit)}]({_plain(link)})" if link else _code(commit)),
         ("branch", _code(provenance["branch"]) if provenance["branch"] else "detached HEAD"),
         ("tag", _code(provenance["tag"])),
         ("version", _code(provenance["version"])),
-        ("repository", provenance["repository_url"]),
-        ("command", _code(shlex.join(execution.command))),
+        ("repository", _plain(provenance["repository_url"] or "")),
+        ("command", _fenced(printable(shlex.join(redact_command(execution.command))))),
         ("lockfile", locked or None),
     )
-    lines = [f"- {name}: {_plain(value)}" for name, value in pairs if value]
+    lines = [f"- {name}: {value}" for name, value in pairs if value]
     return "\n".join([f"{_MARK} `{execution.id}`", "", *lines])
 
 
 def _code(text: str | None) -> str | None:
     """`text` as code in Markdown, whatever backticks it holds (CommonMark 0.31, 6.1)."""
-    if not text:
-        return None
-    shown = _plain(text)
+    return _fenced(_plain(text)) if text else None
+
+
+def _fenced(shown: str) -> str:
     fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
     return f"{fence}{pad}{shown}{pad}{fence}"
@@ -151,5 +153,4 @@ def _plain(text: str) -> str:
 
 def provenance_document(execution: Execution) -> bytes:
     """The provenance as the file that is stored beside the row: the same for every run of one commit."""
-    document: Mapping[str, Any] = execution.provenance
-    return json.dumps(document, indent=1).encode("ascii") + b"\n"
+    return json.dumps(redacted(execution.provenance), indent=1).encode("ascii") + b"\n"

@@ -21,7 +21,8 @@ from deriva_ml_hooks.executions.places import ledger_of
 from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.report import printable
+from deriva_ml_hooks.redact import redact_command
+from deriva_ml_hooks.report import printable, shown
 from deriva_ml_hooks.runner import baked
 
 program = typer.Typer(help="What was run here: the records in the ledger.", no_args_is_help=True)
@@ -70,7 +71,7 @@ def show(
         ("status", _status(execution)),
         ("exit code", execution.exit_code),
         ("detail", execution.detail),
-        ("command", shlex.join(execution.command)),
+        ("command", shlex.join(redact_command(execution.command))),
         ("in", execution.cwd),
         ("isolated", "in a temporary worktree" if execution.isolated else None),
         ("rerun of", execution.rerun_of),
@@ -191,15 +192,17 @@ def _table(found: list[Execution], length: int, published: _Published) -> None:
     columns = {
         "ID": [Text(execution.id[:length]) for execution in found],
         "STARTED (UTC)": [Text(execution.started_at[:19].replace("T", " ")) for execution in found],
-        "STATUS": [Text(_status(execution), style=_COLOURS[execution.status]) for execution in found],
+        "STATUS": [
+            Text(printable(_status(execution)), style=_COLOURS[execution.status]) for execution in found
+        ],
         "TIME": [Text(_duration(execution) or "") for execution in found],
         "COMMIT": [Text(execution.provenance["commit"][:9]) for execution in found],
-        "VERSION": [Text(e.provenance["tag"] or e.provenance["version"] or "") for e in found],
+        "VERSION": [Text(shown(e.provenance["tag"] or e.provenance["version"] or "")) for e in found],
     }
     rids = [next((p["rid"] for p in published[e.id] if p["rid"]), None) for e in found]
     if any(rids):
-        columns["RID"] = [Text(rid or "") for rid in rids]
-    commands = [Text(printable(shlex.join(execution.command))) for execution in found]
+        columns["RID"] = [Text(printable(rid or "")) for rid in rids]
+    commands = [Text(printable(shlex.join(redact_command(execution.command)))) for execution in found]
     console = Console()
     widths = {name: max(len(name), *map(len, cells)) + 2 for name, cells in columns.items()}
     if sys.stdout.isatty():
@@ -218,7 +221,7 @@ def _table(found: list[Execution], length: int, published: _Published) -> None:
         table.add_row(*cells)
     with console.capture() as drawn:
         console.print(table)
-    output.text("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+    output.as_is("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def _unique_length(ids: list[str]) -> int:

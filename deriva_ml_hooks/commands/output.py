@@ -1,4 +1,7 @@
-"""How commands print: data on stdout, words for people on stderr."""
+"""How commands print: data on stdout, words for people on stderr.
+
+What is printed has lost its secrets, and holds nothing that a terminal would obey.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,28 @@ import json
 import sys
 from typing import Any
 
-from deriva_ml_hooks.report import printable
+from deriva_ml_hooks.redact import redacted
+from deriva_ml_hooks.report import printable, shown
 
 
 def data(document: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    as_is(json.dumps(redacted(document), indent=2))
 
 
 def text(words: str) -> None:
     """Text that is the answer, on stdout."""
+    as_is(shown(words))
+
+
+def as_is(words: str) -> None:
+    """What has been made safe to print already, and may be coloured or for another program, on stdout."""
     sys.stdout.write(words + "\n")
 
 
 def note(words: str) -> None:
     """Text for people beside the answer, on stderr, flushed: a command may write there next."""
-    sys.stderr.write(words + "\n")
+    sys.stderr.write(shown(words) + "\n")
     sys.stderr.flush()
 
 

@@ -130,7 +130,7 @@ def _write(text: str, target: str | None) -> None:
     from deriva_ml_hooks.files import write_atomically
 
     if target is None:
-        output.text(text.rstrip("\n"))
+        output.as_is(text.rstrip("\n"))
         return
     try:
         write_atomically(os.path.abspath(target), text.encode("utf-8", "surrogateescape"))

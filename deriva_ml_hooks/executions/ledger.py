@@ -20,6 +20,7 @@ from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.files import make_folder
+from deriva_ml_hooks.redact import redact_command, redacted
 
 SCHEMA = 5
 BUSY_TIMEOUT = 120.0
@@ -279,9 +280,10 @@ def migrate(connection: sqlite3.Connection, schema: int) -> None:
 
 
 def _row(execution: Execution) -> dict[str, Any]:
-    """The columns of a row; text as bytes, since a file name need not be UTF-8 (see `_text`)."""
-    values = {name: getattr(execution, name) for name in COLUMNS}
+    """The columns of a row, secrets removed; text as bytes, since a name need not be UTF-8 (see `_text`)."""
+    values = {name: redacted(getattr(execution, name)) for name in COLUMNS}
     values |= {name: json.dumps(values[name]) for name in _JSON}
+    values["command"] = json.dumps(redact_command(execution.command))
     return {
         name: value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
         for name, value in values.items()

@@ -8,7 +8,7 @@ import shlex
 import stat
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from deriva_ml_hooks.config import Settings, hook_settings
 from deriva_ml_hooks.errors import BareRepositoryError, NotARepositoryError, UsageError
@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from deriva_ml_hooks.git.repository import Repository
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells of words that do not fit as every other error is told: argparse prints them as they are."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, fix=f"{self.prog} --help")
+
+
 def arguments(hook_id: str, description: str | None) -> argparse.ArgumentParser:
     """A parser with what all hooks take: file names come after it, added by those that want some."""
-    parser = argparse.ArgumentParser(
-        prog=f"deriva-ml-hooks hook {hook_id}", description=description, allow_abbrev=False
-    )
+    parser = _Parser(prog=f"deriva-ml-hooks hook {hook_id}", description=description, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print the findings as a JSON array")
     return parser
 
@@ -97,7 +102,9 @@ def tell(findings: Sequence[Finding], *, as_json: bool) -> int:
     if as_json:
         import json
 
-        sys.stdout.write(json.dumps([finding.as_json() for finding in findings], indent=2) + "\n")
+        from deriva_ml_hooks.redact import redacted
+
+        sys.stdout.write(json.dumps(redacted([finding.as_json() for finding in findings]), indent=2) + "\n")
     elif findings:
         sys.stdout.write(as_text(findings) + "\n")
         if wants_annotations():

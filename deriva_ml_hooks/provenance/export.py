@@ -15,6 +15,7 @@ from typing import Any
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.content import GITLINK, SYMLINK, object_id
 from deriva_ml_hooks.provenance.record import Provenance
+from deriva_ml_hooks.redact import redact, redacted
 
 PREFIX = "DERIVA_ML_HOOKS_"
 _SHELL = ("commit", "tree", "branch", "tag", "version", "repository_url", "commit_url", "remote", "pushed")
@@ -22,9 +23,18 @@ _SHELL = ("commit", "tree", "branch", "tag", "version", "repository_url", "commi
 
 def as_shell(provenance: Provenance, *, clean: bool) -> list[str]:
     """`export NAME=VALUE` lines, quoted for sh(1); what is not known is empty."""
-    known = provenance.as_json()
+    known = redacted(provenance.as_json())
     values = {name: known[name] or "" for name in _SHELL} | {"clean": "true" if clean else "false"}
-    return [f"export {PREFIX}{name.upper()}={shlex.quote(value)}" for name, value in values.items()]
+    return [f"export {PREFIX}{name.upper()}={_quoted(value)}" for name, value in values.items()]
+
+
+def _quoted(value: str) -> str:
+    """`value` as one word for sh(1), which holds nothing that a terminal obeys."""
+    if value.isprintable():
+        return shlex.quote(value)
+    plain = bytes(byte for byte in range(32, 127) if chr(byte) not in "%\\'")
+    format_ = "".join(chr(b) if b in plain else f"\\{b:03o}" for b in os.fsencode(value))
+    return f"\"$(printf '{format_}')\""
 
 
 def as_docker(provenance: Provenance) -> list[str]:
@@ -47,13 +57,14 @@ def as_docker(provenance: Provenance) -> list[str]:
     }
     words = [f"--build-arg={name}={value}" for name, value in arguments.items() if value]
     words += [f"--label={name}={value}" for name, value in labels.items() if value]
-    return [shlex.quote(word) for word in words]
+    return [shlex.quote(redact(word)) for word in words]
 
 
 def as_document(provenance: Provenance, files: Sequence[Mapping[str, str]], *, clean: bool) -> dict[str, Any]:
     """The record with `clean`, and the `files` of the commit, so that an image can be held against them."""
     remote = provenance.source.remote
-    return provenance.as_json() | {
+    known: dict[str, Any] = redacted(provenance.as_json())
+    return known | {
         "clean": clean,
         "forge": remote.forge if remote else None,
         "files": [*files],

@@ -26,7 +26,7 @@ from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.redact import redact, redact_command
+from deriva_ml_hooks.redact import redact, redact_command, redacted
 from deriva_ml_hooks.report import as_line, few, printable
 from deriva_ml_hooks.runner import baked, child, deriva_ml, publishing
 from deriva_ml_hooks.runner.acceptance import Accepted
@@ -233,7 +233,9 @@ def _provenance_file(ledger: Ledger, execution: Execution) -> str:
     path = os.path.join(ledger.folder_of(execution.id), "provenance.json")
     try:
         write_atomically(
-            path, json.dumps(execution.provenance, indent=1).encode("ascii") + b"\n", mode=ledger.mode
+            path,
+            json.dumps(redacted(execution.provenance), indent=1).encode("ascii") + b"\n",
+            mode=ledger.mode,
         )
     except OSError as error:
         raise LedgerError(
