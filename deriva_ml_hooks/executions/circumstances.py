@@ -1,4 +1,4 @@
-"""What belongs to a run besides its code: who began it, and what it reads from standard input."""
+"""What belongs to a run besides its code: who began it, what it reads from standard input, what it makes."""
 
 from __future__ import annotations
 
@@ -86,3 +86,14 @@ def _opened_path() -> str:
         return os.fsdecode(fcntl.fcntl(_STDIN, fcntl.F_GETPATH, b"\0" * 1024).rstrip(b"\0"))
     except OSError:
         return ""
+
+
+def hashed(top: str, paths: Iterable[str]) -> list[dict[str, str]]:
+    """The files among `paths`, which are relative to the folder `top`, each with its SHA-256."""
+    found = []
+    for path in dict.fromkeys(paths):
+        place = os.path.join(top, path)
+        if os.path.isfile(place) and not os.path.islink(place):
+            with contextlib.suppress(OSError), open(place, "rb") as file:
+                found.append({"path": path, "sha256": sha256_of(file.fileno())})
+    return found

@@ -39,6 +39,7 @@ class Accepted:
     """A request that the gate has let pass, with everything its record will name.
 
     `home`: for a run in a temporary worktree, the user's own repository, which keeps the record.
+    `outputs`: where it makes what is kept of it, from the top of the repository.
     """
 
     request: Request
@@ -49,6 +50,7 @@ class Accepted:
     entry_point: EntryPoint
     home: Repository | None = None
     rerun_of: str | None = None
+    outputs: Sequence[str] = ()
 
 
 def accept(request: Request) -> Accepted:

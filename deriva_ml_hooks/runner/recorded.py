@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -124,7 +124,8 @@ def run_recorded(
         changes = child.interruptible(lambda: changed_since(accepted), mask)
         if changes is None:
             changes = [_unmeasured("interrupted before the worktree was measured again")]
-        execution = replace(execution, changed_during_run=changes)
+        results = child.interruptible(lambda: _results(accepted, changes), mask) or []
+        execution = replace(execution, changed_during_run=changes, results=results)
         _close(ledger, execution, complain)
         publishing.finish(during, execution, mask)
     if execution.notebook is not None and execution.notebook["output"] is not None:
@@ -177,6 +178,18 @@ def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
         message = f"HEAD moved from {accepted.provenance.commit} to {measured.head}"
         changes.insert(0, {"code": "head", "path": None, "message": message})
     return changes
+
+
+def _results(accepted: Accepted, changes: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The files that differ from the commit now, and what was made where the user looks for outputs."""
+    top = accepted.repository.worktree
+    paths = [change["path"] for change in changes if change["path"] is not None]
+    if accepted.outputs:
+        with suppress(HooksError):  # whatever became of the repository
+            wanted = [f":(top){path}" for path in accepted.outputs]
+            made = process.run("ls-files", "-z", "--others", "--", *wanted, cwd=top).checked()
+            paths += os.fsdecode(made).split("\0")[:-1]
+    return circumstances.hashed(top, paths)
 
 
 def _unmeasured(message: str) -> dict[str, Any]:

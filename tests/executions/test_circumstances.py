@@ -147,3 +147,28 @@ def test_a_record_holds_both_and_shows_them(
     shown = program("executions", "show", record["id"]).out
     assert re.search(rf"^input +src/train.py \({digest}\)$", shown, re.MULTILINE)
     assert re.search(rf"^by +Ada <ada@example.org> account {ACCOUNT}$", shown, re.MULTILINE)
+
+
+class TestResults:
+    MAKES = (
+        "mkdir -p out; echo 1 > out/a; ln -s a out/link; echo 2 > 'b \u00e9'; echo 3 > b.log;"
+        " echo '#' >> src/train.py"
+    )
+
+    def made(self, program: Program, *words: str) -> dict[str, str]:
+        assert program("run", *words, "--", "sh", "-c", self.MAKES).code == 0
+        (record,) = json.loads(program("executions", "list", "--json").out)
+        return {result["path"]: result["sha256"] for result in record["results"]}
+
+    def test_of_a_run_are_the_files_that_differ_afterwards(self, repo: Repo, program: Program) -> None:
+        found = self.made(program)
+        assert found.keys() == {"src/train.py", "out/a", "b \u00e9"}
+        for path, digest in found.items():
+            assert digest == hashlib.sha256((repo.path / path).read_bytes()).hexdigest()
+
+    def test_of_an_isolated_run_are_also_the_ignored_files_of_its_outputs(
+        self, repo: Repo, program: Program
+    ) -> None:
+        found = self.made(program, "--isolated", "--output", "b.log", "--output", "src")
+        assert found["b.log"] == hashlib.sha256((repo.path / "b.log").read_bytes()).hexdigest()
+        assert found.keys() == {"src/train.py", "out/a", "b \u00e9", "b.log"}

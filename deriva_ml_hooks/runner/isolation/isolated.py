@@ -131,7 +131,10 @@ def _run_in(
             accepted = _of_the_branch(accepted, home)
         warnings = accepted.verdict.warnings + ((differs,) if differs is not None else ())
         accepted = replace(
-            accepted, rerun_of=wanted.rerun_of, verdict=replace(accepted.verdict, warnings=warnings)
+            accepted,
+            rerun_of=wanted.rerun_of,
+            outputs=wanted.outputs,
+            verdict=replace(accepted.verdict, warnings=warnings),
         )
         task = wanted.task(accepted) if wanted.task is not None else None
         if task is not None:
