@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 from enum import Enum
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import typer
 
 from deriva_ml_hooks import api
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.errors import GitError, NotARepositoryError, UsageError
+from deriva_ml_hooks.report import few
+
+if TYPE_CHECKING:
+    from deriva_ml_hooks.git.repository import Repository
 
 
 class Form(str, Enum):
@@ -110,19 +114,23 @@ def _crate(execution_id: str, target: str | None) -> None:
     from deriva_ml_hooks.executions import crate
 
     execution = ledger_here().find(execution_id)
+    repository = _repository()
     if target is None:
-        output.data(crate.metadata(execution, agent=_agent()))
+        document, left_out = crate.metadata(execution, repository)
+        output.data(document)
     else:
-        crate.write(execution, target, agent=_agent())
+        left_out = crate.write(execution, target, repository)
+    if left_out:
+        what = few(left_out, most=8)
+        output.note(f"deriva-ml-hooks: left out, since not to be had as it was recorded: {what}")
 
 
-def _agent() -> str | None:
-    """Who runs things here, as git is configured."""
+def _repository() -> Repository | None:
     from deriva_ml_hooks.git.discovery import discover
 
     try:
-        return discover().setting("user", "name")
-    except NotARepositoryError:
+        return discover()
+    except NotARepositoryError:  # an image
         return None
 
 

@@ -6,17 +6,26 @@ along only where the record holds their hash and they still have it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import posixpath
+import re
+import shlex
+import shutil
 import tempfile
 from collections.abc import Mapping
+from mimetypes import guess_type
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from deriva_ml_hooks.config import parse_toml
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.executions.record import Execution
+from deriva_ml_hooks.files import sha256_of
+from deriva_ml_hooks.git.repository import Repository
 
 if TYPE_CHECKING:
+    from dulwich.objects import Tree
     from rocrate.model.entity import Entity
     from rocrate.rocrate import ROCrate
 
@@ -30,16 +39,20 @@ _STATUS = {
     "Running": "http://schema.org/ActiveActionStatus",
 }
 _LANGUAGES = {".py": "Python", ".ipynb": "Jupyter Notebook", ".sh": "Shell", ".R": "R", ".r": "R"}
+_FORMATS = {".ipynb": "application/x-ipynb+json"}
+_BYTES = "application/octet-stream"
+_LICENSE_FILE = re.compile(rb"(?:licen[cs]e|copying)(?:[.-].*)?", re.IGNORECASE)
 
 
 class CrateError(HooksError):
     """The crate cannot be written."""
 
 
-def write(execution: Execution, path: str, *, agent: str | None) -> None:
+def write(execution: Execution, path: str, repository: Repository | None) -> list[str]:
     """Write the crate of `execution` whole, as the folder `path`, or as an archive where that ends in .zip.
 
-    `agent` is the name of who ran it, if it is known. Raises CrateError.
+    `repository` is where its results and the license of its code are; None: they stay out. Gives the results
+    that stay out, since they are not what the record names any more. Raises CrateError.
     """
     if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
         raise CrateError(f"{path}: exists already", fix="name a new folder, or a new file that ends in .zip")
@@ -47,7 +60,7 @@ def write(execution: Execution, path: str, *, agent: str | None) -> None:
     try:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".deriva-ml-hooks-", dir=folder) as scratch:
-            crate = _crate(execution, agent, scratch)
+            crate, left_out = _crate(execution, repository, scratch)
             beside = os.path.join(scratch, "crate", name)
             os.mkdir(os.path.dirname(beside))
             (crate.write_zip if path.endswith(".zip") else crate.write)(beside)
@@ -57,16 +70,18 @@ def write(execution: Execution, path: str, *, agent: str | None) -> None:
     except OSError as error:
         fix = "name a new folder where you may write: --output PATH"
         raise CrateError(f"{path}: {error.strerror}", fix=fix) from None
+    return left_out
 
 
-def metadata(execution: Execution, *, agent: str | None) -> dict[str, Any]:
-    """The crate's ro-crate-metadata.json alone."""
-    with tempfile.TemporaryDirectory(prefix="deriva-ml-hooks-") as scratch:
-        document: dict[str, Any] = _crate(execution, agent, scratch).metadata.generate()
-    return document
+def metadata(execution: Execution, repository: Repository | None) -> tuple[dict[str, Any], list[str]]:
+    """The crate's ro-crate-metadata.json alone, and what `write` gives."""
+    crate, left_out = _crate(execution, repository, None)
+    return crate.metadata.generate(), left_out
 
 
-def _crate(execution: Execution, agent: str | None, scratch: str) -> ROCrate:
+def _crate(
+    execution: Execution, repository: Repository | None, scratch: str | None
+) -> tuple[ROCrate, list[str]]:
     try:
         from rocrate.model.contextentity import ContextEntity
         from rocrate.rocrate import ROCrate
@@ -85,24 +100,30 @@ def _crate(execution: Execution, agent: str | None, scratch: str) -> ROCrate:
     crate.name = f"Execution {execution.id}"
     crate.description = execution.description or f"One run of {code} at commit {commit}"
     crate.datePublished = execution.ended_at or execution.started_at
-    crate.license = "The license of the code applies; see its repository"
+    crate.license = _license(add, repository, commit)
     profile = add(PROFILE, type_="CreativeWork", name="Process Run Crate", version="0.5")
     crate.root_dataset["conformsTo"] = profile
+    publisher = _publisher(add, execution.provenance)
+    if publisher is not None:
+        crate.root_dataset["publisher"] = publisher
 
-    person = add("#agent", type_="Person", name=agent) if agent else None
-    if person is not None:
-        crate.root_dataset["author"] = person
+    agent = _agent(add, execution.agent or {})
+    if agent is not None:
+        crate.root_dataset["author"] = agent
+    results, left_out = _results(crate, execution, repository, scratch)
+    if results:
+        crate.root_dataset["hasPart"] = _one(results)
     action: dict[str, Any] = {
         "@type": "CreateAction",
         "name": f"Execution {execution.id} of {code}",
-        "description": json.dumps([*execution.command]),
+        "description": shlex.join(execution.command),
         "startTime": execution.started_at,
         "endTime": execution.ended_at,
         "actionStatus": _STATUS[execution.status],
         "instrument": _instrument(add, execution),
-        "agent": person,
+        "agent": agent,
         "object": _one(_parameters(add, execution)),
-        "result": _results(crate, execution, scratch),
+        "result": _one(results),
     }
     if execution.status in ("Failed", "Aborted"):
         action["error"] = execution.detail or f"exit {execution.exit_code}"
@@ -112,24 +133,80 @@ def _crate(execution: Execution, agent: str | None, scratch: str) -> ROCrate:
     known = {name: value for name, value in action.items() if value is not None}
     run = crate.add(ContextEntity(crate, f"#{execution.id}", properties=known))
     crate.root_dataset["mentions"] = run
-    return crate
+    return crate, left_out
+
+
+def _agent(add: Any, agent: Mapping[str, Any]) -> Entity | None:
+    name = agent.get("name") or agent.get("account")
+    return add("#agent", type_="Person", name=name, email=agent.get("email")) if name else None
+
+
+def _publisher(add: Any, provenance: Mapping[str, Any]) -> Entity | None:
+    """Whoever holds the repository on its forge; an address elsewhere names nobody."""
+    if not provenance["commit_url"] or not provenance["repository_url"]:
+        return None
+    owner = posixpath.dirname(provenance["repository_url"])
+    return add(owner, type_="Organization", name=urlsplit(owner).path.strip("/"), url=owner)
+
+
+def _license(add: Any, repository: Repository | None, commit: str) -> Entity:
+    """What the commit says of the license of its code."""
+    about = "The license of the code applies to what its run has made."
+    name = "not stated"
+    try:
+        if repository is not None:
+            tree = repository.tree(repository.commit(commit.encode("ascii")).tree)
+            identifier = _spdx(repository, tree)
+            if identifier is not None and " " not in identifier and not identifier.startswith("LicenseRef-"):
+                address = f"https://spdx.org/licenses/{identifier}"
+                return add(address, type_="CreativeWork", name=identifier, description=about)
+            files = [os.fsdecode(entry) for entry in tree if _LICENSE_FILE.fullmatch(entry)]
+            name = identifier or (f"{files[0]} of commit {commit}" if files else name)
+    except HooksError:  # not here, or broken
+        pass
+    return add("#license", type_="CreativeWork", name=name, description=about)
+
+
+def _spdx(repository: Repository, tree: Tree) -> str | None:
+    """The SPDX expression of pyproject.toml (PEP 639), or of the older form that only holds one."""
+    try:
+        from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+    except ImportError:
+        return None
+    if b"pyproject.toml" not in tree:
+        return None
+    document = parse_toml(repository.blob(tree[b"pyproject.toml"][1]).data, "pyproject.toml")
+    project = document.get("project")
+    said = project.get("license") if isinstance(project, dict) else None
+    said = said.get("text") if isinstance(said, dict) else said
+    try:
+        return canonicalize_license_expression(said) if isinstance(said, str) and len(said) < 200 else None
+    except InvalidLicenseExpression:
+        return None
 
 
 def _instrument(add: Any, execution: Execution) -> Entity:
     entry, provenance = execution.entry_point, execution.provenance
-    path = entry["path"]
+    path, url, repository = entry["path"], str(entry["url"]), provenance["repository_url"] or ""
     language = _LANGUAGES.get(os.path.splitext(path)[1]) if path else None
+    identifier = url
+    if not url.startswith("http"):  # of no page: a place on a disk names nothing to anybody else
+        identifier = _swhid(entry["blob"], "cnt") or _swhid(provenance["tree"], "dir") or "#code"
     return add(
-        str(entry["url"]),
+        identifier,
         type_=["SoftwareSourceCode", "SoftwareApplication"],
         name=path or "the tree as a whole",
-        version=provenance["tag"] or provenance["version"] or provenance["commit"],
-        softwareVersion=provenance["version"] or provenance["commit"],
-        codeRepository=provenance["repository_url"],
+        version=provenance["version"] or provenance["tag"] or provenance["commit"],
+        codeRepository=repository if not repository.startswith("file:") else None,
         programmingLanguage=language,
-        url=provenance["commit_url"] or str(entry["url"]),
+        url=provenance["commit_url"] or (url if not url.startswith("git+file:") else None),
         identifier=[provenance["commit"], entry["checksum"]],
     )
+
+
+def _swhid(oid: str | None, kind: str) -> str | None:
+    """The identifier of a git object wherever it is (swhid.org), with the archive that looks it up."""
+    return f"https://archive.softwareheritage.org/swh:1:{kind}:{oid}" if oid and len(oid) == 40 else None
 
 
 def _one(entities: list[Entity]) -> list[Entity] | Entity | None:
@@ -149,27 +226,41 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float)) else json.dumps(value)
 
 
-def _results(crate: ROCrate, execution: Execution, scratch: str) -> Entity | None:
-    """The executed notebook, when it is still the one of the record."""
+def _results(
+    crate: ROCrate, execution: Execution, repository: Repository | None, scratch: str | None
+) -> tuple[list[Entity], list[str]]:
+    """The files that the run has made, and the names of those that are not the recorded ones any more."""
     about = execution.notebook or {}
-    source, digest = about.get("output"), about.get("sha256")
-    if not source or not digest:
+    named = [(str(result["path"]), str(result["sha256"])) for result in execution.results]
+    top = repository.worktree if repository is not None else None
+    wanted = [(os.path.join(top, path) if top else None, f"files/{path}", sha) for path, sha in named]
+    if about.get("output") and about.get("sha256"):
+        wanted.insert(0, (about["output"], os.path.basename(about["output"]), about["sha256"]))
+    found, left_out = [], []
+    for number, (source, name, sha256) in enumerate(wanted):
+        copy = os.path.join(scratch, str(number)) if scratch is not None else None
+        held = _held(source, sha256, copy) if source is not None and name.isprintable() else None
+        if held is None:
+            left_out.append(name.removeprefix("files/"))
+            continue
+        properties = {
+            "name": name.removeprefix("files/"),
+            "sha256": sha256,
+            "encodingFormat": _FORMATS.get(os.path.splitext(name)[1]) or guess_type(name)[0] or _BYTES,
+            "contentSize": str(os.path.getsize(held)),
+        }
+        found.append(crate.add_file(held, dest_path=name, properties=properties))
+    return found, left_out
+
+
+def _held(source: str, sha256: str, copy: str | None) -> str | None:
+    """`source`, copied to `copy` where that is given, if it still has this hash."""
+    if not os.path.isfile(source):
         return None
     try:
+        if copy is not None:  # what was hashed is what goes along
+            source = shutil.copyfile(source, copy)
         with open(source, "rb") as file:
-            data = file.read()
-    except OSError:
+            return source if sha256_of(file.fileno()) == sha256 else None
+    except (FileNotFoundError, PermissionError):
         return None
-    if hashlib.sha256(data).hexdigest() != digest:
-        return None
-    name = os.path.basename(source)
-    copy = os.path.join(scratch, name)
-    with open(copy, "wb") as file:
-        file.write(data)
-    properties = {
-        "name": f"{name}, executed",
-        "sha256": digest,
-        "encodingFormat": "application/x-ipynb+json",
-        "contentSize": str(len(data)),
-    }
-    return crate.add_file(copy, dest_path=name, properties=properties)
