@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deriva_ml_hooks.errors import GitError, HooksError
+from deriva_ml_hooks.git import process
 from deriva_ml_hooks.redact import redact
 
 if TYPE_CHECKING:
@@ -95,9 +96,10 @@ class Repository:
             os.path.join(xdg, "git", "config"),
             "/etc/gitconfig",
         ]
-        stack = [file for path in files if (file := _config_file(path)) is not None]
+        ours = files[0]
+        stack = [file for path in files if (file := _config_file(path, needed=path == ours)) is not None]
         if stack and stack[0].get_boolean((b"extensions",), b"worktreeConfig", False):
-            own = _config_file(os.path.join(self.git_dir, "config.worktree"))
+            own = _config_file(os.path.join(self.git_dir, "config.worktree"), needed=True)
             stack[:0] = [own] if own is not None else []
         return StackedConfig(stack or [ConfigFile()])
 
@@ -120,15 +122,25 @@ class Repository:
         return False if word in ("false", "no", "off", "0", "") else default
 
     @cached_property
-    def refs(self) -> RefsContainer:
-        """HEAD and the refs."""
+    def refs(self) -> RefsContainer | None:
+        """HEAD and the refs; None where only git reads them right: reftables, several to a repository."""
+        if self.setting("extensions", "refStorage") not in (None, "files"):
+            return None
         from dulwich.refs import DiskRefsContainer
 
-        if self.setting("extensions", "refStorage") == "reftable":
-            from dulwich.reftable import ReftableRefsContainer
+        class Refs(DiskRefsContainer):
+            def get_packed_refs(self) -> Any:
+                try:
+                    return super().get_packed_refs()
+                except StopIteration:  # an empty file, which git takes for one without refs
+                    return {}
 
-            return ReftableRefsContainer(self.common_dir)
-        return DiskRefsContainer(self.common_dir, self.git_dir)
+        return Refs(self.common_dir, self.git_dir)
+
+    def _ask(self, *words: str) -> bytes | None:
+        """What git answers; None where there is none. Raises GitError, also for a git that is too old."""
+        done = process.run(*words, cwd=self.worktree)
+        return None if done.returncode == 1 else done.checked()
 
     @cached_property
     def objects(self) -> DiskObjectStore:
@@ -199,6 +211,9 @@ class Repository:
         """The commit that HEAD names, or None before the first commit."""
         from dulwich.refs import HEADREF
 
+        if self.refs is None:
+            oid = (self._ask("rev-parse", "--verify", "--quiet", "HEAD") or b"").strip()
+            return oid if _OID.fullmatch(oid) else None
         with reading("HEAD"):
             try:
                 oid = self.refs[HEADREF]
@@ -212,13 +227,22 @@ class Repository:
         """The branch that HEAD is on, without `refs/heads/`; None when detached."""
         from dulwich.refs import HEADREF
 
-        with reading("HEAD"):
-            contents = self.refs.read_ref(HEADREF) or b""
+        if self.refs is None:
+            contents = b"ref: " + (self._ask("symbolic-ref", "--quiet", "HEAD") or b"")
+        else:
+            with reading("HEAD"):
+                contents = self.refs.read_ref(HEADREF) or b""
         prefix = b"ref: refs/heads/"
         return os.fsdecode(contents[len(prefix) :].strip()) if contents.startswith(prefix) else None
 
     def refs_under(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Every ref whose full name begins with `prefix` (such as `refs/tags/`), by name, with its oid."""
+        if self.refs is None:
+            listed = self._ask("for-each-ref", "--format=%(objectname) %(refname)", prefix) or b""
+            for line in sorted(listed.splitlines(), key=lambda line: line.partition(b" ")[2]):
+                oid, _, name = line.partition(b" ")
+                yield os.fsdecode(name), oid
+            return
         start = prefix.encode()
         with reading(f"refs under {prefix}"):
             names = sorted(name for name in self.refs.allkeys() if name.startswith(start))
@@ -247,7 +271,8 @@ class Repository:
             return None
 
 
-def _config_file(path: str) -> ConfigFile | None:
+def _config_file(path: str, *, needed: bool) -> ConfigFile | None:
+    """The file at `path`; None without one, and where one of the user may not be read (git warns)."""
     from dulwich.config import ConfigFile
 
     try:
@@ -255,6 +280,8 @@ def _config_file(path: str) -> ConfigFile | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
+        if isinstance(error, (PermissionError, NotADirectoryError)) and not needed:
+            return None
         raise GitError(
             path, f"cannot be read: {redact(str(error))}", fix=f"mend it: git config --file {path} --edit"
         ) from None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.gate import judge
 from deriva_ml_hooks.git.discovery import discover
 
 if TYPE_CHECKING:
@@ -205,3 +209,81 @@ def test_a_damaged_pack_can_be_closed_while_the_error_is_kept(repo: Repo) -> Non
         repository.object(repository.head() or b"")
     assert caught.value.fix
     repository.objects.close()
+
+
+def test_an_empty_file_of_packed_refs_holds_no_ref(repo: Repo) -> None:
+    repo.git("tag", "v1.0.0")
+    (repo.git_dir / "packed-refs").write_text("")
+    found = discover(str(repo.path))
+    assert repo.git("status", "--porcelain") == ""
+    for _ in range(2):
+        assert found.head() == repo.git("rev-parse", "HEAD").encode()
+        assert [name for name, _ in found.refs_under("refs/tags/")] == ["refs/tags/v1.0.0"]
+    repo.git("tag", "v2.0.0")
+    assert len([*found.refs_under("refs/tags/")]) == 2
+
+
+def test_a_home_that_is_no_folder_is_passed_over_as_git_does(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "file" / "home"))
+    assert repo.git("config", "--get", "init.defaultBranch", check=False) == ""
+    assert discover(str(repo.path)).setting("init", "defaultBranch") is None
+
+
+def test_a_home_that_may_not_be_read_is_passed_over_as_git_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    with tempfile.TemporaryDirectory() as folder:
+        closed = Path(folder, "home")
+        closed.mkdir(0o700)
+        (closed / ".gitconfig").write_text("[init]\n\tdefaultBranch = main\n")
+        subprocess.run(["git", "init", "--quiet", f"{folder}/repo"], check=True)
+        for path in (folder, *Path(folder, "repo").rglob("*"), f"{folder}/repo"):
+            os.chown(path, 65534, 65534)
+        monkeypatch.setenv("HOME", str(closed))
+        os.seteuid(65534)
+        try:
+            found = discover(f"{folder}/repo")
+            assert found.head() is None
+            assert found.setting("init", "defaultBranch") is None
+            os.chmod(f"{folder}/repo/.git/config", 0)
+            with pytest.raises(GitError, match="cannot be read"):
+                discover(f"{folder}/repo")
+        finally:
+            os.seteuid(0)
+
+
+def test_reftables_are_asked_of_git_in_every_worktree(repo: Repo, tmp_path: Path) -> None:
+    for form in ("sha1", "sha256"):
+        made = type(repo)(tmp_path / form)
+        options = ("--quiet", "--ref-format=reftable", f"--object-format={form}")
+        repo.git("init", *options, str(made.path), check=False)
+        if not made.path.exists():
+            pytest.skip("this git knows no reftables (before 2.45)")
+        assert discover(str(made.path)).head() is None
+        made.commit("First")
+        made.git("tag", "v1.0.0")
+        linked = type(repo)(tmp_path / f"{form}-linked")
+        made.git("worktree", "add", "--quiet", "-b", "side/branch", str(linked.path))
+        made.commit("On main")
+        detached = type(repo)(tmp_path / f"{form}-detached")
+        made.git("worktree", "add", "--quiet", "--detach", str(detached.path), "HEAD~1")
+        for one in (made, linked, detached):
+            found = discover(str(one.path))
+            assert found.head() == one.git("rev-parse", "HEAD").encode()
+            assert (found.branch() or "") == one.git("branch", "--show-current")
+            listed = one.git("for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+            assert [f"{name} {oid.decode()}" for name, oid in found.refs_under("refs/")] == listed
+            verdict = judge(str(one.path))
+            assert [finding.code for finding in verdict.reasons] == []
+
+
+def test_a_git_that_is_too_old_for_a_repositorys_refs_is_an_error(repo: Repo) -> None:
+    repo.git("config", "core.repositoryFormatVersion", "1")
+    repo.git("config", "extensions.refStorage", "something-new")
+    found = discover(str(repo.path))
+    for ask in (found.head, found.branch, lambda: [*found.refs_under("refs/")]):
+        with pytest.raises(GitError, match=r"(?i)ref ?storage"):
+            ask()
