@@ -6,6 +6,11 @@ an exit code. Anything else that escapes is a defect and keeps its traceback.
 
 from __future__ import annotations
 
+import os
+
+IMAGE_VARIABLE = "DERIVA_ML_HOOKS_PROVENANCE_FILE"
+"""Names the file with the record of an image's build, where there is no repository."""
+
 
 class HooksError(Exception):
     """Something a user can mend; `str()` is one line of what and where, `fix` one line of how.
@@ -42,11 +47,19 @@ class NotARepositoryError(HooksError):
     """No git repository contains `path`."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(
-            f"{path}: not inside a git repository",
-            fix="change into the repository, or make one: git init && git add . && git commit",
-        )
+        super().__init__(f"{path}: not inside a git repository", fix=_to_a_repository())
         self.path = path
+
+
+def _to_a_repository() -> str:
+    import shutil
+
+    if os.environ.get(IMAGE_VARIABLE):
+        return "an image has none: do this where its repository is"
+    # deriva-ml's own mark of an image; and a repository that is made in one would name no commit anybody has
+    if os.environ.get("DERIVA_MCP_IN_DOCKER") == "true" or shutil.which("git") is None:
+        return f"change into the repository; in an image, set {IMAGE_VARIABLE} to the record of its build"
+    return "change into the repository, or make one: git init && git add . && git commit"
 
 
 class BareRepositoryError(HooksError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from deriva_ml_hooks.config import Config, load
-from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.errors import IMAGE_VARIABLE, HooksError
 from deriva_ml_hooks.executions.places import LEDGER_VARIABLE
 from deriva_ml_hooks.gate import Verdict
 from deriva_ml_hooks.git import own, remotes
@@ -30,7 +30,7 @@ from deriva_ml_hooks.provenance.record import (
 )
 from deriva_ml_hooks.report import Finding
 
-VARIABLE = "DERIVA_ML_HOOKS_PROVENANCE_FILE"
+VARIABLE = IMAGE_VARIABLE
 CODE = "provenance-file"
 _EXPORT = "on a clean worktree: deriva-ml-hooks provenance --format json --output FILE; then build again"
 

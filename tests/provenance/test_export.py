@@ -82,6 +82,47 @@ class TestDocker:
         assert not target.exists()
 
 
+class TestBuildingAsTheReadmeSays:
+    """The lines of README, by a shell, with a `docker` that writes down what it is given."""
+
+    @pytest.fixture
+    def builds(self, repo: Repo, tmp_path: Path) -> Callable[[], tuple[int, list[str]]]:
+        repo.write(".gitignore", "/provenance.json\n")
+        repo.commit()
+        repo.git("tag", "-a", "v2.0.0", "-m", "x")
+        readme = (Path(__file__).parents[2] / "README.md").read_text()
+        block = next(b for b in readme.split("```console\n") if "docker build" in b).partition("```")[0]
+        given, docker = tmp_path / "given", tmp_path / "bin" / "docker"
+        docker.parent.mkdir()
+        docker.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > {given}\n")
+        docker.chmod(0o755)
+        path = os.pathsep.join([str(docker.parent), os.path.dirname(sys.executable), os.environ["PATH"]])
+
+        def build() -> tuple[int, list[str]]:
+            lines = block.partition("docker run")[0]
+            done = subprocess.run(["sh", "-c", lines], cwd=repo.path, env={**os.environ, "PATH": path})
+            return done.returncode, given.read_text().splitlines() if given.exists() else []
+
+        return build
+
+    def test_a_commit_is_built_with_its_arguments_before_the_folder(
+        self, repo: Repo, builds: Callable[[], tuple[int, list[str]]]
+    ) -> None:
+        code, given = builds()
+        assert code == 0
+        assert given[0] == "build"
+        assert f"--build-arg=DERIVA_MCP_GIT_COMMIT={repo.git('rev-parse', 'HEAD')}" in given
+        assert given[-1] == "."
+        assert all(word.startswith("--") or word == "ghcr.io/lab/model" for word in given[1:-1])
+        assert json.loads((repo.path / "provenance.json").read_text())["clean"] is True
+
+    def test_nothing_is_built_of_a_dirty_tree(
+        self, repo: Repo, builds: Callable[[], tuple[int, list[str]]]
+    ) -> None:
+        repo.write("src/train.py", "changed\n")
+        assert builds() == (1, [])
+
+
 class TestUsage:
     @pytest.mark.parametrize(
         "words",
@@ -289,6 +330,25 @@ class TestImage:
         assert (done.code, done.out) == (125, "")
         assert "provenance.json: " in done.err
         assert "Traceback" not in done.err
+
+    @pytest.mark.parametrize("without", ["DERIVA_ML_HOOKS_PROVENANCE_FILE", "PATH", None])
+    def test_nothing_there_advises_to_make_a_repository(
+        self, program: Program, image: Path, monkeypatch: pytest.MonkeyPatch, without: str | None
+    ) -> None:
+        monkeypatch.setenv("DERIVA_MCP_IN_DOCKER", "true" if without != "PATH" else "")
+        if without is not None:
+            monkeypatch.delenv("DERIVA_ML_HOOKS_PROVENANCE_FILE")
+        if without == "PATH":
+            monkeypatch.setenv("PATH", "/nowhere")
+        for words in (["provenance"], ["run", "--isolated", "--", "true"], ["bump-version"], ["doctor"]):
+            done = program(*words, cwd=image)
+            if done.code == 0:  # the record of the image answers
+                continue
+            assert "not inside a git repository" in done.err
+            assert "git init" not in done.err
+            assert ("do this where its repository is" in done.err) == (without is None)
+        done = program("run", "--", sys.executable, "src/train.py", cwd=image)
+        assert "git init" not in done.err
 
     def test_without_the_variable_it_is_refused(
         self, program: Program, image: Path, monkeypatch: pytest.MonkeyPatch
