@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
 from deriva_ml_hooks.errors import HooksError
@@ -30,7 +29,9 @@ _TIMEOUT = 60.0
 # Where an interpreter imports from, and what it was told by editable installations: those that come after
 # its own path finder can be got ahead of by PYTHONPATH, the others cannot.
 _PROBE = """
-import json, os, sys
+import sys
+del sys.path[0]  # the folder it is started in
+import json, os
 from importlib.machinery import PathFinder
 
 def places(found):
@@ -46,7 +47,7 @@ def places(found):
     return [os.path.dirname(place)] if os.path.isabs(place) else []
 
 own = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0
-before, after = [], [path for path in sys.path[1:] if path]
+before, after = [], [path for path in sys.path if path]
 for number, finder in enumerate(sys.meta_path):
     module = sys.modules.get(getattr(finder, "__module__", "") or type(finder).__module__)
     if getattr(module, "__file__", None) and number != own:
@@ -206,7 +207,7 @@ def _asked(python: str, env: Mapping[str, str]) -> tuple[list[str], list[str]] |
     try:
         done = subprocess.run(
             [python, "-c", _PROBE],
-            cwd=tempfile.gettempdir(),
+            cwd=os.sep,  # where nobody else can put a module
             env=dict(env),
             stdin=subprocess.DEVNULL,
             capture_output=True,
