@@ -90,6 +90,14 @@ def _url(repository: Repository, name: str) -> str:
     return rewritten(repository, raw)
 
 
+def is_known_host(repository: Repository, url: str) -> bool:
+    """Whether `url` is a local path (which git itself has its rule for), or on the server of a remote."""
+    urls = [url, *(_url(repository, name) for name in remote_names(repository))]
+    public = [public_url(each, base=repository.worktree, hosts={})[0] for each in urls]
+    host, *known = [None if each is None else urlsplit(each).netloc for each in public]
+    return host == "" or (host is not None and host in known)
+
+
 def with_credentials(repository: Repository) -> list[str]:
     """The remotes whose URL, as others read it from git, holds something secret."""
     return [name for name in remote_names(repository) if _is_secret(_url(repository, name))]

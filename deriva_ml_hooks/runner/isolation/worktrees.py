@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import posixpath
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import new_id
-from deriva_ml_hooks.git import own, process
+from deriva_ml_hooks.git import own, process, remotes
 from deriva_ml_hooks.git.content import GITLINK
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
@@ -211,24 +212,36 @@ def _add_submodules(path: str, home: str | None, common: str, mark: _Mark) -> No
         if entry is None or entry[0] != GITLINK or not os.path.isdir(target):
             continue
         name, commit = key[len("submodule.") : -len(".path")], entry[1].decode("ascii")
+        if ".." in re.split(r"[/\\\\]", name):
+            continue  # git ignores it (submodule-config.c, check_submodule_name): it leads out of modules/
         own, module = _module(home, common, name, where)
-        if module is not None and _has(module, commit):
-            _add(module, module, target, commit, mark)
-            _add_submodules(target, own, module, mark)
-        else:
+        if module is None or not _has(module, commit):
             _fetch_submodule(repository, name, where)
+            module = discover(target).common_dir
+        else:
+            _add(module, module, target, commit, mark)
+        _add_submodules(target, own, module, mark)
 
 
 def _module(home: str | None, common: str, name: str, where: str) -> tuple[str | None, str | None]:
-    """The user's own checkout of a submodule, and its git directory; None for what is not there."""
+    """The user's own checkout of a submodule, and its git directory; None for what is not there.
+
+    Only git itself puts a git directory below `modules`, so only there is one taken at its word.
+    """
+    modules = os.path.realpath(os.path.join(common, "modules"))
     if home is not None:
         folder = os.path.join(home, where)
         with contextlib.suppress(HooksError):
             found = discover(folder)
-            if found.worktree == os.path.realpath(folder):
+            if found.worktree == os.path.realpath(folder) and _is_below(found.common_dir, modules):
                 return found.worktree, found.common_dir
-    module = os.path.join(common, "modules", name)
-    return None, module if os.path.isfile(os.path.join(module, "HEAD")) else None
+    module = os.path.join(modules, name)
+    there = _is_below(module, modules) and os.path.isfile(os.path.join(module, "HEAD"))
+    return None, module if there else None
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return os.path.realpath(path).startswith(folder + os.sep)
 
 
 def _has(common: str, commit: str) -> bool:
@@ -237,19 +250,27 @@ def _has(common: str, commit: str) -> bool:
 
 
 def _fetch_submodule(repository: Repository, name: str, where: str) -> None:
-    """Clone a submodule that is not here. As settings of this one process: git writes none down then."""
+    """Clone a submodule that is not here. As settings of this one process: git writes none down then.
+
+    Only from where the user has told git to, or from a server that one of the remotes is on already.
+    """
     told = process.run("config", "--file", ".gitmodules", f"submodule.{name}.url", cwd=repository.worktree)
-    url = os.fsdecode(told.stdout).strip()
+    url = repository.setting("submodule", "url", name) or os.fsdecode(told.stdout).strip()
     if url.startswith(("./", "../")):  # relative to the superproject's own (gitmodules(5))
         base = repository.setting("remote", "url", "origin") or repository.worktree
         scheme, mark, rest = base.rpartition("://")
         url = scheme + mark + posixpath.normpath(posixpath.join(rest, url))
+    elif repository.setting("submodule", "url", name) is None and not remotes.is_known_host(repository, url):
+        raise WorktreeError(
+            f"the submodule {where} is not here, and no remote of this repository is on its server",
+            fix="git submodule update --init --recursive",
+        )
     settings = (f"{name}.url={url}", f"{name}.active=true", f"{name}.update=checkout")
     words = [word for setting in settings for word in ("-c", f"submodule.{setting}")]
     try:
         process.run(
             *(*process.QUIETLY, *words),
-            *("submodule", "--quiet", "update", "--init", "--recursive", "--checkout", "--", where),
+            *("submodule", "--quiet", "update", "--init", "--checkout", "--", where),
             cwd=repository.worktree,
             env=_environment(),
         ).checked()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
 from deriva_ml_hooks.runner.isolation.worktrees import clear_left_over
+from tests.conftest import Repo
 
 Program = Callable[..., Any]
 ISOLATED = ("run", "--isolated")
@@ -390,6 +393,52 @@ class TestSubmodules:
         assert "fix: git submodule update --init --recursive" in done.err
         assert nothing_is_left(clone)
 
+    def test_a_name_that_leads_out_of_the_git_directory_is_none(
+        self, repo: Any, program: Program, tmp_path: Path
+    ) -> None:
+        """git ignores such a name; a repository that is tracked as files may say what it runs."""
+        planted, module = tmp_path / "planted", make_module(tmp_path)
+        repo.git("submodule", "--quiet", "add", str(module.path), "vendored")
+        payload = repo.path / "payload"
+        module.git("clone", "--quiet", "--bare", str(module.path), str(payload))
+        for setting in ("core.fsmonitor", "filter.x.smudge", "filter.x.clean"):
+            module.git("--git-dir", str(payload), "config", setting, f"touch {planted}; cat")
+        for empty in ("refs/heads", "objects/info"):
+            (payload / empty / "kept").write_text("")
+        name = "../../payload"
+        repo.git(
+            "config", "--file", ".gitmodules", "--rename-section", "submodule.vendored", f"submodule.{name}"
+        )
+        repo.commit("Planted")
+        done = program(*ISOLATED, "--", "ls", "vendored")
+        assert not planted.exists()
+        assert done.out == ""
+
+    @pytest.mark.parametrize(
+        "url", ["https://evil.example/x.git", "git@evil.example:x.git", "ext::touch planted"]
+    )
+    def test_are_not_fetched_unasked_from_a_server_that_no_remote_is_on(
+        self, nested: Any, program: Program, url: str, tmp_path: Path
+    ) -> None:
+        nested.git("config", "--file", ".gitmodules", "submodule.lib.url", url)
+        nested.commit("Elsewhere")
+        clone = type(nested)(tmp_path / "clone")
+        nested.git("clone", "--quiet", str(nested.path), str(clone.path))
+        done = program(*ISOLATED, "--", "true", cwd=clone.path)
+        assert done.code == 125
+        assert "no remote of this repository is on its server" in done.err
+        assert "fix: git submodule update --init --recursive" in done.err
+
+
+def make_module(folder: Path) -> Repo:
+    """A repository whose files have a filter, to be a submodule."""
+    module = Repo(folder / "module")
+    module.path.mkdir()
+    module.git("init", "--quiet")
+    module.write(".gitattributes", "* filter=x\n")
+    module.commit("Module", word="word\n")
+    return module
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 class TestKilled:
@@ -484,3 +533,15 @@ class TestKilled:
         assert program(*ISOLATED, "--", "true").code == 0
         (tmp_path / "unplugged").rename(tmp_path / "usb")
         assert repo.git("-C", str(tmp_path / "usb"), "status", "--porcelain") == ""
+
+
+def test_the_interpreter_that_is_asked_imports_nothing_from_a_folder_that_others_write_to(
+    repo: Any, temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    planted = tmp_path / "planted"
+    for name in ("json", "os", "importlib"):
+        (temporary / f"{name}.py").write_text(f"open({str(planted)!r}, 'w')\n")
+        (repo.path / f"{name}.py").write_text(f"open({str(planted)!r}, 'w')\n")
+    assert OwnTree(str(repo.path), str(tmp_path / "double")).imports(sys.executable, os.environ) == []
+    assert not planted.exists()
