@@ -7,29 +7,41 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Optional
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
 from deriva_ml_hooks.catalog.address import parse
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import Config, load
-from deriva_ml_hooks.errors import NotARepositoryError
+from deriva_ml_hooks.errors import LedgerError, NotARepositoryError
+from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.circumstances import FILE
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import ledger_of
 from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, Execution
+from deriva_ml_hooks.executions.rows import COLUMNS, JSON, Damaged
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.redact import redact_command
-from deriva_ml_hooks.report import printable, shown
+from deriva_ml_hooks.redact import redact, redact_command, redacted
+from deriva_ml_hooks.report import as_error, printable, shown
 from deriva_ml_hooks.runner import baked
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 program = typer.Typer(help="What was run here: the records in the ledger.", no_args_is_help=True)
 
 _COLOURS = {"Completed": "green", "Failed": "red", "Aborted": "yellow", "Running": "cyan"}
+_HEAD = ("ID", "STARTED (UTC)", "STATUS", "TIME", "COMMIT", "VERSION", "RID", "COMMAND")
+_LINE = "{:<36}  {:<19}  {:<14}  {:<9}  {:<9}  {:<20}  {:<6}  {}"
 _ROOM = 20
 """Columns of a terminal that the commands of a list get at least."""
+_AROUND = 4
+"""Lines of a terminal for the head, a note, and what is typed next."""
+_PAGE = 500
+_NONE = "no executions yet; the first one: deriva-ml-hooks run -- COMMAND"
 
 _Published = dict[str, list[dict[str, Optional[str]]]]
 
@@ -37,20 +49,124 @@ _Published = dict[str, list[dict[str, Optional[str]]]]
 @program.command("list")
 def list_(
     as_json: bool = typer.Option(False, "--json", help="Print an array, newest first."),
-    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="At most this many."),
+    as_lines: bool = typer.Option(
+        False, "--json-lines", help="Print one JSON document a line, newest first."
+    ),
+    limit: Optional[int] = typer.Option(
+        None, "--limit", min=1, help="At most this many (default: all; on a terminal what fits on it)."
+    ),
 ) -> None:
-    """The executions, newest first."""
-    # One more than is shown, so that what is shown of an id tells it from that one too.
+    """The executions, newest first. Exit 1 where a row of the ledger cannot be read: that one is named."""
     ledger = ledger_here()
-    everything = ledger.newest(None if limit is None else limit + 1)
-    found = everything[:limit]
-    published = _published(ledger, found)
-    if as_json:
-        output.data([_as_json(execution, published) for execution in found])
-    elif not found:
-        output.note("no executions yet; the first one: deriva-ml-hooks run -- COMMAND")
+    if as_json or as_lines:
+        damaged = _stream(ledger, limit, as_lines=as_lines)
+    elif sys.stdout.isatty():
+        damaged = _screen(ledger, limit)
     else:
-        _table(found, _unique_length([execution.id for execution in everything]), published)
+        damaged = _lines(ledger, limit)
+    for error in damaged:
+        output.note(as_error(error))
+    raise typer.Exit(1 if damaged else 0)
+
+
+def _pages(ledger: Ledger, limit: Optional[int]) -> Iterator[tuple[list[Execution | Damaged], _Published]]:
+    """The rows, newest first, and what is known of them in catalogs; a few hundred at a time."""
+    rows = itertools.islice(ledger.rows(), None if limit is None else min(limit, sys.maxsize))
+    while page := list(itertools.islice(rows, _PAGE)):
+        yield page, _published(ledger, [row for row in page if isinstance(row, Execution)])
+
+
+def _stream(ledger: Ledger, limit: Optional[int], *, as_lines: bool) -> list[LedgerError]:
+    """JSON as it is read: what is printed is not kept."""
+    damaged = []
+    opening, between, closing = ("", "\n", "\n") if as_lines else ("[", ",\n ", "]\n")
+    mark = opening
+    for page, published in _pages(ledger, limit):
+        lines = []
+        for row in page:
+            if isinstance(row, Execution):
+                lines.append(_line(row, published))
+            else:
+                lines.append(json.dumps({"id": printable(row.id), "error": row.problem}))
+                damaged.append(_error(ledger, row))
+        sys.stdout.write(mark + between.join(lines))
+        mark = between
+    sys.stdout.write(closing if mark == between else "" if as_lines else "[]\n")
+    return damaged
+
+
+def _line(execution: Execution, published: _Published) -> str:
+    """What `_as_json` and `output.data` make of it, faster: most of it was printed before."""
+    told = {name: getattr(execution, name) for name in _PLAIN}
+    told |= {name: _redacted(told[name]) for name in _FREE if told[name]}
+    told["commit"] = execution.provenance["commit"]
+    if of_it := published[execution.id]:
+        told["publications"] = redacted(of_it)
+    parts = [f'"{name}": {_nested(name, getattr(execution, name))}' for name in JSON]
+    return f"{json.dumps(told)[:-1]}, {', '.join(parts)}}}"
+
+
+_FREE = ("description", "detail", "cwd", "host")
+_PLAIN = [name for name in COLUMNS if name not in JSON and name != "process"]
+_redacted = lru_cache(maxsize=4096)(redact)
+_printed: dict[int, tuple[Any, str]] = {}  # by identity, which a value keeps for as long as it is in here
+
+
+def _nested(name: str, value: Any) -> str:
+    if (known := _printed.get(id(value))) is None:
+        if len(_printed) > 4096:
+            _printed.clear()
+        safe = redact_command(value) if name == "command" else redacted(value)
+        known = _printed[id(value)] = value, json.dumps(safe)
+    return known[1]
+
+
+def _error(ledger: Ledger, row: Damaged) -> LedgerError:
+    try:
+        ledger.sound(row)
+    except LedgerError as error:
+        return error
+    raise AssertionError("a damaged row is none that can be read")
+
+
+def _lines(ledger: Ledger, limit: Optional[int]) -> list[LedgerError]:
+    """A line for each, whole: a pipe has no width, so nothing is cut off."""
+    damaged, head = [], True
+    for page, published in _pages(ledger, limit):
+        for row in page:
+            if not isinstance(row, Execution):
+                damaged.append(_error(ledger, row))
+                continue
+            if head:
+                sys.stdout.write(_LINE.format(*_HEAD) + "\n")
+                head = False
+            sys.stdout.write(_LINE.format(*(cell or "-" for cell in _cells(row, published))) + "\n")
+    if head and not damaged:
+        output.note(_NONE)
+    return damaged
+
+
+def _screen(ledger: Ledger, limit: Optional[int]) -> list[LedgerError]:
+    """A table of what fits on the terminal, or of as many as are asked for."""
+    from rich.console import Console
+
+    console = Console()
+    # One more than is shown, so that what is shown of an id tells it from that one too.
+    most = min(limit or max(console.height - _AROUND, 1), sys.maxsize - 1)
+    found: list[Execution] = []
+    damaged: list[LedgerError] = []
+    published: _Published = {}
+    for page, of_it in _pages(ledger, most + 1):
+        found += [row for row in page if isinstance(row, Execution)]
+        damaged += [_error(ledger, row) for row in page if isinstance(row, Damaged)]
+        published |= of_it
+    if found:
+        _table(console, found[:most], _unique_length([execution.id for execution in found]), published)
+    elif not damaged:
+        output.note(_NONE)
+    if limit is None and len(found) + len(damaged) > most:
+        output.note("there are more, older ones: --limit N")
+    return damaged
 
 
 @program.command("show")
@@ -184,35 +300,38 @@ def _publication(publication: Publication, schema: str) -> dict[str, Optional[st
     }
 
 
-def _table(found: list[Execution], length: int, published: _Published) -> None:
-    from rich.console import Console
+def _cells(execution: Execution, published: _Published) -> tuple[str, ...]:
+    provenance = execution.provenance
+    return (
+        execution.id,
+        printable(execution.started_at[:19].replace("T", " ")),
+        printable(_status(execution)),
+        _duration(execution) or "",
+        printable(provenance["commit"][:9]),
+        shown(provenance["tag"] or provenance["version"] or ""),
+        printable(next((p["rid"] for p in published[execution.id] if p["rid"]), None) or ""),
+        printable(shlex.join(redact_command(execution.command))),
+    )
+
+
+def _table(console: Console, found: list[Execution], length: int, published: _Published) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    columns = {
-        "ID": [Text(execution.id[:length]) for execution in found],
-        "STARTED (UTC)": [Text(execution.started_at[:19].replace("T", " ")) for execution in found],
-        "STATUS": [
-            Text(printable(_status(execution)), style=_COLOURS[execution.status]) for execution in found
-        ],
-        "TIME": [Text(_duration(execution) or "") for execution in found],
-        "COMMIT": [Text(execution.provenance["commit"][:9]) for execution in found],
-        "VERSION": [Text(shown(e.provenance["tag"] or e.provenance["version"] or "")) for e in found],
-    }
-    rids = [next((p["rid"] for p in published[e.id] if p["rid"]), None) for e in found]
-    if any(rids):
-        columns["RID"] = [Text(printable(rid or "")) for rid in rids]
-    commands = [Text(printable(shlex.join(redact_command(execution.command)))) for execution in found]
-    console = Console()
+    rows = [_cells(execution, published) for execution in found]
+    columns = {name: [Text(cell) for cell in cells] for name, *cells in zip(_HEAD, *rows, strict=True)}
+    columns["ID"] = [Text(execution.id[:length]) for execution in found]
+    for text, execution in zip(columns["STATUS"], found, strict=True):
+        text.stylize(_COLOURS[execution.status])
+    if not any(columns["RID"]):
+        del columns["RID"]
+    commands = columns.pop("COMMAND")
     widths = {name: max(len(name), *map(len, cells)) + 2 for name, cells in columns.items()}
-    if sys.stdout.isatty():
-        for name in ("VERSION", "COMMIT", "TIME"):  # they are in `show`; the command is what people look for
-            if sum(widths.values()) + _ROOM > console.width:
-                del columns[name], widths[name]
-        for command in commands:  # here, since a table that is too wide takes from every column
-            command.truncate(max(console.width - sum(widths.values()), _ROOM), overflow="ellipsis")
-    else:  # a pipe has no width, also where colours are forced: nothing is cut off
-        console.width = sum(widths.values()) + max(command.cell_len for command in commands) + 80
+    for name in ("VERSION", "COMMIT", "TIME"):  # they are in `show`; the command is what people look for
+        if sum(widths.values()) + _ROOM > console.width:
+            del columns[name], widths[name]
+    for command in commands:  # here, since a table that is too wide takes from every column
+        command.truncate(max(console.width - sum(widths.values()), _ROOM), overflow="ellipsis")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, no_wrap=True)
@@ -234,6 +353,8 @@ def _unique_length(ids: list[str]) -> int:
 
 
 def _status(execution: Execution) -> str:
+    if execution.status == "Running" and processes.is_elsewhere(execution.host, execution.process):
+        return "Running (elsewhere)"
     if execution.detail == LOST:
         return f"{execution.status} ({LOST})"
     if execution.status == "Failed" and execution.signal is None:

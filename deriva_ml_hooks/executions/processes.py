@@ -1,7 +1,13 @@
-"""Which process wrote a record, told so that a later process with the same number is not taken for it."""
+"""Which process wrote a record, told so that a later process with the same number is not taken for it.
+
+A number means something in its own PID namespace only (pid_namespaces(7)), and a record may have been written
+in a container, or on another machine that shares the disk: of such a process nothing can be told here.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import socket
 import subprocess
@@ -16,7 +22,8 @@ def identity(pid: int) -> str | None:
     """When process `pid` started, in whatever form the system tells it; None where that cannot be told.
 
     Empty for one that has ended and only waits for its parent to ask how. Linux counts ticks since boot
-    in /proc (proc_pid_stat(5), starttime), and a boot has an id; other systems are asked through ps(1).
+    in /proc (proc_pid_stat(5), starttime), and a boot has an id; where that is told, our PID namespace and
+    the machine follow. Other systems are asked through ps(1).
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -25,7 +32,8 @@ def identity(pid: int) -> str | None:
         if stat[0] in (b"Z", b"X"):
             return ""
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return f"{file.read().strip()}/{stat[19].decode('ascii')}"
+            known = f"{file.read().strip()}/{stat[19].decode('ascii')}"
+        return "/".join((known, *_here()))
     except FileNotFoundError:
         if os.path.isdir("/proc/self"):
             return None
@@ -47,16 +55,52 @@ def _asked_of_ps(pid: int) -> str | None:
 
 
 def is_gone(pid: int, known: str | None) -> bool:
-    """Whether the process that was `pid`, with the identity `known`, has ended on this host."""
+    """Whether the process that was `pid`, known as `known`, has ended; False where it cannot be told."""
+    if is_foreign(known):
+        return False
     current = identity(pid)
     if current == "":
         return True
     if known is not None and current is not None:
-        return current != known
+        return current.split("/")[:2] != known.split("/")[:2]
     try:  # also where other people's processes are hidden (proc(5), hidepid)
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return True
     except OSError:
         return False
     return False
+
+
+def is_foreign(known: str | None) -> bool:
+    """Whether a process with the identity `known` is in another PID namespace, or on another machine.
+
+    What has another boot may be ours before the machine was started anew: only the first namespace of the
+    same machine can tell that. What is known of no namespace was written by an earlier version, or by ps(1).
+    """
+    parts = (known or "").split("/")
+    own = (identity(os.getpid()) or "").split("/")
+    if len(parts) < 4 or len(own) < 4:
+        return False
+    if parts[2:] != own[2:]:
+        return True
+    return parts[0] != own[0] and own[2] != _FIRST_NAMESPACE
+
+
+def is_elsewhere(host_: str, known: str | None) -> bool:
+    """Whether a process of the host `host_` is one of which nothing can be told here."""
+    return host_ != host() or is_foreign(known)
+
+
+_FIRST_NAMESPACE = str(0xEFFFFFFC)
+"""The inode of the PID namespace that a machine starts with (include/linux/proc_ns.h, PROC_PID_INIT_INO)."""
+
+
+def _here() -> tuple[str, str]:
+    """Our PID namespace, and this machine; what stands for it tells nothing else (machine-id(5))."""
+    namespace = str(os.stat("/proc/self/ns/pid").st_ino)
+    machine = b""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            machine = machine or file.read().strip()
+    return namespace, hashlib.sha256(b"deriva-ml-hooks " + machine).hexdigest()[:16]

@@ -15,8 +15,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from deriva_ml_hooks.executions import processes
-from deriva_ml_hooks.executions.ledger import COLUMNS, Ledger, migrate
+from deriva_ml_hooks.executions.ledger import Ledger, migrate
 from deriva_ml_hooks.executions.record import Execution
+from deriva_ml_hooks.executions.rows import COLUMNS
 
 State = Literal["pending", "published", "closed", "failed"]
 Recorder = Literal["runner", "deriva-ml"]
@@ -200,7 +201,7 @@ class Publications:
         if claim is None or claim.startswith(self._me + "\t"):
             return True
         host, pid, identity, until = claim.split("\t")
-        if host == processes.host():
+        if not processes.is_elsewhere(host, identity or None):
             return processes.is_gone(int(pid), identity or None)
         return time.time() > float(until)
 

@@ -62,8 +62,11 @@ class Execution:
 
     def as_json(self) -> dict[str, Any]:
         """The execution as JSON; `commit` repeats the provenance's, since everybody asks for it."""
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "process"}
+        values: dict[str, Any] = {name: getattr(self, name) for name in _SHOWN}
         return values | {"commit": self.provenance["commit"], "command": [*self.command]}
+
+
+_SHOWN = tuple(f.name for f in fields(Execution) if f.name != "process")
 
 
 def begun(

@@ -306,10 +306,12 @@ def _ended(execution: Execution, ending: Ending, duration: float) -> Execution:
 def _close(ledger: Ledger, execution: Execution, complain: Say) -> None:
     """Close the record; where that fails the command's own result still counts, so only say so."""
     try:
-        ledger.close(execution)
+        if not ledger.close(execution):
+            complain(f"{ledger.path}: the record was gone from the ledger, and is written to it again")
     except LedgerError as error:
-        complain(f"the record {execution.id} stays open: {error}")
+        complain(f"the record {execution.id} is not closed: {error}")
         complain(f"fix: {error.fix}")
+        complain(f"keep it, since no ledger has it so: {json.dumps(execution.as_json())}")
 
 
 def _opening_line(accepted: Accepted, execution: Execution) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import shlex
@@ -14,6 +15,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from deriva_ml_hooks.cli import main
+from deriva_ml_hooks.commands import executions
+from deriva_ml_hooks.config import Config
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.git.discovery import discover
+
+from ..executions.test_ledger import PROVENANCE, edited, made
 
 Program = Callable[..., Any]
 LONG = "--option=" + "x" * 300
@@ -133,3 +143,122 @@ def test_outside_a_repository_it_is_an_error_with_a_fix(program: Program, tmp_pa
     done = program("executions", "list", cwd=tmp_path)
     assert done.code == 1
     assert "fix: " in done.err
+
+
+@pytest.fixture
+def here(repo: Any, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """The ledger of `repo`, which is the working directory, with three executions."""
+    monkeypatch.chdir(repo.path)
+    ledger = ledger_of(discover(), Config())
+    for number in range(3):
+        provenance = {**PROVENANCE, "branch": "main"}
+        ended = {"status": "Completed", "exit_code": 0, "duration": 1.0}
+        ledger.add(
+            made(id=f"01890000-000{number}", command=["echo", str(number)], provenance=provenance, **ended)
+        )
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("provenance", "{}"),
+        ("pid", b"\x00"),
+        ("command", "[]"),
+        ("duration", float("inf")),
+        ("id", "../../x"),
+    ],
+)
+def test_a_damaged_row_is_named_and_the_others_are_listed(
+    here: Ledger, column: str, value: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited(here, column, value, "01890000-0001")
+    for words in (["--json-lines"], ["--json"], []):
+        assert main(["executions", "list", *words]) == 1
+        done = capsys.readouterr()
+        assert "not as it was written" in done.err
+        assert "fix: " in done.err
+        assert "01890000-0000" in done.out
+        assert "01890000-0002" in done.out
+        assert "Traceback" not in done.err
+    for words in (["show"], ["rerun"]):
+        command = [*(["executions"] if words == ["show"] else []), *words, "01890000-0001"]
+        assert main(command) != 0
+        assert "fix: " in capsys.readouterr().err
+
+
+def test_json_lines_are_the_array_a_document_each(here: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["executions", "list", "--json"]) == 0
+    array = json.loads(capsys.readouterr().out)
+    assert main(["executions", "list", "--json-lines"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == array
+    assert [record["command"][1] for record in array] == ["2", "1", "0"]
+
+
+def test_an_empty_list_is_an_empty_array_and_no_line(
+    repo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repo.path)
+    assert main(["executions", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert main(["executions", "list", "--json-lines"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("limit", ["3", "99999999999999999999", "9223372036854775807"])
+@pytest.mark.parametrize("words", [[], ["--json"], ["--json-lines"]])
+def test_a_limit_of_any_size_is_a_limit(
+    here: Ledger, limit: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["executions", "list", *words, "--limit", limit]) == 0
+    assert capsys.readouterr().out.count("echo") == 3
+
+
+def test_no_table_library_is_loaded_in_a_pipe(here: Ledger) -> None:
+    script = (
+        "import sys; from deriva_ml_hooks.cli import main\n"
+        "main(['executions', 'list'])\n"
+        "print('rich.table' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.count("echo") == 3
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_what_is_printed_is_not_kept(here: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first lines are out before the last rows are read."""
+    events: list[str] = []
+    read = Ledger.rows
+
+    def told(self: Ledger) -> Any:
+        for row in read(self):
+            events.append("row")
+            yield row
+
+    class Out(io.StringIO):
+        def write(self, text: str) -> int:
+            events.append("out")
+            return len(text)
+
+    monkeypatch.setattr(Ledger, "rows", told)
+    monkeypatch.setattr(executions, "_PAGE", 1)
+    monkeypatch.setattr(sys, "stdout", Out())
+    assert main(["executions", "list", "--json-lines"]) == 0
+    assert events[:4] == ["row", "out", "row", "out"]
+
+
+def test_a_terminal_is_given_what_fits_on_it(here: Ledger, repo: Any) -> None:
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 80, 0, 0))
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    words = [sys.executable, "-m", "deriva_ml_hooks", "executions", "list"]
+    done = subprocess.run(
+        words, cwd=repo.path, stdin=slave, stdout=slave, stderr=subprocess.PIPE, env={**env, "TERM": "xterm"},
+        check=False,
+    )  # fmt: skip
+    os.close(slave)
+    out = os.read(master, 65536)
+    os.close(master)
+    assert done.returncode == 0
+    assert out.count(b"echo") == 2
+    assert b"--limit N" in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,17 +16,38 @@ from typing import Any
 
 import pytest
 
+from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.ledger import SCHEMA, Ledger
 from deriva_ml_hooks.executions.record import Execution, begun, now
+from deriva_ml_hooks.executions.rows import Damaged
+
+PROVENANCE = {
+    "schema": 1,
+    "commit": "0" * 40,
+    "tree": "1" * 40,
+    "committed_at": "2026-01-01T00:00:00+00:00",
+    **dict.fromkeys(("branch", "tag", "tag_object", "version"), None),
+    **dict.fromkeys(("repository_url", "commit_url", "remote", "pushed"), None),
+    "submodules": [],
+    "lockfiles": [],
+    "shallow": False,
+}
 
 
 def made(**values: Any) -> Execution:
     """An execution that this process could have begun."""
     code = {"path": None, "blob": None, "checksum": "0" * 40, "url": "file:///x"}
-    told = {"command": ["true"], "entry_point": code, "provenance": {"commit": "0" * 40}}
+    told = {"command": ["true"], "entry_point": code, "provenance": PROVENANCE}
     return begun(**(told | values))
+
+
+def edited(ledger: Ledger, column: str, value: Any, execution_id: str) -> None:
+    """What a hand, or another program, can do to a row."""
+    with contextlib.closing(sqlite3.connect(ledger.path)) as connection, connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute(f"UPDATE executions SET {column} = ? WHERE id = ?", (value, execution_id))
 
 
 @pytest.fixture
@@ -353,10 +375,212 @@ def test_a_row_that_was_edited_is_named_and_the_others_are_read(
     first, second = made(), made()
     ledger.add(first)
     ledger.add(second)
-    with contextlib.closing(sqlite3.connect(ledger.path)) as connection, connection:
-        connection.execute(f"UPDATE executions SET {column} = ? WHERE id = ?", (value, first.id))
+    edited(ledger, column, value, first.id)
     with pytest.raises(LedgerError) as caught:
         ledger.newest()
     assert f"{first.id}: {column}" in str(caught.value)
     assert first.id in caught.value.fix
     assert ledger.find(second.id) == second
+
+
+def changed_in(column: str, **values: Any) -> str:
+    """The JSON of a column with some of its keys changed."""
+    return json.dumps(getattr(made(), column) | values)
+
+
+DAMAGED = [
+    ("status", "Finished"),
+    ("status", b"Running"),
+    ("exit_code", "seven"),
+    ("signal", 1.5),
+    ("detail", b"\xff"),
+    ("started_at", b"2026"),
+    ("ended_at", b"7"),
+    ("duration", "long"),
+    ("duration", float("inf")),
+    ("description", b"blob"),
+    ("command", "python x.py"),
+    ("command", "[]"),
+    ("command", "[1]"),
+    ("command", '["a\\u0000b"]'),
+    ("cwd", b"."),
+    ("cwd", "a\0b"),
+    ("host", b"here"),
+    ("pid", "many"),
+    ("pid", b"1"),
+    ("process", b"boot"),
+    ("entry_point", "[" * 100_000),
+    ("entry_point", changed_in("entry_point", path=7)),
+    ("entry_point", changed_in("entry_point", path="a\0b")),
+    ("provenance", "{}"),
+    ("provenance", "null"),
+    ("provenance", changed_in("provenance", commit=None)),
+    ("provenance", changed_in("provenance", tag=["v1"])),
+    ("provenance", changed_in("provenance", lockfiles=[{"path": "uv.lock"}])),
+    ("provenance", changed_in("provenance", submodules="x")),
+    ("warnings", '["w"]'),
+    ("warnings", "[{}]"),
+    ("changed_during_run", '[{"code": "head"}]'),
+    ("environment", '["A", 1]'),
+    ("isolated", "1"),
+    ("rerun_of", b"x"),
+    ("notebook", '{"output": 7}'),
+    ("notebook", '{"parameters": []}'),
+    ("id", "../../etc/passwd"),
+    ("id", b"\x01\x89"),
+    ("id", "it's; --"),
+]
+
+
+@pytest.mark.parametrize(("column", "value"), DAMAGED)
+def test_whatever_is_odd_in_a_row_is_told_of_that_row_and_stops_no_other(
+    ledger: Ledger, column: str, value: Any
+) -> None:
+    first, second, third = made(), made(), made()
+    for execution in (first, second, third):
+        ledger.add(execution)
+    edited(ledger, column, value, second.id)
+    rows = list(ledger.rows())
+    sound = [row for row in rows if isinstance(row, Execution)]
+    assert sorted(row.id for row in sound) == sorted([first.id, third.id])
+    [damaged] = [row for row in rows if isinstance(row, Damaged)]
+    assert damaged.problem
+    with pytest.raises(LedgerError) as caught:
+        ledger.sound(damaged)
+    assert "sqlite3" in caught.value.fix
+    if column != "id":
+        assert damaged.id == second.id
+        with pytest.raises(LedgerError, match=second.id):
+            ledger.find(second.id)
+    assert ledger.find(third.id) == third
+
+
+def test_a_pid_that_no_system_has_is_one_that_is_gone(ledger: Ledger) -> None:
+    ledger.add(made(pid=2**62, process=None))
+    assert ledger.newest()[0].detail == "lost"
+
+
+def test_rows_are_read_a_page_at_a_time_and_keep_no_writer_out(ledger: Ledger) -> None:
+    """A reader in the middle of its walk: a row can be written, and closed, without waiting for it."""
+    ledger.add(made())
+    with contextlib.closing(sqlite3.connect(ledger.path)) as connection, connection:
+        connection.execute("CREATE TEMP TABLE one AS SELECT * FROM executions")
+        for number in range(1_200):
+            connection.execute("UPDATE one SET id = ?", (f"00000000-{number:04x}",))
+            connection.execute("INSERT INTO executions SELECT * FROM one")
+    rows = ledger.rows()
+    first = [next(rows) for _ in range(3)]
+    added = made()
+    with ledger.transaction("BEGIN EXCLUSIVE"):
+        pass
+    ledger.add(added)
+    ids = [row.id for row in (*first, *rows)]
+    assert len(ids) == 1_201
+    assert ids == sorted(ids, reverse=True)
+    assert added.id not in ids
+
+
+class TestLostAndFound:
+    """What happens to a ledger while a command runs must not lose the record of the run."""
+
+    @pytest.mark.parametrize("what", ["the file", "the folder", "the row", "another in its place", "emptied"])
+    def test_a_record_that_is_gone_is_written_again_when_it_is_closed(
+        self, ledger: Ledger, tmp_path: Path, what: str
+    ) -> None:
+        execution, other = made(), made()
+        ledger.add(execution)
+        if what == "the file":
+            os.unlink(ledger.path)
+        elif what == "the folder":
+            shutil.rmtree(os.path.dirname(ledger.path))
+        elif what == "the row":
+            with contextlib.closing(sqlite3.connect(ledger.path)) as connection, connection:
+                connection.execute("DELETE FROM executions")
+        elif what == "emptied":
+            os.truncate(ledger.path, 0)
+        else:
+            Ledger(str(tmp_path / "other")).add(other)
+            os.replace(tmp_path / "other", ledger.path)
+        closed = replace(execution, status="Completed", exit_code=0, ended_at=now(), duration=0.1)
+        assert not ledger.close(closed)
+        assert closed in ledger.newest()
+        assert os.stat(ledger.path).st_mode & 0o777 == 0o600
+        assert ledger.close(closed)
+        assert ledger.newest().count(closed) == 1
+
+    def test_the_program_says_so_and_keeps_the_record(
+        self, repo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(repo.path)
+        assert main(["run", "--", "rm", "-r", ".git/deriva-ml-hooks"]) == 0
+        assert "was gone from the ledger, and is written to it again" in capsys.readouterr().err
+        assert main(["executions", "list", "--json"]) == 0
+        assert [e["status"] for e in json.loads(capsys.readouterr().out)] == ["Completed"]
+
+    def test_where_nothing_can_be_written_the_record_is_printed(
+        self, repo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(repo.path)
+        path = ".git/deriva-ml-hooks/executions.sqlite3"
+        assert main(["run", "--", "sh", "-c", f"rm {path}; echo mine > {path}"]) == 0
+        said = capsys.readouterr().err
+        printed = said.partition("no ledger has it so: ")[2].partition("\n")[0]
+        assert json.loads(printed)["status"] == "Completed"
+        assert (repo.path / path).read_text() == "mine\n"
+
+
+class TestElsewhere:
+    """A run in another PID namespace, or on another machine: nobody here can tell how it fares."""
+
+    def known(self, **parts: str) -> str:
+        own = (processes.identity(os.getpid()) or "").split("/")
+        names = dict(zip(("boot", "start", "namespace", "machine"), own, strict=True))
+        return "/".join((names | parts).values())
+
+    @pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="no PID namespaces here")
+    @pytest.mark.parametrize(
+        "parts",
+        [
+            {"namespace": "1"},
+            {"machine": "another"},
+            {"namespace": "1", "boot": "another"},
+            {"machine": "another", "boot": "another", "start": "1"},
+        ],
+    )
+    @pytest.mark.parametrize("there", [True, False])
+    def test_it_stays_running(self, ledger: Ledger, parts: dict[str, str], there: bool) -> None:
+        pid = os.getpid() if there else 2**22 - 1
+        execution = made(process=self.known(**parts), pid=pid)
+        ledger.add(execution)
+        assert ledger.newest() == [execution]
+        assert processes.is_elsewhere(execution.host, execution.process)
+        assert not processes.is_gone(pid, execution.process)
+
+    @pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="no PID namespaces here")
+    def test_another_boot_of_this_machine_ends_what_ran_in_its_first_namespace_only(self) -> None:
+        first = os.stat("/proc/self/ns/pid").st_ino == 0xEFFFFFFC
+        assert processes.is_gone(os.getpid(), self.known(boot="another")) == first
+
+    def test_a_start_at_another_time_is_of_a_process_that_is_gone(self) -> None:
+        assert processes.is_gone(os.getpid(), self.known(start="1"))
+
+    def test_a_real_run_in_another_namespace_is_running_elsewhere(
+        self, repo: Any, capfd: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """unshare(1): the same host name, the same boot, and numbers that mean nothing here."""
+        new = ("unshare", "--pid", "--fork", "--mount-proc")
+        if subprocess.run([*new, "true"], capture_output=True, check=False).returncode:
+            pytest.skip("no PID namespaces may be made here")
+        words = [*new, sys.executable, "-m", "deriva_ml_hooks", "run", "--", "cat"]
+        with subprocess.Popen(words, cwd=repo.path, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as runner:
+            assert runner.stderr is not None
+            assert b"main" in runner.stderr.readline()  # it is told once the row is there
+            monkeypatch.chdir(repo.path)
+            assert main(["executions", "list", "--json"]) == 0
+            [listed] = json.loads(capfd.readouterr().out)
+            assert main(["executions", "list"]) == 0
+            assert "Running (elsewhere)" in capfd.readouterr().out
+            runner.communicate()
+        assert (listed["status"], listed["detail"]) == ("Running", None)
+        assert main(["executions", "list", "--json"]) == 0
+        assert json.loads(capfd.readouterr().out)[0]["status"] == "Completed"

@@ -39,7 +39,8 @@ def test_another_process_with_the_same_number_is_not_taken_for_it() -> None:
 def test_the_same_number_and_start_in_another_boot_is_another_process() -> None:
     known = processes.identity(os.getpid())
     assert known is not None
-    assert processes.is_gone(os.getpid(), "0" * 36 + "/" + known.partition("/")[2])
+    boot_and_start = "0" * 36 + "/" + known.split("/")[1]
+    assert processes.is_gone(os.getpid(), boot_and_start)
 
 
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="no waitid here")

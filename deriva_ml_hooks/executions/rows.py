@@ -1,0 +1,205 @@
+"""The one typed reading of a ledger's rows: an execution, or which of its values is not as it was written.
+
+A ledger can be edited by hand, and a row of it must not stop the others. What an execution holds is said
+once, as types; a check for each is made of them when the first row is read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache, lru_cache
+from typing import Any, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from deriva_ml_hooks.executions.record import Execution
+
+COLUMNS = tuple(f.name for f in fields(Execution))
+_ID = re.compile(r"[0-9a-f-]{8,64}")
+_LATER = {
+    "environment": None,
+    "isolated": False,
+    "notebook": None,
+    "agent": None,
+    "stdin": None,
+    "results": (),
+}
+"""Columns that a ledger of an older schema lacks while it is only read."""
+
+
+class _Lockfile(TypedDict):
+    path: str
+    blob: str
+
+
+class _Submodule(TypedDict):
+    path: str
+    commit: str
+
+
+class _Finding(TypedDict):
+    code: str
+    path: str | None
+    message: str
+
+
+class _Code(TypedDict, total=False):
+    path: str | None
+    blob: str | None
+    checksum: str | None
+    url: str | None
+
+
+class _Provenance(TypedDict, total=False):
+    commit: str
+    tree: str | None
+    committed_at: str | None
+    branch: str | None
+    tag: str | None
+    tag_object: str | None
+    version: str | None
+    repository_url: str | None
+    commit_url: str | None
+    remote: str | None
+    pushed: str | None
+    submodules: Sequence[_Submodule]
+    lockfiles: Sequence[_Lockfile]
+    shallow: bool | None
+
+
+class _Notebook(TypedDict, total=False):
+    parameters: Mapping[str, Any]
+    kernel: str | None
+    output: str | None
+    sha256: str | None
+
+
+class _Agent(TypedDict, total=False):
+    name: str | None
+    email: str | None
+    account: str | None
+
+
+class _Input(TypedDict, total=False):
+    kind: str
+    path: str | None
+    sha256: str | None
+    offset: int | None
+
+
+class _Result(TypedDict):
+    path: str
+    sha256: str
+
+
+_JSON: Mapping[str, Any] = {
+    "command": Sequence[str],
+    "entry_point": _Code,
+    "provenance": _Provenance,
+    "warnings": Sequence[_Finding],
+    "changed_during_run": Sequence[_Finding],
+    "environment": Sequence[str] | None,
+    "isolated": bool,
+    "notebook": _Notebook | None,
+    "agent": _Agent | None,
+    "stdin": _Input | None,
+    "results": Sequence[_Result],
+}
+JSON = tuple(_JSON)
+"""Columns that hold JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A row that is no execution: its id as far as it has one, and what is wrong with it."""
+
+    id: str
+    problem: str
+
+
+def read(row: Sequence[Any]) -> Execution | Damaged:
+    """The execution of a row of COLUMNS, as it was written, or what is wrong with the row."""
+    values = dict(zip(COLUMNS, row, strict=True))
+    for name, of in _PLAIN.items():
+        if type(values[name]) not in of:
+            return _damaged(values, name)
+    for name in JSON:
+        stored = values[name]
+        if stored is None and name in _LATER:
+            values[name] = _LATER[name]
+            continue
+        values[name] = value = _parsed(name, stored) if type(stored) is str else _UNFIT
+        if value is _UNFIT:
+            return _damaged(values, name)
+    if not _ID.fullmatch(values["id"]):
+        return _damaged(values, "id")
+    if values["status"] not in _STATUS:
+        return _damaged(values, "status")
+    if not math.isfinite(values["duration"] or 0):
+        return _damaged(values, "duration")
+    if "\0" in values["cwd"]:  # it has to lead somewhere
+        return _damaged(values, "cwd")
+    return Execution(**values)
+
+
+def _damaged(values: Mapping[str, Any], name: str) -> Damaged:
+    shown = values["id"] if isinstance(values["id"], str) else repr(values["id"])
+    return Damaged(shown, f"{name} is not as it was written")
+
+
+def _types(hint: Any) -> frozenset[type]:
+    """The types of a plain column's values: what SQLite gives for them."""
+    found = {type(one) if isinstance(one, str) else one for one in get_args(hint) or (hint,)}
+    return frozenset(found | {int}) if float in found else frozenset(found)
+
+
+_HINTS = get_type_hints(Execution)
+_PLAIN = {name: _types(hint) for name, hint in _HINTS.items() if name not in _JSON}
+_STATUS = get_args(_HINTS["status"])
+_UNFIT = object()
+
+
+@lru_cache(maxsize=512)  # runs of a sweep share most of what they hold
+def _parsed(name: str, text: str) -> Any:
+    try:
+        value = json.loads(text)
+        if not _check(_JSON[name])(value):
+            return _UNFIT
+    except (ValueError, RecursionError):
+        return _UNFIT
+    if (name == "command" and not value) or (name == "provenance" and "commit" not in value):
+        return _UNFIT
+    words = value
+    if name != "command":
+        words = [value.get("path"), value.get("output")] if isinstance(value, dict) else []
+    if any("\0" in word for word in words if word is not None):  # nothing can have run so
+        return _UNFIT
+    if name in ("entry_point", "provenance"):
+        for key in _JSON[name].__annotations__:
+            value.setdefault(key, () if key in ("submodules", "lockfiles") else None)
+    return value
+
+
+@cache
+def _check(hint: Any) -> Callable[[Any], bool]:
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return lambda _: True
+    if is_typeddict(hint):
+        checks = {name: _check(of) for name, of in get_type_hints(hint).items()}
+        required = hint.__required_keys__
+        return lambda v: (
+            isinstance(v, dict) and required <= v.keys() and all(checks[k](v[k]) for k in checks.keys() & v)
+        )
+    if origin in (Union, types.UnionType):
+        either = [_check(one) for one in inner]
+        return lambda v: any(check(v) for check in either)
+    if origin is not None and issubclass(origin, Mapping):
+        return lambda v: isinstance(v, dict)
+    if origin is not None and issubclass(origin, Sequence):
+        each = _check(inner[0])
+        return lambda v: isinstance(v, list) and all(map(each, v))
+    return lambda v: type(v) is hint
