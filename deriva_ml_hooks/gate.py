@@ -26,6 +26,7 @@ from deriva_ml_hooks.git import fallback, remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.status import Change, ForeignOwnerError, Measurement, measure
+from deriva_ml_hooks.git.traces import Traces
 from deriva_ml_hooks.globs import matcher
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.provenance.record import Provenance
@@ -44,6 +45,7 @@ _FIXES = {
     "untracked": "git add -A && git commit, or have git ignore them: .gitignore",
     "submodule": "commit inside it and record that here, or: git submodule update --init --recursive",
     "hidden-change": "show it to git again: git update-index --no-assume-unchanged --no-skip-worktree PATH",
+    "foreign-filter": "commit the attributes: .gitattributes, or put the file back: git checkout -- PATH",
     "git-error": "see what git says: git status",
 }
 
@@ -52,7 +54,7 @@ _FIXES = {
 class Verdict:
     """Whether an execution may be recorded: it may when there is no reason against it.
 
-    `repository` and `config` are what was measured, for those who go on from here; None where the
+    `repository`, `config` and `traces` are what was measured, for those who go on from here; None where the
     question did not get that far.
     """
 
@@ -61,6 +63,7 @@ class Verdict:
     provenance: Provenance | None
     repository: Repository | None
     config: Config
+    traces: Traces | None = None
 
     @property
     def accepted(self) -> bool:
@@ -114,7 +117,10 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
         reasons.append(_reason(error))
     else:
         tolerated, refused = _tolerated(measured.changes, config.untracked_ignore)
-        reasons += [as_finding(change) for change in refused]
+        for change in refused:
+            policy = config.foreign_filter if change.code == "foreign-filter" else "refuse"
+            if policy != "ignore":
+                (reasons if policy == "refuse" else warnings).append(as_finding(change))
         warnings += [as_finding(change) for change in tolerated]
         if measured.head is None:
             reasons.insert(
@@ -138,7 +144,8 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
         for policy, finding in _policies(provenance, config, tag_policy):
             if policy != "ignore":
                 (reasons if policy == "refuse" else warnings).append(finding)
-    return Verdict(tuple(reasons), tuple(warnings), provenance, repository, config)
+    traces = measured.traces if measured is not None else None
+    return Verdict(tuple(reasons), tuple(warnings), provenance, repository, config, traces)
 
 
 def _reader(repository: Repository) -> Callable[[str], bytes | None]:

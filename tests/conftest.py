@@ -87,13 +87,22 @@ class Repo:
         if self.git("rev-parse", "--is-inside-work-tree", check=False) == "true":
             pytest.skip("this git opens repositories of other users")
 
-    def make_the_index_believe(self, name: str) -> None:
-        """Give the index entry of `name` the file's present stat data, as if it had just been added."""
+    def make_the_index_believe(self, name: str, oid: bytes | None = None) -> None:
+        """Give the index entry of `name` the file's present stat data, as if it had just been added.
+
+        `oid`: what was added. What the index remembers of trees is left as it was.
+        """
         found = (self.path / name).stat()
         stamps = *divmod(found.st_ctime_ns, 10**9), *divmod(found.st_mtime_ns, 10**9)
-        self.rewrite_index(name, stamps, found.st_ino)
+        self.rewrite_index(name, stamps, found.st_ino, oid)
 
-    def rewrite_index(self, name: str, stamps: tuple[int, int, int, int], inode: int | None = None) -> None:
+    def rewrite_index(
+        self,
+        name: str,
+        stamps: tuple[int, int, int, int],
+        inode: int | None = None,
+        oid: bytes | None = None,
+    ) -> None:
         """Give the index entry of `name` these seconds and nanoseconds of ctime and mtime."""
         path = self.git_dir / "index"
         data = bytearray(path.read_bytes())
@@ -101,6 +110,8 @@ class Repo:
         struct.pack_into(">4I", data, start, *stamps)
         if inode is not None:
             struct.pack_into(">I", data, start + 20, inode & 0xFFFFFFFF)
+        if oid is not None:
+            data[start + 40 : start + 60] = oid
         data[-20:] = hashlib.sha1(data[:-20]).digest()
         path.write_bytes(data)
 

@@ -37,12 +37,12 @@ def object_id(kind: str, data: bytes, *, like: str) -> str:
 
 
 def differing(
-    repository: Repository, entries: Iterable[Entry], settings: Sequence[str] = ()
+    repository: Repository, entries: Iterable[Entry], settings: Sequence[str] = (), *, raw: bool = False
 ) -> tuple[list[Entry], str]:
     """The entries whose file is gone, or differs in kind, mode or content; and what git complained of.
 
-    Content is what `git add` would store (git-hash-object(1) applies the path's filters). What cannot
-    be hashed counts as different.
+    Content is what `git add` would store (git-hash-object(1) applies the path's filters), or with `raw` what
+    is in the file. What cannot be hashed counts as different.
     """
     changed: list[Entry] = []
     to_hash: list[Entry] = []
@@ -60,7 +60,8 @@ def differing(
                 to_hash.append(entry)
         except OSError:
             changed.append(entry)
-    oids, complaint = _hashed(repository, [entry.path for entry in to_hash], settings)
+    paths = [entry.path for entry in to_hash]
+    oids, complaint = _hashed(repository, paths, settings, ["--no-filters"] if raw else [])
     changed += [entry for entry, oid in zip(to_hash, oids, strict=True) if oid != entry.oid]
     return changed, complaint
 
@@ -70,12 +71,13 @@ def _same_mode(recorded: int, actual: int, repository: Repository) -> bool:
 
 
 def _hashed(
-    repository: Repository, paths: Sequence[str], settings: Sequence[str]
+    repository: Repository, paths: Sequence[str], settings: Sequence[str], options: Sequence[str]
 ) -> tuple[list[str | None], str]:
     if not paths:
         return [], ""
     stdin = b"".join(_quoted(os.fsencode(path)) + b"\n" for path in paths)
-    done = process.run(*settings, "hash-object", "--stdin-paths", cwd=repository.worktree, stdin=stdin)
+    words = (*settings, "hash-object", "--stdin-paths", *options)
+    done = process.run(*words, cwd=repository.worktree, stdin=stdin)
     oids: list[str | None] = [*done.stdout.decode("ascii").split()]
     return oids + [None] * (len(paths) - len(oids)), done.said if done.returncode else ""
 

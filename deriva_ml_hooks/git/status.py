@@ -11,14 +11,18 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import process, sparse
-from deriva_ml_hooks.git.content import GITLINK, SYMLINK, Entry, candid_settings, differing
+from deriva_ml_hooks.git.content import SYMLINK, Entry, candid_settings, differing
 from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.filters import hiding
+from deriva_ml_hooks.git.index import LS_FILES, Listing, parse_listing
 from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.git.traces import Stamp, Traces, newest_move, ref_stamps, stamped
 
 _STATUS = (
     "status",
@@ -30,9 +34,6 @@ _STATUS = (
     "--untracked-files=no",  # ls-files lists them, meanwhile
     "--ignore-submodules=none",
 )
-_LS_FILES = ("ls-files", "-z", "-v", "--stage", "--others", "--exclude-standard")
-
-_PLAIN = (b"H 100644 ", b"H 100755 ", b"H 120000 ")
 # A filter that is not required may fail: git then compares the unfiltered bytes, which can only refuse.
 _HARMLESS = re.compile(
     r"warning: (?!could not open)|error: (external filter|cannot (run|spawn|fork|exec))|hint: "
@@ -60,10 +61,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a worktree was found to be: the commit HEAD named meanwhile, and the differences from it."""
+    """What a worktree was found to be: the commit HEAD named meanwhile, and the differences from it.
+
+    `traces`: what an edit of a tracked file, or a move of HEAD, alters for good.
+    """
 
     head: str | None
     changes: tuple[Change, ...]
+    traces: Traces | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +80,6 @@ class Status:
     suspects: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """`git ls-files -v --stage --others`, parsed: what `git status` is not asked, or would not say."""
-
-    untracked: tuple[str, ...]
-    assumed: tuple[Entry, ...]
-    skipped: tuple[Entry, ...]
-    submodules: tuple[Entry, ...]
-
-
 def measure(repository: Repository, *, paranoid: bool = False) -> Measurement:
     """Everything in which the worktree of `repository` differs from HEAD's commit.
 
@@ -93,31 +88,58 @@ def measure(repository: Repository, *, paranoid: bool = False) -> Measurement:
     """
     settings = candid_settings(repository)
     where = repository.worktree
+    moves = newest_move(repository), ref_stamps(repository)
     with (
-        process.start(*settings, *_LS_FILES, cwd=where, strict=True) as listing_process,
+        process.start(*settings, *LS_FILES, cwd=where, strict=True) as listing_process,
         process.start(*settings, *_STATUS, cwd=where, strict=True) as status_process,
     ):
-        status = parse_status(_answer(status_process, where))
-        listing = parse_listing(_answer(listing_process, where))
+        with _understood("git ls-files"):
+            listing = parse_listing(_answer(listing_process, where))
+        stamps, unsure = stamped(where, listing.entries)
+        with _understood("git status"):
+            status = parse_status(_answer(status_process, where))
 
     changes = list(status.changes)
-    changed, complaint = differing(repository, status.suspects, settings)
-    changes += [Change("unstaged", entry.path, "changed since the commit, not staged") for entry in changed]
+    changed, complaint = differing(repository, dict.fromkeys([*status.suspects, *unsure]), settings)
+    known = {change.path for change in changes if change.code == "unstaged"}
+    changes += [
+        Change("unstaged", entry.path, "changed since the commit, not staged")
+        for entry in changed
+        if entry.path not in known
+    ]
     changes += [Change("git-error", None, complaint)] if complaint else []
     changes += [Change("untracked", path, "not tracked by git, not ignored") for path in listing.untracked]
     changes += _hidden(repository, listing, settings)
-    if paranoid and status.head is not None:
-        known = {change.path for change in changes}
-        absent = {entry.path for entry in listing.skipped}
-        changes += [c for c in _rehashed(repository, settings, absent) if c.path not in known]
+    if status.head is not None:
+        changes = _with_new(changes, _staged(repository, status.head, listing))
+        if paranoid:
+            absent = {entry.path for entry in listing.flagged(b"Ss")}
+            changes = _with_new(changes, _rehashed(repository, settings, absent))
+        changes = _with_new(changes, _filtered(repository, listing, settings))
     for entry in listing.submodules:
-        inside = list(_submodule(repository, entry, paranoid))
+        inside, within = _submodule(repository, entry, paranoid)
         if inside:  # says more than git's summary of the same submodule
             changes = [c for c in changes if (c.code, c.path) != ("submodule", entry.path)] + inside
+        stamps |= within
     operation = repository.operation()
     if operation is not None:
         changes.append(Change("operation-in-progress", None, operation))
-    return Measurement(status.head, tuple(changes))
+    return Measurement(status.head, tuple(changes), Traces(stamps, *moves))
+
+
+def _with_new(changes: list[Change], more: Iterable[Change]) -> list[Change]:
+    """`changes`, and those of `more` that are of other paths."""
+    known = {change.path for change in changes if change.path is not None}
+    return changes + [change for change in more if change.path not in known]
+
+
+@contextmanager
+def _understood(what: str) -> Iterator[None]:
+    """Turns what a parser runs into, in bytes that are no answer of git's, into GitError."""
+    try:
+        yield
+    except (ValueError, IndexError) as error:
+        raise GitError(what, f"answered in a form that is not known: {error}") from None
 
 
 def _answer(running: process.Running, folder: str) -> bytes:
@@ -179,51 +201,44 @@ def _submodule_detail(field: bytes) -> str:
     return "submodule " + (" and ".join(w for letter, w in words if letter in field[1:]) or "changed")
 
 
-def parse_listing(data: bytes) -> Listing:
-    """`git ls-files -z -v --stage --others` (git-ls-files(1)): the tag tells flags, the mode tells kind."""
-    untracked: list[str] = []
-    assumed: list[Entry] = []
-    skipped: list[Entry] = []
-    submodules: list[Entry] = []
-    for record in data.split(b"\0"):
-        if not record or record.startswith(_PLAIN):
-            continue
-        tag, rest = record[:1], record[2:]
-        if tag == b"?":
-            untracked.append(os.fsdecode(rest))
-            continue
-        facts, _, path = rest.partition(b"\t")
-        mode, oid, stage = facts.split(b" ")
-        entry = Entry(os.fsdecode(path), int(mode, 8), oid.decode("ascii"))
-        if stage != b"0":
-            continue
-        if entry.mode == GITLINK:
-            submodules.append(entry)
-        elif tag in b"Ss":
-            skipped.append(entry)
-        elif tag == b"h":
-            assumed.append(entry)
-    return Listing(tuple(untracked), tuple(assumed), tuple(skipped), tuple(submodules))
-
-
 def _hidden(repository: Repository, listing: Listing, settings: Sequence[str]) -> Iterator[Change]:
     """Files that the index tells git not to look at, where there is something to see.
 
     A skip-worktree file outside the sparse patterns is just absent (git-sparse-checkout(1)).
     """
-    wanted = sparse.wanted(repository) if listing.skipped else None
+    skipped = listing.flagged(b"Ss")
+    wanted = sparse.wanted(repository) if skipped else None
     expected = [
         entry
-        for entry in listing.skipped
+        for entry in skipped
         if os.path.lexists(os.path.join(repository.worktree, entry.path)) or (wanted and wanted(entry.path))
     ]
-    changed, complaint = differing(repository, [*listing.assumed, *expected], settings)
-    skipped = set(expected)
+    changed, complaint = differing(repository, [*listing.flagged(b"h"), *expected], settings)
     for entry in changed:
-        flag = "skip-worktree" if entry in skipped else "assume-unchanged"
+        flag = "skip-worktree" if entry in expected else "assume-unchanged"
         yield Change("hidden-change", entry.path, f"changed or gone, and hidden by the index flag {flag}")
     if complaint:
         yield Change("git-error", None, complaint)
+
+
+def _staged(repository: Repository, head: str, listing: Listing) -> Iterator[Change]:
+    """Where the index differs from HEAD's tree, whatever it remembers of trees: git believes that."""
+    if listing.tree == repository.commit(head.encode("ascii")).tree.decode("ascii"):
+        return
+    done = process.run("ls-tree", "-r", "-z", "--full-tree", head, cwd=repository.worktree)
+    with _understood("git ls-tree"):
+        lines = [line.partition(b"\t") for line in done.checked().split(b"\0") if line]
+        committed = {path: tuple(facts.split(b" ")[::2]) for facts, _, path in lines}
+    staged = {e.path: (e.mode, e.oid) for e in listing.entries}
+    for path in sorted(committed.keys() | staged.keys()):
+        if committed.get(path) != staged.get(path):
+            yield Change("staged", os.fsdecode(path), "changed and staged, not committed")
+
+
+def _filtered(repository: Repository, listing: Listing, settings: Sequence[str]) -> Iterator[Change]:
+    for path, attributes in hiding(repository, listing, settings):
+        hidden = f"differs from the commit, hidden by what the commit does not name: {attributes}"
+        yield Change("foreign-filter", path, hidden)
 
 
 def _rehashed(repository: Repository, settings: Sequence[str], absent: set[str]) -> Iterator[Change]:
@@ -242,18 +257,18 @@ def _rehashed(repository: Repository, settings: Sequence[str], absent: set[str])
         yield Change("unstaged", entry.path, "changed since the commit, though size and time look the same")
 
 
-def _submodule(repository: Repository, entry: Entry, paranoid: bool) -> Iterator[Change]:
+def _submodule(
+    repository: Repository, entry: Entry, paranoid: bool
+) -> tuple[list[Change], dict[bytes, Stamp]]:
     """What a submodule hides: its own settings and flags are its own, so it is measured by itself."""
     folder = os.path.join(repository.worktree, entry.path)
     if os.path.islink(folder) or os.path.isfile(folder):
-        yield Change("submodule", entry.path, "something else stands in the place of the submodule")
-        return
+        return _told("submodule", entry.path, "something else stands in the place of the submodule")
     if not os.path.lexists(os.path.join(folder, ".git")):
         if os.path.isdir(folder) and os.listdir(folder):
-            yield Change(
-                "submodule", entry.path, "submodule not checked out, yet there are files in its folder"
-            )
-        return
+            problem = "submodule not checked out, yet there are files in its folder"
+            return _told("submodule", entry.path, problem)
+        return [], {}
     try:
         found = discover(folder)
         if found.worktree != os.path.realpath(folder):
@@ -262,10 +277,17 @@ def _submodule(repository: Repository, entry: Entry, paranoid: bool) -> Iterator
     except ForeignOwnerError:
         raise
     except HooksError as error:
-        yield Change("git-error", entry.path, f"the submodule cannot be measured: {error}")
-        return
+        return _told("git-error", entry.path, f"the submodule cannot be measured: {error}")
+    changes: list[Change] = []
     if inside.head != entry.oid:
-        yield Change("submodule", entry.path, "submodule at another commit than the one recorded")
+        changes, _ = _told("submodule", entry.path, "submodule at another commit than the one recorded")
     for change in inside.changes:
         path = entry.path if change.path is None else f"{entry.path}/{change.path}"
-        yield replace(change, code="submodule", path=path)
+        changes.append(replace(change, code="submodule", path=path))
+    top = os.fsencode(entry.path) + b"/"
+    stamps = inside.traces.stamps if inside.traces is not None else {}
+    return changes, {top + path: stamp for path, stamp in stamps.items()}
+
+
+def _told(code: str, path: str, detail: str) -> tuple[list[Change], dict[bytes, Stamp]]:
+    return [Change(code, path, detail)], {}

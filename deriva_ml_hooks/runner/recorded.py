@@ -26,6 +26,7 @@ from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.traces import Traces
 from deriva_ml_hooks.redact import redact, redact_command, redacted
 from deriva_ml_hooks.report import as_line, few, printable
 from deriva_ml_hooks.runner import baked, child, deriva_ml, publishing
@@ -45,6 +46,8 @@ _NEVER_PASSED_ON = (
     DRY_RUN_VARIABLE,
     RID_VARIABLE,
 )
+
+_MOST_TOUCHED = 100
 
 Say = Callable[[str], None]
 
@@ -173,23 +176,40 @@ def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
         {"code": change.code, "path": change.path, "message": change.detail}
         for change in measured.changes
         if (change.code, change.path) not in before
+        and (change.code != "foreign-filter" or accepted.verdict.config.foreign_filter != "ignore")
     ]
     if measured.head != accepted.provenance.commit:
         message = f"HEAD moved from {accepted.provenance.commit} to {measured.head}"
         changes.insert(0, {"code": "head", "path": None, "message": message})
+    if measured.traces is not None and accepted.verdict.traces is not None:
+        changes += _undone(measured.traces, accepted.verdict.traces, changes)
     return changes
 
 
 def _results(accepted: Accepted, changes: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The files that differ from the commit now, and what was made where the user looks for outputs."""
     top = accepted.repository.worktree
-    paths = [change["path"] for change in changes if change["path"] is not None]
+    paths = [c["path"] for c in changes if c["path"] is not None and c["code"] != "touched"]
     if accepted.outputs:
         with suppress(HooksError):  # whatever became of the repository
             wanted = [f":(top){path}" for path in accepted.outputs]
             made = process.run("ls-files", "-z", "--others", "--", *wanted, cwd=top).checked()
             paths += os.fsdecode(made).split("\0")[:-1]
     return circumstances.hashed(top, paths)
+
+
+def _undone(after: Traces, before: Traces, told: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What happened during the run, though the worktree ended as it began: it is not what ran throughout."""
+    if after.moved(before) and "head" not in {change["code"] for change in told}:
+        yield {"code": "head", "path": None, "message": "HEAD was moved, and moved back"}
+    known = {change["path"] for change in told}
+    touched = [path for path in after.touched(before) if path not in known]
+    for path in touched[:_MOST_TOUCHED]:
+        message = "written or replaced during the run, ends as it began"
+        yield {"code": "touched", "path": path, "message": message}
+    if len(touched) > _MOST_TOUCHED:
+        more = f"{len(touched) - _MOST_TOUCHED} more files were written or replaced, and end as they began"
+        yield {"code": "touched", "path": None, "message": more}
 
 
 def _unmeasured(message: str) -> dict[str, Any]:

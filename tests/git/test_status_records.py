@@ -6,7 +6,8 @@ import pytest
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git.content import Entry
-from deriva_ml_hooks.git.status import Change, parse_listing, parse_status
+from deriva_ml_hooks.git.index import parse_listing
+from deriva_ml_hooks.git.status import Change, parse_status
 
 ZERO, ONE, TWO = b"0" * 40, b"1" * 40, b"2" * 40
 
@@ -109,9 +110,9 @@ def test_a_listing_is_read() -> None:
     )
     one = ONE.decode()
     assert listing.untracked == ("un\ntracked", "nested/", "H 100644 ")
-    assert listing.assumed == (Entry("assumed\twith tab", 0o100755, one),)
-    assert listing.skipped == (Entry("skipped", 0o100644, one), Entry("both", 0o100644, one))
-    assert listing.submodules == (Entry("lib", 0o160000, one), Entry("hidden lib", 0o160000, one))
+    assert listing.flagged(b"h") == [Entry("assumed\twith tab", 0o100755, one)]
+    assert listing.flagged(b"Ss") == [Entry("skipped", 0o100644, one), Entry("both", 0o100644, one)]
+    assert listing.submodules == [Entry("lib", 0o160000, one), Entry("hidden lib", 0o160000, one)]
 
 
 def test_an_empty_listing_is_an_empty_worktree() -> None:

@@ -35,6 +35,56 @@ def configure(repo: Any, text: str) -> None:
     repo.commit()
 
 
+def told(repo: Any, program: Program, script: str) -> set[tuple[str, str | None]]:
+    """What a record says of a run that left the worktree as it was: code and path."""
+    repo.git("branch", "other", "HEAD~1")
+    before = repo.git("rev-parse", "HEAD")
+    assert program("run", "--", "sh", "-c", f"{{ {script}; }} >/dev/null 2>&1").code == 0
+    assert repo.git("status", "--porcelain") == ""
+    assert repo.git("rev-parse", "HEAD") == before
+    return {(c["code"], c["path"]) for c in records(program)[0]["changed_during_run"]}
+
+
+TRAIN = "src/train.py"
+EDIT = f"cp {TRAIN} ../kept; echo x >> {TRAIN}"
+UNDONE = [
+    ("git checkout other; git checkout main", {("head", None), ("touched", TRAIN)}),
+    (f"{EDIT}; git commit -qam x; git reset --hard HEAD~1", {("head", None), ("touched", TRAIN)}),
+    ("git commit -q --allow-empty -m x; git reset --soft HEAD~1", {("head", None)}),
+    (f"{EDIT}; cat ../kept > {TRAIN}", {("touched", TRAIN)}),
+    (f"{EDIT}; cat ../kept > {TRAIN}; touch -d @1000000000 {TRAIN}", {("touched", TRAIN)}),
+    (f"{EDIT}; git stash; git stash pop; git stash; git stash drop", {("head", None), ("touched", TRAIN)}),
+    (f"mv {TRAIN} ../kept; cp ../kept {TRAIN}", {("touched", TRAIN)}),
+]
+
+
+@pytest.mark.parametrize(("script", "expected"), UNDONE, ids=[script for script, _ in UNDONE])
+def test_what_a_run_undid_is_in_its_record(
+    repo: Any, program: Program, script: str, expected: set[tuple[str, str | None]]
+) -> None:
+    assert told(repo, program, script) == expected
+
+
+def test_a_moved_head_is_told_where_no_reflog_is_kept(repo: Any, program: Program) -> None:
+    repo.git("config", "core.logAllRefUpdates", "false")
+    shutil.rmtree(repo.git_dir / "logs")
+    expected = {("head", None), ("touched", TRAIN)}
+    assert told(repo, program, "git checkout other; git checkout main") == expected
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"cat {TRAIN}; git status; git update-index --refresh; git add -A",
+        "git gc; git pack-refs --all; git reflog expire --expire=now refs/heads/other",
+        "git fetch; git branch third; git tag v9; git stash list; git diff HEAD~1",
+        f"cp {TRAIN} ../elsewhere; echo x > new.log",
+    ],
+)
+def test_what_leaves_head_and_files_alone_is_not_told(repo: Any, program: Program, script: str) -> None:
+    assert told(repo, program, script) == set()
+
+
 class TestRefused:
     @pytest.fixture
     def marker(self, tmp_path: Path) -> Path:

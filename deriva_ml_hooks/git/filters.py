@@ -1,0 +1,127 @@
+"""Filters that no commit names: what they hide of a file is told, for it is not what the commit holds.
+
+Attributes come from the commit, and from where only this machine knows: core.attributesFile, the system's
+file, info/attributes, a .gitattributes that is ignored (gitattributes(5)). A clean filter named there may
+make any file look like the commit's, also in the stamps that the index remembers. One that strips a
+notebook is taken at its word, as long as the cells say the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.content import Entry, differing
+from deriva_ml_hooks.git.index import Listing
+from deriva_ml_hooks.git.repository import Repository
+
+_LOSSY = ("filter", "ident", "working-tree-encoding")
+_OFF = ("unspecified", "unset")
+
+
+def hiding(repository: Repository, listing: Listing, settings: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The files that differ from the commit byte by byte, and the filter that hides it: path, attribute.
+
+    Raises GitError.
+    """
+    if not _others_speak(repository, listing):
+        return
+    entries = [e.entry() for e in listing.entries if e.mode.startswith(b"100")]
+    heard = _attributes(repository.worktree, [entry.path for entry in entries], settings)
+    filtered = [entry for entry in entries if heard.get(entry.path)]
+    if not filtered:
+        return
+    named = _of_the_commit(repository, [entry.path for entry in filtered], listing.tree)
+    foreign = [entry for entry in filtered if heard[entry.path] != named.get(entry.path)]
+    for entry in differing(repository, foreign, settings, raw=True)[0]:
+        if not _same_cells(repository, entry):
+            yield entry.path, ", ".join(heard[entry.path])
+
+
+def _others_speak(repository: Repository, listing: Listing) -> bool:
+    """Whether there are attributes that the commit does not hold; cheap, for nearly always there are none."""
+    tracked = {e.path for e in listing.entries if e.path.endswith(b".gitattributes")}
+    top = os.fsencode(repository.worktree) + b"/"
+    inside = (folder + b"/.gitattributes" if folder else b".gitattributes" for folder in listing.folders)
+    own = repository.setting("core", "attributesFile") is not None
+    conditional = any(
+        section[0].lower() == b"includeif"  # git alone can tell whether it holds
+        for file in repository.config.backends
+        for section in file.sections()
+    )
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    program = os.path.realpath(shutil.which("git") or "/usr/bin/git")
+    files = (
+        os.path.join(repository.common_dir, "info", "attributes"),
+        os.path.join(home, "git", "attributes"),
+        "/etc/gitattributes",
+        os.path.join(os.path.dirname(os.path.dirname(program)), "etc", "gitattributes"),
+    )
+    return (
+        own
+        or conditional
+        or repository.setting("attr", "tree") is not None
+        or any(os.path.exists(file) for file in files)
+        or any(path not in tracked and os.path.lexists(top + path) for path in inside)
+    )
+
+
+def _attributes(
+    folder: str, paths: Sequence[str], words: Sequence[str], env: Mapping[str, str] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """What is set for each path of the attributes that change content (git-check-attr(1))."""
+    where = ["--cached"] if env is not None else []
+    stdin = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    done = process.run(
+        *words, "check-attr", *where, "-z", "--stdin", *_LOSSY, cwd=folder, env=env, stdin=stdin
+    )
+    fields = os.fsdecode(done.checked()).split("\0")
+    found: dict[str, tuple[str, ...]] = {}
+    for path, name, value in zip(fields[::3], fields[1::3], fields[2::3], strict=False):
+        if value not in _OFF:
+            found[path] = (*found.get(path, ()), name if value == "set" else f"{name}={value}")
+    return found
+
+
+def _of_the_commit(repository: Repository, paths: Sequence[str], like: str) -> dict[str, tuple[str, ...]]:
+    """The same, as the commit alone has it: in a git directory without any attributes of its own."""
+    with tempfile.TemporaryDirectory(prefix="deriva-ml-hooks-") as folder:
+        for name in ("objects", "refs"):
+            os.mkdir(os.path.join(folder, name))
+        with open(os.path.join(folder, "HEAD"), "w", encoding="ascii") as file:
+            file.write("ref: refs/heads/none\n")
+        with open(os.path.join(folder, "config"), "w", encoding="ascii") as file:
+            kind = "sha256" if len(like) == 64 else "sha1"
+            file.write("[core]\nrepositoryformatversion = 1\nbare = true\n")
+            file.write(f"[extensions]\nobjectFormat = {kind}\n")
+        index = {"GIT_INDEX_FILE": os.path.join(folder, "index")}
+        plain = ("-c", "core.splitIndex=false", "-c", "index.sparse=false")
+        env = process.environment() | index
+        process.run(*plain, "read-tree", "HEAD", cwd=repository.worktree, env=env).checked()
+        env |= {
+            "GIT_DIR": folder,
+            "GIT_OBJECT_DIRECTORY": os.path.join(repository.common_dir, "objects"),
+            "GIT_ATTR_NOSYSTEM": "1",
+        }
+        words = ("-c", f"core.attributesFile={os.devnull}")
+        return _attributes(folder, paths, words, env)
+
+
+def _same_cells(repository: Repository, entry: Entry) -> bool:
+    """Whether a notebook says what the committed one says: then only outputs and the like were stripped."""
+    if not entry.path.endswith(".ipynb"):
+        return False
+    try:
+        with open(os.path.join(repository.worktree, entry.path), "rb") as file:
+            return _cells(file.read()) == _cells(repository.blob(entry.oid.encode("ascii")).data)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return False
+
+
+def _cells(data: bytes) -> list[tuple[Any, str]]:
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(data)["cells"]]

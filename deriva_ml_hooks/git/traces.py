@@ -1,0 +1,101 @@
+"""What an edit or a move of HEAD leaves behind, also when it is undone: time stamps, inodes, the reflog."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from deriva_ml_hooks.git.content import Entry
+from deriva_ml_hooks.git.index import Indexed
+from deriva_ml_hooks.git.repository import Repository
+
+_STAMPS = re.compile(rb"  ctime: (\d+):\d+\n  mtime: (\d+):\d+\n")
+_SECOND = 10**9
+_LONGEST_LINE = 65536
+
+
+class Stamp(NamedTuple):
+    """What every change of a file alters, also one that is undone: nanoseconds, and the inode."""
+
+    ctime: int
+    mtime: int
+    inode: int
+
+
+class Traces(NamedTuple):
+    """What a worktree showed: the stamps of the tracked files that are there, and where HEAD has been.
+
+    `reflog`: the newest line of HEAD's. `refs`: the stamps of the files of HEAD and its branch.
+    """
+
+    stamps: dict[bytes, Stamp]
+    reflog: bytes
+    refs: tuple[Stamp | None, Stamp | None]
+
+    def moved(self, before: Traces) -> bool:
+        """Whether HEAD was moved since, to wherever."""
+        if self.reflog:
+            return self.reflog != before.reflog
+        return any(old != new for old, new in zip(before.refs, self.refs, strict=True) if old and new)
+
+    def touched(self, before: Traces) -> Iterator[str]:
+        """The files that were there before, and were written since, or replaced, or flagged."""
+        for path, stamp in self.stamps.items():
+            if before.stamps.get(path, stamp) != stamp:
+                yield os.fsdecode(path)
+
+
+def stamped(worktree: str, entries: Iterable[Indexed]) -> tuple[dict[bytes, Stamp], list[Entry]]:
+    """The stamps of the files as they are, and the files that git cannot know to be unchanged.
+
+    git compares seconds (unless it was built with USE_NSEC), and looks closer at a file that was changed in
+    the second in which the index was written. So a file changed right after it was added looks unchanged
+    once another program writes the index again, or touches it.
+    """
+    stamps: dict[bytes, Stamp] = {}
+    unsure: list[Entry] = []
+    top = os.fsencode(worktree) + b"/"
+    for indexed in entries:
+        if indexed.mode == b"160000":  # the stamps of a folder say nothing
+            continue
+        try:
+            found = os.lstat(top + indexed.path)
+        except OSError:  # gone: status says so
+            continue
+        changed, modified = found.st_ctime_ns, found.st_mtime_ns
+        stamps[indexed.path] = Stamp(changed, modified, found.st_ino)
+        seconds, rest = divmod(changed, _SECOND)
+        expected = b"  ctime: %d:%d\n  mtime: %d:%d\n" % (seconds, rest, *divmod(modified, _SECOND))
+        if indexed.tag == b"H" and not indexed.stamps.startswith(expected):
+            known = _STAMPS.match(indexed.stamps)
+            if known is None or (int(known[1]), int(known[2])) == (
+                seconds & 0xFFFFFFFF,
+                modified // _SECOND & 0xFFFFFFFF,
+            ):
+                unsure.append(indexed.entry())
+    return stamps, unsure
+
+
+def newest_move(repository: Repository) -> bytes:
+    """The newest line of HEAD's reflog, if one is kept (git-reflog(1)); a gc takes away old ones only."""
+    with suppress(OSError), open(os.path.join(repository.git_dir, "logs", "HEAD"), "rb") as file:
+        file.seek(-min(file.seek(0, os.SEEK_END), _LONGEST_LINE), os.SEEK_END)
+        return (file.read().splitlines() or [b""])[-1]
+    return b""
+
+
+def ref_stamps(repository: Repository) -> tuple[Stamp | None, Stamp | None]:
+    """The stamps of the files of HEAD and of its branch; None where there is none: refs get packed."""
+    branch = os.path.join(repository.common_dir, f"refs/heads/{repository.branch()}")
+    return _stamp(os.path.join(repository.git_dir, "HEAD")), _stamp(branch)
+
+
+def _stamp(path: str) -> Stamp | None:
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return Stamp(found.st_ctime_ns, found.st_mtime_ns, found.st_ino)
