@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,11 @@ from deriva_ml_hooks.errors import GitError, GitMissingError
 
 TIMEOUT = 600.0
 """Seconds that one git process may take; a status on a cold network file system takes minutes."""
+
+PATIENCE = 5.0
+"""Seconds after which it is asked why git does not answer."""
+
+_READ_BY_GIT = frozenset({".gitignore", ".gitattributes", ".gitmodules", ".mailmap"})
 
 _ALWAYS = {
     "LC_MESSAGES": "C",  # messages are matched, and shown next to ours
@@ -144,6 +150,7 @@ class Running:
     def __init__(self, args: Sequence[str], cwd: str, env: Mapping[str, str], stdin: bytes | None) -> None:
         self.args = ("git", *args)
         self._stdin = stdin
+        self._cwd = cwd
         _trace(self.args, cwd)
         try:
             self._process = subprocess.Popen(
@@ -185,7 +192,7 @@ class Running:
         """
         try:
             if heard is None:
-                out, err = self._process.communicate(self._stdin, timeout)
+                out, err = self._waited_for(timeout)
             else:
                 out, err = self._followed(timeout, heard)
         except subprocess.TimeoutExpired:
@@ -199,6 +206,29 @@ class Running:
             self._kill()
             raise
         return Completed(self.args, self._process.returncode, out, err)
+
+    def _waited_for(self, timeout: float) -> tuple[bytes, bytes]:
+        patience = min(PATIENCE, timeout)
+        try:
+            return self._process.communicate(self._stdin, patience)
+        except subprocess.TimeoutExpired:
+            pipe = self._pipe_below(self._cwd)
+            if pipe is not None:
+                raise GitError(pipe, "a pipe, for which git waits", fix=f"rm {shlex.quote(pipe)}") from None
+            return self._process.communicate(None, timeout - patience)  # it still has what it was given
+
+    def _pipe_below(self, folder: str) -> str | None:
+        """A pipe in the place of a file that git reads; looked for as long as git does not answer."""
+        for parent, folders, names in os.walk(folder):
+            if self._process.poll() is not None:
+                break
+            folders[:] = [name for name in folders if name != ".git"]
+            for name in _READ_BY_GIT.intersection(names):
+                path = os.path.join(parent, name)
+                with suppress(OSError):
+                    if stat.S_ISFIFO(os.stat(path).st_mode):
+                        return path
+        return None
 
     def _followed(self, timeout: float, heard: Callable[[bytes], None]) -> tuple[bytes, bytes]:
         import threading

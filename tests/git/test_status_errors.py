@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.status import ForeignOwnerError, measure
 
@@ -139,3 +140,17 @@ def test_a_submodule_of_another_user_is_told_by_its_own_path(with_submodule: Rep
     replace(with_submodule, path=with_submodule.path / "lib").give_away()
     with pytest.raises(ForeignOwnerError, match="repo/lib: owned by another user"):
         measure(discover(str(with_submodule.path)))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="named pipes")
+@pytest.mark.parametrize("name", [".gitignore", "src/.gitignore", "src/.gitattributes"])
+def test_a_pipe_that_git_would_wait_for_is_named(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(process, "PATIENCE", 0.2)
+    (repo.path / name).unlink(missing_ok=True)
+    os.mkfifo(repo.path / name)
+    os.utime(repo.path / "src/train.py", (1e9, 1e9))  # git looks into it, and for its attributes
+    with pytest.raises(GitError, match="a pipe, for which git waits") as raised:
+        measure(discover(str(repo.path)))
+    assert raised.value.fix == f"rm {repo.path / name}"
