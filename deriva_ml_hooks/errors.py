@@ -7,6 +7,7 @@ an exit code. Anything else that escapes is a defect and keeps its traceback.
 from __future__ import annotations
 
 import os
+import shlex
 
 IMAGE_VARIABLE = "DERIVA_ML_HOOKS_PROVENANCE_FILE"
 """Names the file with the record of an image's build, where there is no repository."""
@@ -67,7 +68,8 @@ class BareRepositoryError(HooksError):
 
     def __init__(self, path: str) -> None:
         above, dot_git, _ = f"{path}/".partition("/.git/")
-        worktree = f"cd {above}" if dot_git else f"git -C {path} worktree add ../work && cd ../work"
+        add = f"git -C {shlex.quote(path)} worktree add ../work && cd ../work"
+        worktree = f"cd {shlex.quote(above)}" if dot_git else add
         super().__init__(
             f"{path}: a git directory without checked-out files", fix=f"run from a worktree: {worktree}"
         )

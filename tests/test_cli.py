@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -329,3 +330,50 @@ def test_the_hooks_are_listed(tmp_path: Path, program: Program) -> None:
     told = program("hook", "nonsense", cwd=tmp_path)
     assert told.code == 2
     assert "cache-provenance" in told.err
+
+
+ESCAPE = "\x1b[32mgreen"
+
+
+def test_nothing_that_a_repository_or_a_remote_holds_is_obeyed_by_a_terminal(
+    repo: Repo,
+    remote: Repo,
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    hook = remote.path / "hooks" / "pre-receive"
+    hook.write_text(f"#!/bin/sh\necho '{ESCAPE} from the remote'\nexit 1\n")
+    hook.chmod(0o755)
+    ran = program("run", "--description", ESCAPE, "--", "sh", "-c", "exit 3", ESCAPE)
+    assert ran.code == 3
+    monkeypatch.chdir(repo.path)
+    assert main(["bump-version", "--initial", "1.0.0"]) == 1
+    told = capfd.readouterr().err
+    assert "\\x1b[32mgreen from the remote" in told
+    assert "\x1b" not in told
+    (ledger,) = repo.git_dir.glob("deriva-ml-hooks/*.sqlite3")
+    with sqlite3.connect(ledger) as connection:  # a neighbour, or an older program, wrote it
+        connection.execute("UPDATE executions SET host = ?, detail = ?, cwd = ?", (ESCAPE,) * 3)
+    connection.close()
+    repo.write(f"{ESCAPE}.py")
+    for words in (
+        *(["executions", "list"], ["executions", "show", "0"], ["verify"], ["check"], ["doctor"], ["demo"]),
+        *(["provenance", "--format", "env"], ["hook", "check-clean-tree"], ["provenance"], ["rerun", "0"]),
+    ):
+        main(words)
+        said = "".join(capfd.readouterr())
+        assert said, words
+        assert "\x1b" not in said, words
+
+
+def test_a_value_with_control_characters_can_still_be_evaluated(repo: Repo, program: Program) -> None:
+    repo.git("remote", "add", "origin", "https://example.org/o/r")
+    repo.git("config", "remote.it's \x1b[32m 100% \\.url", "https://example.org/o/r")
+    repo.write("pyproject.toml", '[tool.deriva-ml-hooks]\nremote = "it\'s \\u001b[32m 100% \\\\"\n')
+    repo.commit("Name the remote")
+    lines = program("provenance", "--format", "env").out
+    assert lines.replace("\n", "").isprintable()
+    script = 'eval "$1"; printf %s "$DERIVA_ML_HOOKS_REMOTE"'
+    done = subprocess.run(["sh", "-c", script, "sh", lines], capture_output=True, text=True, check=True)
+    assert done.stdout == "it's \x1b[32m 100% \\"

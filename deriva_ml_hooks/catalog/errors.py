@@ -7,6 +7,7 @@ after the former and stops after the latter.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,8 @@ class UntrustedError(CatalogError):
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            f"{host}: not a server that you have approved", fix=f"deriva-ml-hooks catalog trust {host}"
+            f"{host}: not a server that you have approved",
+            fix=f"deriva-ml-hooks catalog trust {shlex.quote(host)}",
         )
 
 

@@ -113,7 +113,7 @@ def intact_tag(
             "the record is not to be trusted",
         )
     if facts.has(target):
-        fix = f"git tag --force {name} {target}"
+        fix = f"git tag --force {name} {shlex.quote(target)}"
     else:
         fix = f"git fetch --force {shlex.quote(remote or 'REMOTE')} tag {name}"
     if current is None:

@@ -6,6 +6,7 @@ and nothing fetched. What a remote has is what its remote-tracking refs say, or 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -140,7 +141,7 @@ def _missing(facts: Facts, provenance: Mapping[str, Any], oid: str, error: GitEr
     if facts.repository.shallow():
         return f"commit {oid[:12]} is not in this shallow clone", "git fetch --unshallow --tags"
     remote = where if isinstance(where, str) else "REMOTE"
-    fix = f"git fetch {remote} {oid}, from wherever it still is"
+    fix = f"git fetch {shlex.quote(remote)} {shlex.quote(oid)}, from wherever it still is"
     recorded = provenance.get("repository_url")
     if recorded is not None and recorded not in facts.addresses.values():  # a ledger can be of several
         return f"commit {oid[:12]} is not here; the record is of {redact(str(recorded))}", fix
@@ -256,7 +257,8 @@ def _same(
 
 
 def _lie(execution: Execution, message: str, path: str | None = None) -> Finding:
-    fix = f"not to be trusted; see the whole record: deriva-ml-hooks executions show {execution.id}"
+    see = f"deriva-ml-hooks executions show {shlex.quote(execution.id)}"
+    fix = f"not to be trusted; see the whole record: {see}"
     return Finding("mismatch", path, message, fix)
 
 

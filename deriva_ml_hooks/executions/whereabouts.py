@@ -125,7 +125,7 @@ class Whereabouts:
             ref.removeprefix("refs/heads/"): oid for ref, oid in self._repository.refs_under("refs/heads/")
         }
         where = shlex.quote(remote)
-        fixes = {commit: f"git push {where} {commit}:refs/heads/NAME" for commit in missing}
+        fixes = {commit: f"git push {where} {shlex.quote(commit)}:refs/heads/NAME" for commit in missing}
         for branch, commits in branches.items():
             if branch in heads:
                 for commit in commits - self._beyond(commits, [heads[branch]]):
@@ -137,7 +137,7 @@ class Whereabouts:
         message = f"commit {commit[:12]} is on no {whose} of the remote {name}"
         if unknown:
             message = f"{message} that is here; {unknown} of its branches and tags are not"
-            fix = f"git fetch {shlex.quote(name)}, then verify again; else: {fix}"
+            fix = f"git fetch {shlex.quote(name)}, then verify again; else: " + fix
         elif not self._ask:
             message += ", as far as is known here"
         return Finding("unpushed", None, message, fix)
@@ -145,7 +145,7 @@ class Whereabouts:
 
 def _nowhere(commit: str, branch: str | None) -> Finding:
     message = f"no remote: nobody else can find commit {commit[:12]}"
-    target = shlex.quote(branch) if branch is not None else f"{commit}:refs/heads/NAME"
+    target = shlex.quote(branch) if branch is not None else f"{shlex.quote(commit)}:refs/heads/NAME"
     return Finding("unpushed", None, message, f"git remote add origin URL && git push origin {target}")
 
 

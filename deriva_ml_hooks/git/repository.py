@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -283,5 +284,7 @@ def _config_file(path: str, *, needed: bool) -> ConfigFile | None:
         if isinstance(error, (PermissionError, NotADirectoryError)) and not needed:
             return None
         raise GitError(
-            path, f"cannot be read: {redact(str(error))}", fix=f"mend it: git config --file {path} --edit"
+            path,
+            f"cannot be read: {redact(str(error))}",
+            fix=f"mend it: git config --file {shlex.quote(path)} --edit",
         ) from None

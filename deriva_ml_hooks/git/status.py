@@ -148,7 +148,7 @@ def _answer(running: process.Running, folder: str) -> bytes:
         raise ForeignOwnerError(folder)
     complaints = [line for line in done.said.splitlines() if not _HARMLESS.match(line)]
     if done.returncode or any(line.startswith(("error:", "fatal:", "warning:")) for line in complaints):
-        raise GitError(folder, "; ".join(complaints) or f"git ended with {done.returncode} and said nothing")
+        raise GitError(folder, "; ".join(complaints) or f"exit {done.returncode}, and not a word")
     return done.stdout
 
 

@@ -27,7 +27,9 @@ class _Parser(argparse.ArgumentParser):
 
 def arguments(hook_id: str, description: str | None) -> argparse.ArgumentParser:
     """A parser with what all hooks take: file names come after it, added by those that want some."""
-    parser = _Parser(prog=f"deriva-ml-hooks hook {hook_id}", description=description, allow_abbrev=False)
+    parser = _Parser(
+        prog=f"deriva-ml-hooks hook {shlex.quote(hook_id)}", description=description, allow_abbrev=False
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as a JSON array")
     return parser
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -207,5 +208,6 @@ def _clone(shallow: bool, tagged: bool, prefix: str) -> Iterator[Finding]:
         yield Finding("shallow-clone", None, message, f"git fetch --tags --unshallow {everywhere}")
     elif not tagged:
         message = "a clone without version tags: its version would be made up"
-        first = f"tag the first version: git tag -a {prefix}0.1.0 -m {prefix}0.1.0"
+        name = shlex.quote(f"{prefix}0.1.0")
+        first = f"tag the first version: git tag -a {name} -m {name}"
         yield Finding("no-version-tags", None, message, f"git fetch --tags {everywhere}; or {first}")

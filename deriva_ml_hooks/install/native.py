@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import site
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -198,7 +199,8 @@ def _install(place: Place, data: bytes, tracked: Collection[str], kept: bool) ->
         elif _stands(place.kept, _content(wanted)):
             yield Remove(wanted, f"the same as {os.path.basename(place.kept)}, which still runs")
         else:
-            fix = f"keep one of the two: remove {wanted}, or: mv {wanted} {place.kept}"
+            move = shlex.join(["mv", wanted, place.kept])
+            fix = f"keep one of the two: remove {wanted}, or: {move}"
             raise InstallError(f"{place.kept}: a hook is kept there already", fix=fix)
     if ours != wanted or not _stands(wanted, data):
         yield Write(wanted, data, f"native {place.hook} hook", executable=True)

@@ -181,10 +181,11 @@ def _target(repository: Repository, branch: str | None, remote: str) -> str:
         return branch
     if repository.setting("push", "default") in ("upstream", "tracking"):
         return upstream
+    push = shlex.join(["git", "push", "--set-upstream", remote, branch])
     raise BumpError(
         "other-branch",
         f"{branch} has {remote}/{upstream} for its upstream, and would be pushed to a branch of another name",
-        fix=f"{shlex.join(['git', 'push', '--set-upstream', remote, branch])}, or git switch {upstream}",
+        fix=f"{push}, or git switch {shlex.quote(upstream)}",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 
 from deriva_ml_hooks.errors import GitError
@@ -29,7 +30,7 @@ def remote_refs(repository: Repository, remote: str) -> dict[str, str]:
     words = ("ls-remote", "--quiet", "--heads", "--tags", "--", remote)
     done = process.run(*words, cwd=repository.worktree, env=process.command_environment())
     if done.returncode:
-        fix = f"see that it answers: git ls-remote {remote}; or --no-push"
+        fix = f"see that it answers: git ls-remote -- {shlex.quote(remote)}; or --no-push"
         raise GitError(f"the remote {remote}", done.said or f"exit {done.returncode}", fix=fix)
     return parse_remote_refs(done.stdout)
 
@@ -44,7 +45,11 @@ def fetch(repository: Repository, remote: str, refs: Iterable[str]) -> None:
     env = process.command_environment()
     done = process.run(*words, cwd=repository.worktree, env=env, stdin=stdin)
     if done.returncode:
-        raise GitError(f"git fetch {remote}", done.said, fix=f"see what git says: git fetch {remote}")
+        raise GitError(
+            f"git fetch {shlex.quote(remote)}",
+            done.said,
+            fix=f"see what git says: git fetch -- {shlex.quote(remote)}",
+        )
 
 
 def push(repository: Repository, remote: str, refs: Mapping[str, str], *, say: Say) -> None:
@@ -80,7 +85,9 @@ def push(repository: Repository, remote: str, refs: Mapping[str, str], *, say: S
         fix = "mend that and call again; no tag was made, here or there"
         if reason and "--atomic" in reason:
             fix = "--no-push, then push the branch and the tag yourself"
-        raise GitError(f"git push {remote}", reason or "a hook refused it, or there was no answer", fix=fix)
+        raise GitError(
+            f"git push {shlex.quote(remote)}", reason or "a hook refused it, or there was no answer", fix=fix
+        )
 
 
 def _of_submodules(repository: Repository) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -47,7 +48,7 @@ class NotExecutableError(HooksError):
     exit_code = 126
 
     def __init__(self, name: str, why: str = "not executable") -> None:
-        executable = f"chmod +x {redact(name)}, or name its interpreter before it"
+        executable = f"chmod +x {shlex.quote(name)}, or name its interpreter before it"
         fix = "name a program in it" if os.path.isdir(name) else executable
         super().__init__(f"{redact(name)}: {why}", fix=fix)
 

@@ -39,7 +39,7 @@ def request_of(first: Execution, home: Repository, outputs: Collection[str] = ()
         remote = shlex.quote(first.provenance.get("remote") or "REMOTE")
         raise IsolationError(
             f"commit {commit[:12]} is not here, so it cannot run: {error}",
-            fix=f"git fetch {remote} {commit}, from wherever it still is",
+            fix=f"git fetch {remote} {shlex.quote(commit)}, from wherever it still is",
         ) from None
     masked = [word for word in (*first.command[:1], *given(first)) if MASK in word]
     if masked:
@@ -61,7 +61,7 @@ def request_of(first: Execution, home: Repository, outputs: Collection[str] = ()
     if path is not None and home.entry(tree, path.split("/")[0]) is None:
         raise IsolationError(
             f"{path}: not in commit {commit[:12]}, whatever the record says",
-            fix=f"deriva-ml-hooks verify {first.id}",
+            fix=f"deriva-ml-hooks verify {shlex.quote(first.id)}",
         )
     if first.notebook is None:
         return Request([*first.command], first.description, explicit)

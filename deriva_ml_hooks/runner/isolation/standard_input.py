@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -58,7 +59,7 @@ def _opened(first: Mapping[str, Any], rerun_of: str, worktree: str) -> int | Non
     raise StandardInputError(
         f"standard input was {path or 'a file without a name'}, which the commit does not hold as it was"
         f" (SHA-256 {first['sha256']})",
-        fix=f"give it that file: deriva-ml-hooks rerun {rerun_of} < FILE",
+        fix=f"give it that file: deriva-ml-hooks rerun {shlex.quote(rerun_of)} < FILE",
     )
 
 
