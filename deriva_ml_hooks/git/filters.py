@@ -17,7 +17,7 @@ from typing import Any
 
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.content import Entry, differing
-from deriva_ml_hooks.git.index import Listing
+from deriva_ml_hooks.git.index import Listing, entry_of
 from deriva_ml_hooks.git.repository import Repository
 
 _LOSSY = ("filter", "ident", "working-tree-encoding")
@@ -31,7 +31,7 @@ def hiding(repository: Repository, listing: Listing, settings: Sequence[str]) ->
     """
     if not _others_speak(repository, listing):
         return
-    entries = [e.entry() for e in listing.entries if e.mode.startswith(b"100")]
+    entries = [entry_of(indexed) for indexed in listing.entries if indexed[1].startswith(b"100")]
     heard = _attributes(repository.worktree, [entry.path for entry in entries], settings)
     filtered = [entry for entry in entries if heard.get(entry.path)]
     if not filtered:
@@ -45,9 +45,9 @@ def hiding(repository: Repository, listing: Listing, settings: Sequence[str]) ->
 
 def _others_speak(repository: Repository, listing: Listing) -> bool:
     """Whether there are attributes that the commit does not hold; cheap, for nearly always there are none."""
-    tracked = {e.path for e in listing.entries if e.path.endswith(b".gitattributes")}
     top = os.fsencode(repository.worktree) + b"/"
-    inside = (folder + b"/.gitattributes" if folder else b".gitattributes" for folder in listing.folders)
+    names = (folder + b"/.gitattributes" if folder else b".gitattributes" for folder in listing.folders)
+    inside = {name for name in names if os.path.lexists(top + name)}
     own = repository.setting("core", "attributesFile") is not None
     conditional = any(
         section[0].lower() == b"includeif"  # git alone can tell whether it holds
@@ -67,7 +67,7 @@ def _others_speak(repository: Repository, listing: Listing) -> bool:
         or conditional
         or repository.setting("attr", "tree") is not None
         or any(os.path.exists(file) for file in files)
-        or any(path not in tracked and os.path.lexists(top + path) for path in inside)
+        or bool(inside and inside.difference(path for *_, path, _ in listing.entries))
     )
 
 

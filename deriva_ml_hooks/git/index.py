@@ -8,31 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from binascii import unhexlify
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from deriva_ml_hooks.git.content import GITLINK, Entry
 
 LS_FILES = ("ls-files", "-z", "-v", "--stage", "--debug", "--others", "--exclude-standard")
 
-
+_RECORD = re.compile(
+    rb"(\w) (\d{6}) ([0-9a-f]+) ([0-3])\t([^\0]*)\0"
+    rb"(?:(  ctime: \d+:\d+\n  mtime: \d+:\d+\n)  dev: [^\n]*\n  uid: [^\n]*\n  size: [^\n]*\n)?"
+    rb"|\? ([^\0]*)\0|([^\0]+|\0)"
+)
 _GITLINK = b"%o" % GITLINK
 
+Indexed = tuple[bytes, bytes, bytes, bytes, bytes]
+"""An entry: its tag (git-ls-files(1), -v), mode, oid, path, and what is remembered of the file's stat data.
 
-class Indexed(NamedTuple):
-    """An entry of the index: its tag (git-ls-files(1), -v), and what git knows of the file's stat data."""
+Plain tuples, as there can be a hundred thousand of them."""
 
-    tag: bytes
-    mode: bytes
-    oid: bytes
-    path: bytes
-    stamps: bytes
 
-    def entry(self) -> Entry:
-        """What it says of the file."""
-        return Entry(os.fsdecode(self.path), int(self.mode, 8), self.oid.decode("ascii"))
+def entry_of(indexed: Indexed) -> Entry:
+    """What an entry says of its file."""
+    _, mode, oid, path, _ = indexed
+    return Entry(os.fsdecode(path), int(mode, 8), oid.decode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +48,24 @@ class Listing:
     @property
     def submodules(self) -> list[Entry]:
         """The entries that are commits of other repositories."""
-        return [e.entry() for e in self.entries if e.mode == _GITLINK]
+        return [entry_of(indexed) for indexed in self.entries if indexed[1] == _GITLINK]
 
     def flagged(self, tags: bytes) -> list[Entry]:
         """Files with one of these tags: `h` assume-unchanged, `S` skip-worktree, `s` both."""
-        return [e.entry() for e in self.entries if e.tag in tags and e.mode != _GITLINK]
+        return [entry_of(e) for e in self.entries if e[0] in tags and e[1] != _GITLINK]
 
 
 def parse_listing(data: bytes) -> Listing:
     """The answer to LS_FILES. Raises ValueError where it has another form."""
     untracked: list[str] = []
-    found: list[Sequence[bytes]] = []
-    stamps: list[bytes] = []
-    for piece in data.split(b"\0"):
-        if piece.startswith(b"  ctime: "):  # of the entry before
-            end = piece.index(b"\n", piece.index(b"flags: ")) + 1
-            stamps.append(piece[:end])
-            piece = piece[end:]
-        if piece.startswith(b"? "):
-            untracked.append(os.fsdecode(piece[2:]))
-        elif piece:
-            facts, _, path = piece.partition(b"\t")
-            found.append((*facts.split(b" "), path))
-    stamps += [b""] * (len(found) - len(stamps))
-    entries = [
-        Indexed(tag, mode, oid, path, stamp)
-        for (tag, mode, oid, stage, path), stamp in zip(found, stamps, strict=True)
-        if stage == b"0"
-    ]
+    entries: list[Indexed] = []
+    for tag, mode, oid, stage, path, stamps, other, unknown in _RECORD.findall(data):
+        if stage == b"0":
+            entries.append((tag, mode, oid, path, stamps))
+        elif other:
+            untracked.append(os.fsdecode(other))
+        elif unknown.strip(b"\0"):
+            raise ValueError(repr(unknown[:40]))
     tree, folders = _tree(entries)
     return Listing(tuple(untracked), tuple(entries), tree, folders)
 

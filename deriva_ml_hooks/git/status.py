@@ -229,7 +229,7 @@ def _staged(repository: Repository, head: str, listing: Listing) -> Iterator[Cha
     with _understood("git ls-tree"):
         lines = [line.partition(b"\t") for line in done.checked().split(b"\0") if line]
         committed = {path: tuple(facts.split(b" ")[::2]) for facts, _, path in lines}
-    staged = {e.path: (e.mode, e.oid) for e in listing.entries}
+    staged = {path: (mode, oid) for _, mode, oid, path, _ in listing.entries}
     for path in sorted(committed.keys() | staged.keys()):
         if committed.get(path) != staged.get(path):
             yield Change("staged", os.fsdecode(path), "changed and staged, not committed")

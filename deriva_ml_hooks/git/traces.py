@@ -8,21 +8,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from deriva_ml_hooks.git.content import Entry
-from deriva_ml_hooks.git.index import Indexed
+from deriva_ml_hooks.git.content import GITLINK, Entry
+from deriva_ml_hooks.git.index import Indexed, entry_of
 from deriva_ml_hooks.git.repository import Repository
 
 _STAMPS = re.compile(rb"  ctime: (\d+):\d+\n  mtime: (\d+):\d+\n")
+_FORM = b"  ctime: %d:%d\n  mtime: %d:%d\n"
 _SECOND = 10**9
+_BITS = 0xFFFFFFFF  # what the index keeps of a second
+_GITLINK = b"%o" % GITLINK
 _LONGEST_LINE = 65536
 
 
-class Stamp(NamedTuple):
-    """What every change of a file alters, also one that is undone: nanoseconds, and the inode."""
-
-    ctime: int
-    mtime: int
-    inode: int
+Stamp = tuple[int, int, int]
+"""What a change of a file alters, also one that is undone: ctime and mtime (nanoseconds), and the inode."""
 
 
 class Traces(NamedTuple):
@@ -59,23 +58,21 @@ def stamped(worktree: str, entries: Iterable[Indexed]) -> tuple[dict[bytes, Stam
     unsure: list[Entry] = []
     top = os.fsencode(worktree) + b"/"
     for indexed in entries:
-        if indexed.mode == b"160000":  # the stamps of a folder say nothing
+        tag, mode, _, path, remembered = indexed
+        if mode == _GITLINK:  # the stamps of a folder say nothing
             continue
         try:
-            found = os.lstat(top + indexed.path)
+            found = os.lstat(top + path)
         except OSError:  # gone: status says so
             continue
         changed, modified = found.st_ctime_ns, found.st_mtime_ns
-        stamps[indexed.path] = Stamp(changed, modified, found.st_ino)
+        stamps[path] = (changed, modified, found.st_ino)
         seconds, rest = divmod(changed, _SECOND)
-        expected = b"  ctime: %d:%d\n  mtime: %d:%d\n" % (seconds, rest, *divmod(modified, _SECOND))
-        if indexed.tag == b"H" and not indexed.stamps.startswith(expected):
-            known = _STAMPS.match(indexed.stamps)
-            if known is None or (int(known[1]), int(known[2])) == (
-                seconds & 0xFFFFFFFF,
-                modified // _SECOND & 0xFFFFFFFF,
-            ):
-                unsure.append(indexed.entry())
+        if tag == b"H" and remembered != _FORM % (seconds, rest, modified // _SECOND, modified % _SECOND):
+            known = _STAMPS.match(remembered)
+            now = (seconds & _BITS, modified // _SECOND & _BITS)
+            if known is None or (int(known[1]), int(known[2])) == now:
+                unsure.append(entry_of(indexed))
     return stamps, unsure
 
 
@@ -98,4 +95,4 @@ def _stamp(path: str) -> Stamp | None:
         found = os.lstat(path)
     except (OSError, ValueError):
         return None
-    return Stamp(found.st_ctime_ns, found.st_mtime_ns, found.st_ino)
+    return found.st_ctime_ns, found.st_mtime_ns, found.st_ino
