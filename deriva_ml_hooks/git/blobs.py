@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from deriva_ml_hooks.errors import BareRepositoryError, GitError, NotARepositoryError
@@ -176,6 +176,8 @@ def _sizes(place: Place, oids: Sequence[bytes]) -> list[int]:
     lines = (
         place.git("cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=stdin).checked().split(b"\n")
     )
+    if len(lines) != len(oids) + 1:
+        raise GitError("git cat-file", "not one answer for each question")
     try:
         return [int(line) for line in lines[:-1]]
     except ValueError:
@@ -219,9 +221,10 @@ def pointers(place: Place, oids: Collection[bytes]) -> set[bytes]:
     return found
 
 
-def _contents(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+@process.answer("cat-file")
+def _contents(data: bytes) -> list[tuple[bytes, bytes]]:
     """`git cat-file --batch`: `<oid> SP <type> SP <size> LF <contents> LF` for each."""
-    start = 0
+    start, found = 0, []
     while start < len(data):
         end = data.index(b"\n", start)
         header = data[start:end]
@@ -229,7 +232,10 @@ def _contents(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise missing(header)
         oid, _, size = header.split(b" ")
         start = end + 1 + int(size) + 1
-        yield oid, data[end + 1 : start - 1]
+        if start <= end:
+            raise ValueError(header)
+        found.append((oid, data[end + 1 : start - 1]))
+    return found
 
 
 def lfs_tracked(place: Place, paths: Collection[bytes]) -> set[bytes]:

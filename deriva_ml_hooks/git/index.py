@@ -13,6 +13,7 @@ from binascii import unhexlify
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.content import GITLINK, Entry
 
 LS_FILES = ("ls-files", "-z", "-v", "--stage", "--debug", "--others", "--exclude-standard")
@@ -55,8 +56,9 @@ class Listing:
         return [entry_of(e) for e in self.entries if e[0] in tags and e[1] != _GITLINK]
 
 
+@process.answer("ls-files")
 def parse_listing(data: bytes) -> Listing:
-    """The answer to LS_FILES. Raises ValueError where it has another form."""
+    """The answer to LS_FILES. Raises GitError where it has another form."""
     untracked: list[str] = []
     entries: list[Indexed] = []
     for tag, mode, oid, stage, path, stamps, other, unknown in _RECORD.findall(data):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import IO, NamedTuple, cast
 
 from deriva_ml_hooks.errors import GitError, GitMissingError
+from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.blobs import ABSENT, GITLINK, Place, missing, sizes
 from deriva_ml_hooks.git.pushes import RefUpdate, is_zero
 from deriva_ml_hooks.redact import redact
@@ -55,6 +56,7 @@ class Outgoing:
         return "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
+@process.answer("cat-file")
 def outgoing(place: Place, updates: Sequence[RefUpdate], remote: str | None, url: str = "") -> Outgoing:
     """What `updates` send to the remote named `remote` (None: only the old oids say what is there).
 
@@ -67,7 +69,9 @@ def outgoing(place: Place, updates: Sequence[RefUpdate], remote: str | None, url
     stdin = "".join(f"{name}^{{}}\n" for name in names).encode("ascii")
     answer = place.git("cat-file", "--batch-check=%(objecttype) %(objectname)", stdin=stdin).checked()
     objects = [(kind, oid) for kind, _, oid in (line.partition(" ") for line in answer.decode().splitlines())]
-    for name, (kind, _) in zip(names[: len(sent)], objects, strict=False):
+    if len(objects) != len(names):
+        raise ValueError("not one answer for each question")
+    for name, (kind, _) in zip(names, objects[: len(sent)], strict=False):
         if kind not in _KINDS:
             raise missing(name.encode("ascii"))
     return Outgoing(
@@ -119,7 +123,8 @@ def new_blobs(
         feed = _Feed(entries, to_weigh)
         feed.thread.start()
         for number, line in enumerate(weighed):
-            added_by, path, blob = feed.waiting.popleft()
+            with process.answer("cat-file"):
+                added_by, path, blob = feed.waiting.popleft()
             try:
                 size = int(line)
             except ValueError:
@@ -130,6 +135,10 @@ def new_blobs(
                 tick(feed.commits)
         feed.thread.join()
         started.check()
+        if feed.error is not None:
+            raise feed.error
+        if feed.waiting:
+            raise GitError("git cat-file", "fewer answers than questions")
 
 
 _DIFF_TREE = (
@@ -144,6 +153,7 @@ class _Feed:
     def __init__(self, source: IO[bytes], target: IO[bytes]) -> None:
         self.waiting: deque[tuple[bytes, bytes, bytes]] = deque()
         self.commits = 0
+        self.error: GitError | None = None
         self.thread = threading.Thread(target=self._run, args=(source, target), daemon=True)
 
     def _run(self, source: IO[bytes], target: IO[bytes]) -> None:
@@ -154,6 +164,8 @@ class _Feed:
                     target.write(entry[2] + b"\n")
         except (BrokenPipeError, ValueError):
             pass  # cat-file has ended early: its exit code says why
+        except GitError as error:
+            self.error = error
 
     def _entries(self, source: IO[bytes]) -> Iterator[tuple[bytes, bytes, bytes]]:
         """`git diff-tree --stdin -z`: `<commit> NUL`, then `:<modes> <oids> <status> NUL <path> NUL` each.
@@ -168,11 +180,13 @@ class _Feed:
                 commit = record
                 self.commits += 1
                 continue
-            path = next(records)
-            fields = record.split(b" ")
-            mode = fields[len(fields) // 2 - 1]
+            with process.answer("diff-tree"):
+                path = next(records)
+                fields = record.split(b" ")
+                mode, blob = fields[len(fields) // 2 - 1], fields[-2]
+                commit.decode("ascii")
             if mode not in _NO_BLOB:
-                yield commit, path, fields[-2]
+                yield commit, path, blob
 
 
 _NO_BLOB = (ABSENT, GITLINK)
@@ -195,15 +209,19 @@ def _loose(place: Place, kind: str, oid: bytes) -> Iterator[Sent]:
         facts, _, path = record.partition(b"\t")
         fields = facts.split()
         if fields[1:2] == [b"blob"]:
-            yield Sent(None, path, fields[2], int(fields[3]))
+            with process.answer("ls-tree"):
+                found = Sent(None, path, fields[2], int(fields[3]))
+            yield found
 
 
+@process.answer("rev-list")
 def commit_count(place: Place, out: Outgoing) -> int | None:
     """How many commits `out` brings; None where git cannot tell."""
     done = place.git("rev-list", "--count", *out.arguments(), stdin=out.stdin())
     return int(done.stdout) if not done.returncode else None
 
 
+@process.answer("rev-list")
 def oldest(place: Place, out: Outgoing, commits: Collection[str]) -> str:
     """The one of `commits` that no other of them is behind, whatever their dates say."""
     listed = place.git("rev-list", "--topo-order", *out.arguments(), stdin=out.stdin()).checked()

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deriva_ml_hooks.errors import GitError, UsageError
+from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.blobs import Place
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -100,6 +101,7 @@ def updates_from_pre_commit(place: Place, environ: Mapping[str, str]) -> list[Re
     return [RefUpdate(local, new, environ.get("PRE_COMMIT_REMOTE_BRANCH", ""), old or zero)]
 
 
+@process.answer("cat-file")
 def _oids(place: Place, revisions: Sequence[str]) -> list[str | None]:
     stdin = b"".join(os.fsencode(revision) + b"\n" for revision in revisions)
     lines = place.git("cat-file", "--batch-check=%(objectname)", stdin=stdin).checked().split(b"\n")

@@ -12,7 +12,6 @@ import re
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from deriva_ml_hooks.errors import GitError, HooksError
@@ -93,11 +92,9 @@ def measure(repository: Repository, *, paranoid: bool = False) -> Measurement:
         process.start(*settings, *LS_FILES, cwd=where, strict=True) as listing_process,
         process.start(*settings, *_STATUS, cwd=where, strict=True) as status_process,
     ):
-        with _understood("git ls-files"):
-            listing = parse_listing(_answer(listing_process, where))
+        listing = parse_listing(_answer(listing_process, where))
         stamps, unsure = stamped(where, listing.entries)
-        with _understood("git status"):
-            status = parse_status(_answer(status_process, where))
+        status = parse_status(_answer(status_process, where))
 
     changes = list(status.changes)
     changed, complaint = differing(repository, dict.fromkeys([*status.suspects, *unsure]), settings)
@@ -133,15 +130,6 @@ def _with_new(changes: list[Change], more: Iterable[Change]) -> list[Change]:
     return changes + [change for change in more if change.path not in known]
 
 
-@contextmanager
-def _understood(what: str) -> Iterator[None]:
-    """Turns what a parser runs into, in bytes that are no answer of git's, into GitError."""
-    try:
-        yield
-    except (ValueError, IndexError) as error:
-        raise GitError(what, f"answered in a form that is not known: {error}") from None
-
-
 def _answer(running: process.Running, folder: str) -> bytes:
     done = running.finish()
     if "dubious ownership" in done.said or "unsafe repository" in done.said:
@@ -152,6 +140,7 @@ def _answer(running: process.Running, folder: str) -> bytes:
     return done.stdout
 
 
+@process.answer("status")
 def parse_status(data: bytes) -> Status:
     """`git status --porcelain=v2 -z --branch` (git-status(1), Porcelain Format Version 2)."""
     head = None
@@ -226,7 +215,7 @@ def _staged(repository: Repository, head: str, listing: Listing) -> Iterator[Cha
     if listing.tree == repository.commit(head.encode("ascii")).tree.decode("ascii"):
         return
     done = process.run("ls-tree", "-r", "-z", "--full-tree", head, cwd=repository.worktree)
-    with _understood("git ls-tree"):
+    with process.answer("ls-tree"):
         lines = [line.partition(b"\t") for line in done.checked().split(b"\0") if line]
         committed = {path: tuple(facts.split(b" ")[::2]) for facts, _, path in lines}
     staged = {path: (mode, oid) for _, mode, oid, path, _ in listing.entries}

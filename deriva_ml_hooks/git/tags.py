@@ -50,6 +50,7 @@ def all_tags(place: Place) -> list[Tag]:
     return parse_refs(place.git("for-each-ref", f"--format={_FORMAT}", "refs/tags/").checked())
 
 
+@process.answer("for-each-ref")
 def parse_refs(data: bytes) -> list[Tag]:
     """`git for-each-ref` in the format of this module: one line for each tag, NUL between fields."""
     tags = []
@@ -65,6 +66,7 @@ def _tag(name: str, oid: str, kind: str, target: str, target_kind: str, own: str
     return Tag(name, oid, kind, target, target_kind, own)
 
 
+@process.answer("cat-file")
 def read_tag(place: Place, name: str, oid: str) -> Tag | None:
     """The tag that `name` is where it names the object `oid`; None where that is not here."""
     done = place.git("cat-file", "-t", oid)
@@ -77,6 +79,7 @@ def read_tag(place: Place, name: str, oid: str) -> Tag | None:
     return _tag(name, oid, kind, target, target_kind, own)
 
 
+@process.answer("cat-file")
 def parse_tag_object(data: bytes) -> tuple[str, str, str]:
     """Oid and type of what a tag object names, and its own name (git-mktag(1))."""
     lines = os.fsdecode(data.partition(b"\n\n")[0]).split("\n")
@@ -84,6 +87,7 @@ def parse_tag_object(data: bytes) -> tuple[str, str, str]:
     return fields["object"], fields["type"], fields.get("tag", "")
 
 
+@process.answer("rev-list")
 def highest_below(place: Place, tips: Collection[str], ranks: Mapping[str, _T]) -> dict[str, _T]:
     """For each commit of `tips` the highest of the `ranks` that its ancestors have, itself left out.
 
@@ -100,6 +104,7 @@ def highest_below(place: Place, tips: Collection[str], ranks: Mapping[str, _T]) 
     return {tip: best[tip] for tip in tips if tip in best}
 
 
+@process.answer("rev-list")
 def beyond(place: Place, commits: Iterable[str], out: Outgoing) -> set[str]:
     """Those of `commits` that are not behind what `out` says is known."""
     wanted = set(commits) - set(out.known)
@@ -110,6 +115,7 @@ def beyond(place: Place, commits: Iterable[str], out: Outgoing) -> set[str]:
     return wanted & set(listed.decode("ascii").split())
 
 
+@process.answer("rev-list")
 def on_no_branch(place: Place, commits: Iterable[str]) -> set[str]:
     """Those of `commits` that no branch contains, local or of a remote, and HEAD neither."""
     wanted = set(commits)
@@ -151,6 +157,7 @@ def parse_remote_refs(data: bytes) -> dict[str, str]:
     return {ref: oid for oid, _, ref in rows}
 
 
+@process.answer("cat-file")
 def commits_here(place: Place, oids: Sequence[str]) -> list[str]:
     """Those of `oids` that are commits of this repository."""
     stdin = "".join(f"{oid}\n" for oid in oids).encode("ascii")
@@ -159,6 +166,7 @@ def commits_here(place: Place, oids: Sequence[str]) -> list[str]:
     return [row[0] for row in rows if row[1:] == ["commit"]]
 
 
+@process.answer("cat-file")
 def files_at(place: Place, commits: Sequence[str], path: str) -> dict[str, bytes]:
     """The content of `path` in each of `commits`; absent where there is no such blob."""
     stdin = "".join(f"{commit}:{path}\n" for commit in commits).encode("ascii")
@@ -166,11 +174,11 @@ def files_at(place: Place, commits: Sequence[str], path: str) -> dict[str, bytes
     found = {}
     for commit in commits:
         header, _, data = data.partition(b"\n")
-        words = header.split(b" ")
-        if not words[-1].isdigit():
-            continue  # `<name> missing`
-        size = int(words[-1])
-        if words[-2] == b"blob":
+        if header.endswith(b" missing"):
+            continue
+        _, kind, length = header.rsplit(b" ", 2)
+        size = int(length)
+        if kind == b"blob":
             found[commit] = data[:size]
         data = data[size + 1 :]
     return found

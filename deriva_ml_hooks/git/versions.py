@@ -15,6 +15,8 @@ _LENIENT = re.compile(
     r"(?:\+(?P<build>[0-9A-Za-z.-]+))?",
     re.ASCII,
 )
+_LONGEST = 255
+"""Characters; semver.org's own advice, and what a file name holds."""
 _PART = re.compile(r"\d+|[^\d.-]+")
 
 
@@ -48,7 +50,7 @@ class Version:
 
 def version_of(tag: str) -> Version | None:
     """The version a tag name stands for, `v` or not, two to four numbers; None for any other name."""
-    match = _LENIENT.fullmatch(tag)
+    match = _LENIENT.fullmatch(tag) if len(tag) <= _LONGEST else None
     if match is None:
         return None
     numbers = tuple(int(n) for n in match["release"].split("."))
@@ -63,8 +65,6 @@ _STRICT = re.compile(
     rf"(?:-(?P<pre>{_IDENTIFIER}(?:\.{_IDENTIFIER})*))?"
     r"(?:\+(?P<build>[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
 )
-_LONGEST = 255
-"""Characters; semver.org's own advice, and what a file name holds."""
 
 
 def semver(text: str) -> Version | None:
@@ -119,7 +119,9 @@ def _plain(text: str) -> str:
     spelled = (public if semver(public) else right_spelling(public, "")) or public
     release, dash, pre = spelled.partition("-")
     parts = re.findall(r"[a-z]+|[0-9]+", pre.lower())
-    return f"{release}{dash}" + ".".join(_KINDS.get(p, p) if p.isalpha() else str(int(p)) for p in parts)
+    return f"{release}{dash}" + ".".join(
+        _KINDS.get(p, p) if p.isalpha() else p.lstrip("0") or "0" for p in parts
+    )
 
 
 def _right_tail(tail: str) -> str:

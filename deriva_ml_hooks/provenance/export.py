@@ -80,15 +80,17 @@ def files_of(provenance: Provenance) -> Iterator[Mapping[str, str]]:
     listed = process.run("ls-tree", "-r", "-z", provenance.commit, cwd=repository.worktree).checked()
     for entry in listed.split(b"\0")[:-1]:
         about, _, name = entry.partition(b"\t")
-        mode, _, blob = about.decode("ascii").split(" ")
-        if int(mode, 8) == GITLINK:
+        with process.answer("ls-tree"):
+            mode, _, blob = about.decode("ascii").split(" ")
+            kind = int(mode, 8)
+        if kind == GITLINK:
             continue
         path = os.fsdecode(name)
         found = {"path": path, "mode": mode, "blob": blob}
         built = content_id(os.path.join(repository.worktree, path), like=blob)
         if built is not None and built != blob:
             found["built"] = built
-        if path.endswith(".ipynb") and int(mode, 8) != SYMLINK:
+        if path.endswith(".ipynb") and kind != SYMLINK:
             found["checksum"] = provenance.file(path).checksum
         yield found
 

@@ -78,7 +78,9 @@ def _committed_at(commit: Commit) -> str:
         OverflowError,
         OSError,
     ):  # beyond the year 9999: as git writes seconds (git-commit(1))
-        return f"@{commit.commit_time} +0000"
+        minutes = int(zone.utcoffset(None).total_seconds() // 60)
+        sign = "-" if minutes < 0 else "+"
+        return f"@{commit.commit_time} {sign}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
 
 
 def version_tag(repository: Repository, head: bytes) -> tuple[str | None, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deriva_ml_hooks.api import provenance
+from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.remotes import chosen
@@ -366,3 +369,33 @@ def test_without_git_the_same_is_known(
     expected = pushed(repo)
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
     assert pushed(repo) == expected == "refs/remotes/origin/main"
+
+
+@pytest.mark.parametrize("seconds", [253402300800, 9999999999999, 9223372036854775807])
+def test_a_date_after_the_year_9999_is_recorded_in_seconds(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    tree, parent = repo.git("rev-parse", "HEAD^{tree}", "HEAD").split()
+    who = f"Ada <ada@example.org> {seconds} +0100"
+    repo.write(".git/commit", f"tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\nLate\n")
+    oid = repo.git("hash-object", "-t", "commit", "-w", ".git/commit")
+    repo.git("update-ref", "HEAD", oid)
+    repo.git("tag", "v1.0.0")
+    record = provenance(str(repo.path))
+    assert (record.committed_at, record.version) == (f"@{seconds} +0100", "1.0.0")
+    monkeypatch.chdir(repo.path)
+    assert main(["check"]) == 0
+    assert main(["run", "--quiet", "--", sys.executable, "src/train.py"]) == 0
+    assert main(["verify"]) == 1  # not pushed
+    assert main(["provenance"]) == 0
+
+
+def test_a_version_tag_without_end_is_no_version(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = repo.git("rev-parse", "HEAD")
+    (repo.git_dir / "packed-refs").write_text(f"{head} refs/tags/v1.2.{'3' * 4500}\n")
+    assert len(repo.git("tag")) > 4500
+    monkeypatch.chdir(repo.path)
+    for words in ("check", "provenance", "bump-version --no-push --dry-run"):
+        assert main(words.split()) == 0, words
+    assert main(["version"]) in (0, 1)
+    assert provenance(str(repo.path)).tag is None
