@@ -2,29 +2,37 @@
 
 Which rows are its own is never guessed: DerivaML names one in a file that `run` asks for, and stores with
 each the environment that the command was given. It finds a workflow by the checksum of the entry file
-alone, so the row may name another commit than the one that ran: then it gets the workflow that is right.
+alone, so the row may name another commit than the one that ran: then it gets the workflow that is right. It
+gets none, and is marked, where no file of the commit has that checksum: then something else ran.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
 from deriva_ml_hooks.catalog import assets, executions
 from deriva_ml_hooks.catalog.code import FindFile
+from deriva_ml_hooks.catalog.errors import ForbiddenError
 from deriva_ml_hooks.catalog.leases import in_chunks
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.catalog.recorded import SLACK
-from deriva_ml_hooks.catalog.rows import WorkflowRow, described_too, detail, workflow_of
+from deriva_ml_hooks.catalog.rows import WorkflowRow, address, changes, described_too, detail, workflow_of
 from deriva_ml_hooks.catalog.session import Connection, Row, moment
 from deriva_ml_hooks.catalog.settings import Settings
 from deriva_ml_hooks.catalog.workflows import workflow_rids
 from deriva_ml_hooks.executions.publications import Work
 from deriva_ml_hooks.executions.record import Execution
+from deriva_ml_hooks.provenance.record import RecordedFile
+from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import few
+
+_OTHER = "which names another commit than the one that ran"
+_NO_FILE = "whose code is no file of {}, as far as is known here: the row is marked, and left with it"
 
 
 @dataclass(slots=True)
@@ -58,17 +66,26 @@ def adopt(
     if head is None:
         return Adopted(None, [_reopened(rid) for rid in older if rid in rids])
     done = Adopted(work)
-    stale = _stale(connection, model, execution, rows)
+    linked = _linked(connection, model, rows)
+    files = {row["RID"]: _file(execution, row, find_file) for row in linked}
+    unknown = [row for row in linked if files[row["RID"]] is None]
+    stale = [row for row in linked if files[row["RID"]] is not None and _is_stale(execution, row)]
+    done.said += [
+        _warning(rows, [row], _NO_FILE.format(execution.provenance["commit"][:12])) for row in unknown
+    ]
     if not model.tables["Execution"].may("update"):
         done.said.append(f"{head} is only noted here: this user may not update rows of Execution")
-        done.said += [_warning(rows, stale, "") for _ in stale[:1]]
+        done.said += [_warning(rows, stale, _OTHER) for _ in stale[:1]]
     else:
-        _describe(connection, model, execution, rows)
+        _describe(connection, model, execution, rows, unknown)
         _close(connection, model, execution, rows)
         if stale and settings.correct_workflow:
-            done.said += _correct(connection, model, settings, execution, rows, stale, find_file)
+            done.said += _correct(connection, model, settings, execution, rows, stale, files)
         elif stale:
-            done.said.append(_warning(rows, stale, " (correct-workflow = false)"))
+            done.said.append(_warning(rows, stale, f"{_OTHER} (correct-workflow = false)"))
+        _fill_versions(
+            connection, model, settings, execution, [w for w in linked if w not in (*stale, *unknown)]
+        )
     stored = assets.store(connection, model, [(execution, name) for name in rows])
     own = publication.own_rid
     if publication.recorded_by == "runner" and publication.rid not in (None, *rows):
@@ -79,15 +96,16 @@ def adopt(
             done.said.append(f"the command recorded itself as {head}; {own} is marked as aborted")
     done.work = replace(
         work,
-        publication=replace(
-            publication,
-            state="closed",
-            recorded_by="deriva-ml",
-            rid=head,
-            workflow=rows[head]["Workflow"],
-            own_rid=own,
-            asset=stored.get(head),
-            error=None,
+        publication=stored.noted(
+            replace(
+                publication,
+                state="closed",
+                recorded_by="deriva-ml",
+                rid=head,
+                workflow=rows[head]["Workflow"],
+                own_rid=own,
+                error=None,
+            )
         ),
     )
     return done
@@ -108,45 +126,86 @@ def _family(connection: Connection, model: Model, rid: str) -> list[str]:
     return [parent, *(row["Nested_Execution"] for row in below)]
 
 
-def _describe(connection: Connection, model: Model, execution: Execution, rows: dict[str, Row]) -> None:
+def _describe(
+    connection: Connection,
+    model: Model,
+    execution: Execution,
+    rows: dict[str, Row],
+    unknown: Sequence[Row],
+) -> None:
+    checksums = {row["RID"]: row["Checksum"] or "" for row in unknown}
     texts = [
         {"RID": row["RID"], "Description": text}
         for row in rows.values()
-        if (text := described_too(row["Description"], execution)) != row["Description"]
+        if (text := described_too(row["Description"], execution, unknown=checksums.get(row["Workflow"])))
+        != row["Description"]
     ]
     executions.set_columns(connection, model, ["Description"], texts)
 
 
 def _close(connection: Connection, model: Model, execution: Execution, rows: dict[str, Row]) -> None:
-    """Close what DerivaML left open: the process that could have done so has ended."""
+    """Close what DerivaML left open: the process that could have done so has ended.
+
+    What the run changed in the tree is told of the others too.
+    """
     ended = [
         {"RID": row["RID"], "Status": model.left_as(execution.status), "Status_Detail": detail(execution)}
         for row in rows.values()
         if model.is_open(row["Status"])
     ]
     executions.set_columns(connection, model, ["Status", "Status_Detail"], ended)
+    changed = changes(execution)
+    told = [
+        {"RID": row["RID"], "Status_Detail": "; ".join(filter(None, (row["Status_Detail"], changed)))}
+        for row in rows.values()
+        if changed and not model.is_open(row["Status"]) and changed not in (row["Status_Detail"] or "")
+    ]
+    executions.set_columns(connection, model, ["Status_Detail"], told)
 
 
-def _stale(connection: Connection, model: Model, execution: Execution, rows: dict[str, Row]) -> list[Row]:
-    """The workflows of rows that name another commit than the one that ran, or none."""
+def _linked(connection: Connection, model: Model, rows: dict[str, Row]) -> list[Row]:
+    """The workflows of these rows."""
     linked = sorted({row["Workflow"] for row in rows.values() if row["Workflow"]})
-    commit = execution.provenance["commit"]
     return [
         row
         for chunk in in_chunks([f"RID={quote(rid)}" for rid in linked])
         for row in connection.get(f"/entity/{model.name('Workflow')}/{chunk}")
-        if commit not in (row["URL"] or "")
     ]
 
 
-def _warning(rows: dict[str, Row], stale: Sequence[Row], why: str) -> str:
-    names = {row["RID"] for row in stale}
+def _file(execution: Execution, workflow: Row, find_file: FindFile | None) -> RecordedFile | None:
+    """The file of the commit that a workflow's checksum stands for; its address may be of anywhere."""
+    entry, checksum = execution.entry_point, workflow["Checksum"]
+    if entry["path"] is not None and checksum == entry["checksum"]:
+        return RecordedFile(entry["path"], entry["blob"], checksum, entry["url"])
+    if find_file is None or not checksum:
+        return None
+    named = re.search(r"/blob/[0-9a-f]{7,64}/(.+)$", workflow["URL"] or "")
+    return find_file(execution, checksum, unquote(named[1]) if named else None)
+
+
+def _is_stale(execution: Execution, workflow: Row) -> bool:
+    """Whether a workflow names another commit than the one that ran, or none; or holds a secret."""
+    url = workflow["URL"] or ""
+    return execution.provenance["commit"] not in url or redact(url) != url
+
+
+def _fill_versions(
+    connection: Connection, model: Model, settings: Settings, execution: Execution, right: Sequence[Row]
+) -> None:
+    """Give DerivaML's workflows of this commit their version: those of notebooks have none."""
+    version = workflow_of(execution, settings.workflow_name, settings.workflow_types).version
+    rows = [{"RID": row["RID"], "Version": version} for row in right if not row["Version"]]
+    if version and rows:
+        with suppress(ForbiddenError):
+            connection.update(model.name("Workflow"), ["Version"], rows)
+
+
+def _warning(rows: dict[str, Row], workflows: Sequence[Row], why: str) -> str:
+    names = {row["RID"] for row in workflows}
     linked = [row for row in rows.values() if row["Workflow"] in names]
     verb = "are" if len(linked) > 1 else "is"
-    return (
-        f"{_rids(linked)} {verb} linked to workflow {linked[0]['Workflow']}, which names another commit than"
-        f" the one that ran{why}"
-    )
+    return f"{_rids(linked)} {verb} linked to workflow {linked[0]['Workflow']}, {why}"
 
 
 def _rids(rows: Sequence[Row]) -> str:
@@ -160,10 +219,14 @@ def _correct(
     execution: Execution,
     rows: dict[str, Row],
     stale: Sequence[Row],
-    find_file: FindFile | None,
+    files: Mapping[str, RecordedFile | None],
 ) -> list[str]:
     """Link rows of stale workflows to those that name this commit; one line that says so."""
-    right = {row["RID"]: _right(connection, model, settings, execution, row, find_file) for row in stale}
+    right = {
+        row["RID"]: _right(connection, model, settings, execution, row, file)
+        for row in stale
+        if (file := files[row["RID"]]) is not None
+    }
     rids = workflow_rids(connection, model, right.values())
     changes = [
         {"RID": row["RID"], "Workflow": rids[right[row["Workflow"]].url, right[row["Workflow"]].checksum]}
@@ -191,16 +254,13 @@ def _right(
     settings: Settings,
     execution: Execution,
     stale: Row,
-    find_file: FindFile | None,
+    file: RecordedFile,
 ) -> WorkflowRow:
     """The workflow that should stand for `stale`: of this commit, with the names its author gave it."""
     ours = workflow_of(execution, settings.workflow_name, settings.workflow_types)
-    if execution.entry_point["path"] is None and find_file is not None:
-        # A program ran a file of the tree. Which one, the checksum says; the address may be of anywhere.
-        named = re.search(r"/blob/[0-9a-f]{7,64}/(.+)$", stale["URL"] or "")
-        found = find_file(execution, stale["Checksum"] or "", unquote(named[1]) if named else None)
-        if found is not None:
-            ours = replace(ours, url=found.url, checksum=stale["Checksum"], name=found.path)
+    if file.path != execution.entry_point["path"]:
+        url = address(file.url, execution.provenance["commit"], file.path)
+        ours = replace(ours, url=url, checksum=stale["Checksum"], name=file.path)
     types: Any = stale.get("Workflow_Type")
     if not model.type_column:
         linked = f"/attribute/{model.name('Workflow_Workflow_Type')}/Workflow={quote(stale['RID'])}"

@@ -7,28 +7,51 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.errors import CatalogError, ForbiddenError
+from deriva_ml_hooks.catalog.errors import (
+    CatalogError,
+    ForbiddenError,
+    ServerError,
+    UnreachableError,
+    of_answer,
+)
 from deriva_ml_hooks.catalog.leases import in_chunks, is_spent, leased
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.catalog.rows import provenance_document
 from deriva_ml_hooks.catalog.session import Connection
+from deriva_ml_hooks.executions.publications import Publication
 from deriva_ml_hooks.executions.record import Execution
 
 NAME = "deriva-ml-hooks-provenance.json"
 _TABLES = ("Execution_Metadata", "Execution_Metadata_Execution", "Execution_Metadata_Asset_Type")
 
 
-def store(connection: Connection, model: Model, runs: Sequence[tuple[Execution, str]]) -> dict[str, str]:
-    """Store the provenance of executions, each with the RID of its row; the assets' RIDs by execution RID.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The assets' RIDs by execution RID; `late` says why it is worth trying again, where it is."""
+
+    rids: Mapping[str, str]
+    late: str | None = None
+
+    def noted(self, publication: Publication) -> Publication:
+        """What is known of an execution now; it is not closed where its file is still to come."""
+        asset = self.rids.get(publication.rid or "")
+        if asset is None and self.late is not None:
+            return replace(publication, state="published", error=self.late)
+        return replace(publication, asset=asset)
+
+
+def store(connection: Connection, model: Model, runs: Sequence[tuple[Execution, str]]) -> Stored:
+    """Store the provenance of executions, each with the RID of its row.
 
     What cannot be stored is left out.
     """
     if not runs or any(name not in model.tables for name in _TABLES):
-        return {}
+        return Stored({})
     documents = {rid: provenance_document(execution) for execution, rid in runs}
     by_digest = {_digest(data): data for data in documents.values()}
     try:
@@ -43,9 +66,11 @@ def store(connection: Connection, model: Model, runs: Sequence[tuple[Execution, 
         if links:
             name = model.name("Execution_Metadata_Execution")
             connection.insert(name, links, query="defaults=RID&onconflict=skip")
+    except (ServerError, UnreachableError) as error:
+        return Stored({}, f"its row is there, its provenance file is not: {error}")
     except CatalogError:
-        return {}
-    return linked
+        return Stored({})
+    return Stored(linked)
 
 
 def answers(connection: Connection) -> bool:
@@ -113,6 +138,8 @@ def _uploaded(connection: Connection, digest: str, data: bytes) -> str | None:
     }
     path = f"/hatrac/Execution_Metadata/{digest}.{NAME}"
     status, text, answered = connection.service("PUT", f"{path}?parents=true", data=data, headers=headers)
+    if status in (408, 429) or status >= 500:
+        raise of_answer(connection.address.host, status, text)
     place = text.strip() or answered.get("Location") or path
     # A login page would be an answer too.
     return place if status in (200, 201) and place.startswith("/hatrac/") else None

@@ -9,6 +9,7 @@ from typing import Any
 from deriva_ml_hooks.catalog import assets, model
 from deriva_ml_hooks.catalog.bounded import within
 from deriva_ml_hooks.catalog.errors import LOGIN, CatalogError, LateError, LoginError
+from deriva_ml_hooks.catalog.leases import leased
 from deriva_ml_hooks.catalog.session import Connection
 from deriva_ml_hooks.catalog.settings import Settings
 from deriva_ml_hooks.catalog.workflows import terms
@@ -71,7 +72,10 @@ def _examined(settings: Settings) -> Iterator[Point]:
         return
     for table in ("Workflow", "Execution"):
         yield _rights(found_model, table)
-    yield _lease(connection)
+    try:
+        yield _lease(connection, str(client.get("id")))
+    except CatalogError as error:
+        yield Point("RID leases", False, str(error), error.fix)
     try:
         yield _types(settings, connection, found_model)
     except CatalogError as error:
@@ -97,9 +101,9 @@ def _rights(found: model.Model, table: str) -> Point:
     return Point(table, True, f"may {' and '.join(needed)} rows")
 
 
-def _lease(connection: Connection) -> Point:
-    table = model.rights_to_lease(connection)
-    if table is not None and table.may("insert"):
+def _lease(connection: Connection, user: str) -> Point:
+    # Tried, since what the schema says of rights is not all; it is the same lease every time.
+    if leased(connection, [f"deriva-ml-hooks/check/{user}"]) is not None:
         return Point("RID leases", True, "may be made")
     fix = "ask for the right to insert into public:ERMrest_RID_Lease, as DerivaML's newer policy gives it"
     return Point(
@@ -124,4 +128,7 @@ def _types(settings: Settings, connection: Connection, found: model.Model) -> Po
         )
     if found.type_column and not settings.workflow_types and len(known) > 1:
         return Point("workflow types", False, shown, "set workflow-type to one of them")
+    if not settings.workflow_types:
+        fix = f"set workflow-type to one of: {shown}" if known else "add a term to Workflow_Type"
+        return Point("workflow types", None, f"{shown}; workflow-type is not set: workflows have none", fix)
     return Point("workflow types", True, shown)

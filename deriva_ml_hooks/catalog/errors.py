@@ -98,6 +98,23 @@ def not_logged_in(host: str) -> LoginError:
     return LoginError(f"{host}: nobody is logged in there", fix=LOGIN.format(host=host))
 
 
+def no_right_to_close(host: str) -> ForbiddenError:
+    """The error of a row that stays open because its user may not update it (any more)."""
+    error = ForbiddenError(
+        f"{host}: its row is there and open, and this user may not update rows of Execution",
+        fix="ask the catalog's owner for this right; see: deriva-ml-hooks catalog check",
+    )
+    error.row = True
+    return error
+
+
+def unstored(why: str) -> ServerError:
+    """The error of an execution whose row is complete, but whose provenance is not stored yet."""
+    error = ServerError(why, fix="deriva-ml-hooks sync, when it is well again")
+    error.row = True
+    return error
+
+
 def senseless(host: str, why: str) -> ServerError:
     """The error of an answer that is none of ERMrest's."""
     return ServerError(

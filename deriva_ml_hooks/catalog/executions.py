@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.errors import ForbiddenError
+from deriva_ml_hooks.catalog.errors import ForbiddenError, not_logged_in
 from deriva_ml_hooks.catalog.leases import in_chunks, is_spent, leased
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.catalog.rows import execution_row, holds, is_adopted
@@ -27,8 +27,8 @@ def put(
 ) -> list[Work]:
     """Bring the rows of these executions to what the ledger says; what is known of them afterwards.
 
-    `workflows` gives the RIDs of their workflows by id, for those that are not known to be there. Raises
-    CatalogError.
+    Those whose row is open and may not be closed are not among them. `workflows` gives the RIDs of their
+    workflows by id, for those that are not known to be there. Raises CatalogError.
     """
     there = [work for work in works if work.publication.state == "published"]
     new = [
@@ -107,7 +107,7 @@ def _insert(
     names = [w.execution.id for w in works if w.publication.rid is None]
     rids = leased(connection, names)
     if rids is None:
-        return _insert_unleased(connection, model, works), []
+        return _insert_unleased(connection, model, works)
     # A lease ends with the row: what another copy of this ledger has inserted meanwhile is there to be seen.
     met, works = _looked_for(connection, model, works)
     if not works:
@@ -128,17 +128,38 @@ def _insert(
     return made, [*met, *(work for work in works if work.publication.rid not in inserted)]
 
 
-def _insert_unleased(connection: Connection, model: Model, works: Sequence[Work]) -> list[Work]:
-    """The same where RIDs may not be leased: what was looked for and not found is all that is known."""
+def _insert_unleased(
+    connection: Connection, model: Model, works: Sequence[Work]
+) -> tuple[list[Work], list[Work]]:
+    """The same where RIDs may not be leased: what was looked for and not found is all that is known.
+
+    Another copy of the ledger may be synced at the same time. So it is looked for once more before, and
+    after: of two rows the younger one is marked, by whoever sees both.
+    """
+    met, works = _looked_for(connection, model, works)
+    if not works:
+        return [], met
     done = connection.insert(
         model.name("Execution"), [_row(work, model) for work in works], query="defaults=RID"
     )
-    return [
+    made = [
         _settled(_with(work, rid=row["RID"]))
         for work in works
         for row in done
         if holds(row.get("Description"), work.execution.id)
     ]
+    shared = [work for work in made if not work.fresh]
+    if not shared or not model.tables["Execution"].may("update"):
+        return made, met
+    found = _own_rows(connection, model, [work.execution.id for work in shared])
+    folds = [
+        {"RID": row["RID"], "Status": model.status("Aborted"), "Status_Detail": folded_into(rows[0]["RID"])}
+        for rows in found.values()
+        for row in rows[1:]
+    ]
+    set_columns(connection, model, ["Status", "Status_Detail"], folds)
+    first = {name: rows[0]["RID"] for name, rows in found.items()}
+    return [_with(w, rid=first.get(w.execution.id, w.publication.rid)) for w in made], met
 
 
 def _own_rows(connection: Connection, model: Model, ids: Sequence[str]) -> dict[str, list[Row]]:
@@ -159,8 +180,8 @@ def _own_rows(connection: Connection, model: Model, ids: Sequence[str]) -> dict[
 
 
 def _update(connection: Connection, model: Model, works: Sequence[Work]) -> list[Work]:
-    if not model.tables["Execution"].may("update"):  # then nothing but what had ended was inserted
-        return [_settled(work) for work in works]
+    if works and not model.tables["Execution"].may("update"):
+        return _closed_already(connection, model, works)
     ended = [work for work in works if work.execution.status != "Running"]
     rows = [_row(work, model) | {"RID": work.publication.rid} for work in ended]
     columns = [name for name in rows[0] if name != "RID"] if rows else []
@@ -171,6 +192,24 @@ def _update(connection: Connection, model: Model, works: Sequence[Work]) -> list
     for work in works:
         lost = work in ended and work.publication.rid not in done
         settled.append(_with(work, state="closed", error=GONE) if lost else _settled(work))
+    return settled
+
+
+def _closed_already(connection: Connection, model: Model, works: Sequence[Work]) -> list[Work]:
+    """Those that need no update: they run still, or their row is closed or gone.
+
+    Raises LoginError where the right is missing because nobody is logged in (any more).
+    """
+    if connection.whoami() is None:
+        raise not_logged_in(connection.address.host)
+    rows = find(connection, model, [work.publication.rid for work in works if work.publication.rid])
+    settled = []
+    for work in works:
+        row = rows.get(work.publication.rid or "")
+        if row is None:
+            settled.append(_with(work, state="closed", error=GONE))
+        elif work.execution.status == "Running" or not model.is_open(row["Status"]):
+            settled.append(_settled(work))
     return settled
 
 

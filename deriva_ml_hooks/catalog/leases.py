@@ -3,7 +3,8 @@
 ERMrest leases a RID under an id of the client's choice (table public:ERMrest_RID_Lease). The same id gives
 the same RID until a row has been inserted under it: that ends the lease, in the same transaction, and who
 is not the owner of the catalog is then refused (403, "non-leased value"). So a RID has to be noted before it
-is used, and a row looked for before it is inserted again. Where leasing is not allowed the answer is None.
+is used, and a row looked for before it is inserted again. Where leasing is not allowed the answer is None; so
+it is where the schema `public` is hidden from the user, for whom the table does not exist then (409).
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.errors import CatalogError, ForbiddenError, MissingError, ServerError
+from deriva_ml_hooks.catalog.errors import (
+    CatalogError,
+    ConflictError,
+    ForbiddenError,
+    MissingError,
+    ServerError,
+)
 from deriva_ml_hooks.catalog.session import Connection
 
 TABLE = "public:ERMrest_RID_Lease"
@@ -27,6 +34,10 @@ def leased(connection: Connection, names: Sequence[str]) -> dict[str, str] | Non
     try:
         made = connection.insert(TABLE, rows, query="defaults=RID&onconflict=skip")
     except (ForbiddenError, MissingError):
+        return None
+    except ConflictError as error:
+        if "does not exist" not in str(error):
+            raise
         return None
     rids = {row["ID"]: row["RID"] for row in made}
     missing = [name for name in names if name not in rids]

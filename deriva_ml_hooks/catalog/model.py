@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.errors import CatalogError, MissingError, SchemaError
+from deriva_ml_hooks.catalog.errors import MissingError, SchemaError
 from deriva_ml_hooks.catalog.session import Connection
 
 _NEEDED = {
@@ -76,15 +76,6 @@ class Model:
         """The status for a row whose process has ended, and of whose uploads nothing is known."""
         return "Stopped" if self.status_terms and ours == "Completed" else self.status(ours)
 
-    def duration(self, seconds: float) -> str:
-        """A duration as this schema has it: ISO 8601, or DerivaML 1.17.10's own form."""
-        hours, rest = divmod(seconds, 3600)
-        minutes, left = divmod(rest, 60)
-        if self.duration_column == "Duration":
-            return f"{round(hours, 0)}H {round(minutes, 0)}min {round(left, 4)}sec"
-        parts = f"{hours:.0f}H" * bool(hours) + f"{minutes:.0f}M" * bool(minutes)
-        return f"PT{parts}{round(left, 3):g}S"
-
 
 def read(connection: Connection, schema: str) -> Model:
     """The deriva-ml schema called `schema`. Raises SchemaError where it is none, and CatalogError."""
@@ -108,14 +99,6 @@ def read(connection: Connection, schema: str) -> Model:
                 fix='name the schema that DerivaML made: schema = "deriva-ml"',
             )
     return Model(schema, tables, _refers(found["Execution"], "Status", "Execution_Status"))
-
-
-def rights_to_lease(connection: Connection) -> Table | None:
-    """The table by which RIDs are leased before their row is there; None where it cannot be seen."""
-    try:
-        return _table(connection.get("/schema/public/table/ERMrest_RID_Lease"))
-    except CatalogError:
-        return None
 
 
 def _table(document: Mapping[str, Any]) -> Table:

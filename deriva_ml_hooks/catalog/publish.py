@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from deriva_ml_hooks.catalog import adopt, assets, executions, model, recorded
 from deriva_ml_hooks.catalog.code import FindFile
-from deriva_ml_hooks.catalog.errors import CatalogError, not_logged_in, senseless
+from deriva_ml_hooks.catalog.errors import CatalogError, no_right_to_close, not_logged_in, senseless, unstored
 from deriva_ml_hooks.catalog.rows import workflow_of
 from deriva_ml_hooks.catalog.session import Connection
 from deriva_ml_hooks.catalog.settings import Settings
@@ -85,10 +85,16 @@ class Publisher:
 
     def _recorded(self, works: Sequence[Work]) -> dict[str, list[str]]:
         """The rows that commands made themselves, by execution; of those that run, they may still do so."""
+        known = {
+            work.execution.id: [work.publication.rid]
+            for work in works
+            if (work.publication.recorded_by, work.publication.state) == ("deriva-ml", "published")
+            and work.publication.rid is not None
+        }
         ended = [work.execution for work in works if work.execution.status != "Running"]
         if not ended or self.settings.recorded_by == "runner":
             return {}
-        rids = recorded.proven(self.connection, self.model, ended, self.publications.rids())
+        rids = known | recorded.proven(self.connection, self.model, ended, self.publications.rids())
         for execution in ended:
             last = recorded.saved(self.saved_file(execution.id), self.connection)
             if last is not None:
@@ -121,7 +127,7 @@ class Publisher:
         if adopted.work is None:
             return False
         self.publications.put([adopted.work.publication])
-        outcome.done.append(adopted.work)
+        outcome.add(_settled(adopted.work))
         return True
 
     def _written(self, works: Sequence[Work]) -> Outcome:
@@ -139,8 +145,17 @@ class Publisher:
             outcome = self._written(works[:half])
             outcome.add(self._written(works[half:]))
             return outcome
-        gone = [work for work in done if work.publication.error]
-        return Outcome(done=done, said=[f"{work.execution.id}: {work.publication.error}" for work in gone])
+        outcome = Outcome()
+        known = {work.execution.id for work in done}
+        if not self.model.tables["Execution"].may("update"):
+            for work in works:
+                if work.execution.status != "Running" and work.execution.id not in known:
+                    outcome.add(self._failed(work, no_right_to_close(self.settings.address.host)))
+        for work in done:
+            outcome.add(_settled(work))
+        gone = [work for work in outcome.done if work.publication.error]
+        outcome.said += [f"{work.execution.id}: {work.publication.error}" for work in gone]
+        return outcome
 
     def _write(self, works: Sequence[Work]) -> list[Work]:
         settings = self.settings
@@ -159,12 +174,13 @@ class Publisher:
             if work.publication.state == "closed" and not work.publication.error and work.publication.rid
         ]
         stored = assets.store(self.connection, self.model, ended)
-        done = [
-            replace(w, publication=replace(w.publication, asset=stored.get(w.publication.rid or "")))
+        with_rows = {rid for _, rid in ended}
+        stored_too = [
+            replace(w, publication=stored.noted(w.publication)) if w.publication.rid in with_rows else w
             for w in done
         ]
-        self.publications.put(work.publication for work in done if work.publication.asset)
-        return done
+        self.publications.put(work.publication for work in stored_too if work not in done)
+        return stored_too
 
     def _failed(self, work: Work, error: CatalogError) -> Outcome:
         # A row that is there stays known as that: it is updated the next time, not inserted.
@@ -172,6 +188,14 @@ class Publisher:
         publication = replace(work.publication, state=state, error=str(error))
         self.publications.put([publication])
         return Outcome(failed=[(replace(work, publication=publication), error)])
+
+
+def _settled(work: Work) -> Outcome:
+    """Done, but for what is known to be missing though its row is there."""
+    error = work.publication.error
+    if error and work.publication.state != "closed":
+        return Outcome(failed=[(work, unstored(error))])
+    return Outcome(done=[work])
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.executions.record import LOST, Execution
@@ -45,12 +46,24 @@ def workflow_of(execution: Execution, name: str | None, types: tuple[str, ...]) 
     commit = provenance["commit"][:12]
     return WorkflowRow(
         name=_plain(name or "/".join(part for part in (repository, path) if part)),
-        url=_plain(entry_point["url"]),
+        url=_plain(address(entry_point["url"], provenance["commit"], path)),
         checksum=entry_point["checksum"],
         version=_plain(provenance["tag"] or provenance["version"] or "") or None,
         description=_plain(f"{path or 'The whole tree'} at commit {commit}"),
         types=types,
     )
+
+
+def address(url: str, commit: str, path: str | None) -> str:
+    """The address of code; of a repository that only this machine has, a name for it that tells no folder."""
+    if not _is_local(url):
+        return url
+    revision = f"swh:1:rev:{commit}"  # ISO/IEC 18670
+    return revision if path is None else f"{revision};path=/{quote(path, errors='surrogateescape')}"
+
+
+def _is_local(url: str) -> bool:
+    return url.startswith(("git+file:", "file:"))
 
 
 def execution_row(execution: Execution, model: Model, workflow: str) -> dict[str, Any]:
@@ -62,9 +75,15 @@ def execution_row(execution: Execution, model: Model, workflow: str) -> dict[str
         "Status_Detail": detail(execution),
     }
     if model.duration_column is not None:
-        seconds = execution.duration
-        row[model.duration_column] = None if seconds is None else model.duration(seconds)
+        row[model.duration_column] = None if execution.duration is None else duration(execution.duration)
     return row
+
+
+def duration(seconds: float) -> str:
+    """A duration in the form that DerivaML writes, in both of its schemas."""
+    hours, rest = divmod(float(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{round(hours, 0)}H {round(minutes, 0)}min {round(left, 4)}sec"
 
 
 def detail(execution: Execution) -> str | None:
@@ -76,11 +95,14 @@ def detail(execution: Execution) -> str | None:
         words = f"lost: its process on {execution.host} is gone without a word"
     if not words:
         words = f"exit {execution.exit_code}"
-    changes = execution.changed_during_run
-    if changes:
-        shown = [str(change["path"] or change["message"]) for change in changes]
-        words = f"{words}; tree changed during the run: {few(shown, _LISTED)}"
-    return _plain(words)
+    changed = changes(execution)
+    return _plain(f"{words}; {changed}" if changed else words)
+
+
+def changes(execution: Execution) -> str | None:
+    """What the run changed in the tree, in a few words; None where it is still the commit."""
+    shown = [str(change["path"] or change["message"]) for change in execution.changed_during_run]
+    return _plain(f"tree changed during the run: {few(shown, _LISTED)}") if shown else None
 
 
 def described(execution: Execution) -> str:
@@ -88,11 +110,19 @@ def described(execution: Execution) -> str:
     return "\n\n".join([*_text(execution), _block(execution)])
 
 
-def described_too(before: str | None, execution: Execution) -> str:
-    """The same below what stands in a row that somebody else made, of which nothing is touched."""
+def described_too(before: str | None, execution: Execution, *, unknown: str | None = None) -> str:
+    """The same below what stands in a row that somebody else made, of which nothing is touched.
+
+    `unknown`: the checksum of its code, where no file of the commit has that.
+    """
     if holds(before, execution.id):
         return before or ""
-    block = f"{_block(execution)}\n{_BY_DERIVA_ML}"
+    lines = [_block(execution), _BY_DERIVA_ML]
+    if changed := changes(execution):
+        lines.append(f"- {changed}")
+    if unknown is not None:
+        lines.append(f"- code: {_code(unknown) or 'without a checksum'} is no file of the commit")
+    block = "\n".join(lines)
     return "\n\n".join([*([before] if before else []), *_text(execution), block])
 
 
@@ -121,14 +151,14 @@ def holds_any(description: str | None) -> bool:
 def _block(execution: Execution) -> str:
     provenance = execution.provenance
     commit = provenance["commit"]
-    link = provenance["commit_url"]
+    link, home = provenance["commit_url"], provenance["repository_url"] or ""
     locked = ", ".join(f"{_code(f['path'])} {f['blob'][:12]}" for f in provenance["lockfiles"])
     pairs: Sequence[tuple[str, str | None]] = (
         ("commit", f"[{_code(commit)}]({_plain(link)})" if link else _code(commit)),
         ("branch", _code(provenance["branch"]) if provenance["branch"] else "detached HEAD"),
         ("tag", _code(provenance["tag"])),
         ("version", _code(provenance["version"])),
-        ("repository", _plain(provenance["repository_url"] or "")),
+        ("repository", None if _is_local(home) else _plain(home)),
         ("command", _fenced(printable(shlex.join(redact_command(execution.command))))),
         ("lockfile", locked or None),
     )

@@ -36,6 +36,9 @@ from deriva_ml_hooks.redact import MASK
 Row = dict[str, Any]
 Answer = tuple[int, str, Mapping[str, str]]
 
+_ROLLED_BACK = "transaction aborted"
+_LARGEST = 64 * 1024 * 1024
+"""Bytes of an answer, unpacked; more is nothing that was asked for."""
 _PAUSES = (0.1, 0.3, 0.9)
 """Seconds, about, before a transaction that was rolled back is tried again."""
 
@@ -151,7 +154,7 @@ class Connection:
         answer = self._request(method, url, **sent)
         for pause in _PAUSES:
             # ERMrest's word for a transaction that met another one, which it has rolled back.
-            if answer[0] != 503 or not _can_be_repeated(method, url):
+            if answer[0] != 503 or not (_can_be_repeated(method, url) or _ROLLED_BACK in answer[1].lower()):
                 break
             pause *= 0.5 + random.random()  # noqa: S311  # those that met should not meet again
             if time.monotonic() + pause >= self._ends:
@@ -171,9 +174,21 @@ class Connection:
     def _request(self, method: str, url: str, **sent: Any) -> Answer:
         self.requests += 1
         # ERMrest redirects nobody, and a credential must not follow to wherever it is said.
-        response = self._guarded(lambda: self._session.request(method, url, allow_redirects=False, **sent))
+        response, body = self._guarded(lambda: self._exchange(method, url, **sent))
+        if body is None:
+            raise senseless(self.address.host, f"more than {_LARGEST // 1024 // 1024} MB")
         self._note_clock(response.headers.get("Date"))
-        return response.status_code, response.text, response.headers
+        return response.status_code, body.decode("utf-8", "replace"), response.headers
+
+    def _exchange(self, method: str, url: str, **sent: Any) -> tuple[Any, bytes | None]:
+        """An answer and its body, None where that is larger than any: it may be packed a thousandfold."""
+        body = bytearray()
+        with self._session.request(method, url, allow_redirects=False, stream=True, **sent) as response:
+            for part in response.iter_content(16 * 1024):
+                body += part
+                if len(body) > _LARGEST:
+                    return response, None
+        return response, bytes(body)
 
     def _note_clock(self, date: str | None) -> None:
         """How far the server's clock is ahead of this one, to the second (RFC 9110, 6.6.1)."""

@@ -60,6 +60,8 @@ def sync(publisher: Publisher, *, limit: int | None, progress: Callable[[int], N
     patience = max(publisher.settings.timeout, PATIENCE)
     within(patience, publisher.settings.address.host, lambda: publisher.connect(patience))
     report = Report(publications.catalog)
+    if not publisher.model.type_column and not publisher.settings.workflow_types:
+        report.said.append("workflow-type is not set: workflows that are made have no type")
     after, taken, came_to_an_end = "", 0, False
     while limit is None or taken < limit:
         works = publications.take(after, BATCH if limit is None else min(BATCH, limit - taken))

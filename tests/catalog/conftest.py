@@ -45,6 +45,8 @@ FORMS = {
     "as-of-1.17.10-with-leases": {"latest": False, "leases": True},
     "later": {"latest": True, "leases": True},
     "later-without-leases": {"latest": True, "leases": False},
+    "as-of-1.17.10-hidden-public": {"latest": False, "leases": False, "hidden": True},
+    "later-hidden-public": {"latest": True, "leases": False, "hidden": True},
 }
 
 
@@ -201,17 +203,38 @@ def place(request: pytest.FixtureRequest, ledger: Ledger) -> Iterator[Place]:
     _tidy(place, publisher)
 
 
+@pytest.fixture
+def tidy() -> Callable[[Place, Publisher], None]:
+    """What is done at the end on a live catalog."""
+    return _tidy
+
+
 def _tidy(place: Place, publisher: Publisher) -> None:
     """Delete what a test has made, as far as the user may."""
     publisher.connection.restart()
     mine = f"::regexp::{place.mark}"
     executions = place.rows(publisher, "Execution", f"Description{mine}")
     tables = publisher.model.tables
+    files = [
+        link["Execution_Metadata"]
+        for row in executions
+        if "Execution_Metadata_Execution" in tables
+        for link in place.rows(publisher, "Execution_Metadata_Execution", f"Execution={row['RID']}")
+    ]
     links = [t for t in ("Execution_Metadata_Execution", "Execution_Execution") if t in tables]
     for row in executions:
         _delete(
             publisher, *(f"{table}/Execution={row['RID']}" for table in links), f"Execution/RID={row['RID']}"
         )
+    for rid in dict.fromkeys(files):
+        for row in place.rows(publisher, "Execution_Metadata", f"RID={rid}"):
+            _delete(
+                publisher,
+                f"Execution_Metadata_Execution/Execution_Metadata={rid}",
+                f"Execution_Metadata_Asset_Type/Execution_Metadata={rid}",
+                f"Execution_Metadata/RID={rid}",
+            )
+            publisher.connection.service("DELETE", row["URL"].partition(":")[0])
     for row in place.rows(publisher, "Workflow", f"URL{mine}"):
         if "Workflow_Workflow_Type" in tables:
             _delete(publisher, f"Workflow_Workflow_Type/Workflow={row['RID']}")

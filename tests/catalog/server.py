@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gzip
 import hashlib
 import itertools
 import json
@@ -44,7 +45,7 @@ class Table:
 class Fault:
     """What goes wrong: a status, `hang`, `drip` (5 bytes a second), `drop` the answer after the work is done,
 
-    `say` `text` instead of doing anything, or `call` something before doing it.
+    `say` `text` instead of doing anything, `swell` (300 MB, packed), or `call` something before doing it.
     """
 
     kind: int | str
@@ -117,7 +118,16 @@ def _link(*, keys: int | None = None, **to: str) -> Table:
 class Catalog:
     """The rows of one catalog, and what is done to them."""
 
-    def __init__(self, *, latest: bool, leases: bool, types: Iterable[str] = ("Training", "Testing")) -> None:
+    def __init__(
+        self,
+        *,
+        latest: bool,
+        leases: bool,
+        hidden: bool = False,
+        types: Iterable[str] = ("Training", "Testing"),
+    ) -> None:
+        self.hidden = hidden
+        self.open = False
         self.latest = latest
         self.lock = threading.RLock()
         self.tables = schema(latest)
@@ -148,7 +158,7 @@ class Catalog:
     def table(self, name: str) -> Table:
         """The table `schema:name`."""
         space, _, table = name.partition(":")
-        if (space, table) == ("public", "ERMrest_RID_Lease"):
+        if (space, table) == ("public", "ERMrest_RID_Lease") and not self.hidden:
             return self.leases
         if space != "deriva-ml" or table not in self.tables:
             raise HttpError(
@@ -275,18 +285,18 @@ class Catalog:
                 found = [(row, known) for row, known in found if matches(row, part)]
         return found
 
-    def document(self) -> Row:
-        """The schema as ERMrest describes it."""
-        return {"tables": {name: self._described(name, table) for name, table in self.tables.items()}}
+    def document(self, user: str | None) -> Row:
+        """The schema as ERMrest describes it to a user."""
+        return {"tables": {name: self._described(name, table, user) for name, table in self.tables.items()}}
 
-    def described_lease(self) -> Row:
-        """The lease table as ERMrest describes it."""
-        return self._described("ERMrest_RID_Lease", self.leases)
-
-    def _described(self, name: str, table: Table) -> Row:
+    def _described(self, name: str, table: Table, user: str | None) -> Row:
         return {
             "table_name": name,
-            "rights": {"insert": table.insert, "update": None if self.updates else False, "select": True},
+            "rights": {
+                "insert": table.insert and user == USER,
+                "update": None if self.updates and user == USER else False,
+                "select": True,
+            },
             "column_definitions": [{"name": c} for c in (*SYSTEM, *table.columns)],
             "foreign_keys": [
                 {
@@ -338,6 +348,7 @@ class Server(ThreadingHTTPServer):
         self.faults: list[Fault] = []
         self.seen: list[tuple[str, str]] = []
         self.credentials: set[str] = set()
+        self.cookies = dict(COOKIES)
         self.scope = "https://auth.globus.org/scopes/localhost/deriva_all"
         self.delay = delay
         self.released = threading.Event()
@@ -405,6 +416,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         data = (document if isinstance(document, str) else json.dumps(document)).encode()
         self.send_response(status)
+        if fault is not None and fault.kind == "swell":
+            part = gzip.compress(bytes(3 * 10**6))
+            data = part * 100
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(data)))
         if status == 302:
             self.send_header("Location", f"http://localhost:{self.server.server_port}/login")
@@ -435,7 +450,7 @@ class Handler(BaseHTTPRequestHandler):
         target = self.server.aliases.get(found[1], found[1]) if found else None
         if found is None or target not in self.server.catalogs:
             raise HttpError(404, f"Resource not found. Detail: catalog {found[1] if found else parts.path}")
-        if user is None:
+        if user is None and not (self.server.catalogs[target].open and self.command == "GET"):
             raise HttpError(401, "Access requires authentication. Detail: enumerate access")
         if found[2] is None:
             return 200, {"id": found[1]} | ({"alias_target": target} if target != found[1] else {})
@@ -444,15 +459,15 @@ class Handler(BaseHTTPRequestHandler):
             return self._ermrest(catalog, found[2].split("/"), parse_qs(parts.query), user, body)
 
     def _ermrest(
-        self, catalog: Catalog, path: list[str], query: dict[str, list[str]], user: str, body: bytes
+        self, catalog: Catalog, path: list[str], query: dict[str, list[str]], user: str | None, body: bytes
     ) -> tuple[int, Any]:
         kind = path[0]
         if kind == "schema":
-            if path[1:] == ["public", "table", "ERMrest_RID_Lease"]:
-                return 200, catalog.described_lease()
             if path[1:] != ["deriva-ml"]:
                 raise HttpError(404, f"Resource not found. Detail: schema {path[1]}")
-            return 200, catalog.document()
+            return 200, catalog.document(user)
+        if user is None:
+            return 200, []  # who is nobody sees no rows, and is told nothing of it
         if kind == "entity" and self.command == "POST":
             return 200, catalog.insert(unquote(path[1]), json.loads(body), query, user)
         if kind == "attributegroup" and self.command == "PUT":
@@ -474,6 +489,9 @@ class Handler(BaseHTTPRequestHandler):
         stored = self.server.objects.get(path.partition(":")[0])
         if self.command == "GET" and stored is not None:
             return 200, stored.decode()
+        if self.command == "DELETE" and user == USER:
+            self.server.objects.pop(path.partition(":")[0], None)
+            return 204, ""
         if self.command != "PUT":
             raise HttpError(403, f"Access to {path} forbidden.")
         if user != USER:
@@ -484,7 +502,7 @@ class Handler(BaseHTTPRequestHandler):
     def _user(self) -> str | None:
         sent = f"{self.headers.get('Cookie')};{self.headers.get('Authorization')}"
         found = re.search(r"(?:webauthn=|Bearer )([^;]+)", sent)
-        return COOKIES.get(found[1]) if found else None
+        return self.server.cookies.get(found[1]) if found else None
 
 
 def certificate(folder: Path) -> Path:

@@ -295,9 +295,11 @@ def test_a_command_that_records_itself_is_one_execution(
     configure(repo, server, "later", f'recorded-by = "{setting}"')
     repo.write("src/train.py", SCRIPT)
     repo.commit()
-    workflow = catalog.add(
-        catalog.tables["Workflow"], {"URL": "https://example.org/blob/0000000/a.py"}, "ada"
-    )
+    code = {
+        "URL": "https://example.org/blob/0000000/a.py",
+        "Checksum": repo.git("rev-parse", "HEAD:src/train.py"),
+    }
+    workflow = catalog.add(catalog.tables["Workflow"], code, "ada")
     own = own_row(catalog, Workflow=workflow["RID"], Description="mine")
     env = {"HOST": server.host, "OWN": own["RID"], "DERIVA_ML_SAVE_EXECUTION_RID": str(repo.path / "x.log")}
     done = program("run", "--", "python", "src/train.py", env=env)
@@ -321,6 +323,37 @@ def test_a_command_that_records_itself_is_one_execution(
         assert f"{folded['RID']} is marked as aborted" in done.err
     else:
         assert ours == []
+
+
+def test_code_that_imports_deriva_ml_gets_no_row_of_ours_before_it_runs(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    repo.write("src/train.py", f"{SCRIPT}\ndef later():\n    import deriva_ml\n")
+    repo.commit()
+    own = own_row(catalog, Description="mine")
+    done = program("run", "--", "python", "src/train.py", env={"HOST": server.host, "OWN": own["RID"]})
+    assert done.code == 0, done.err
+    assert rows(catalog) == [own]
+    (publication,) = records(program)[0]["publications"]
+    assert (publication["rid"], publication["recorded_by"]) == (own["RID"], "deriva-ml")
+
+
+def test_code_that_deriva_ml_ran_dirty_is_not_laundered(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    repo.write("src/model.py", "rate = 1\n")
+    repo.write("src/train.py", f"{SCRIPT}\nPath('src/model.py').write_text('rate = 2\\n')\n")
+    repo.commit()
+    dirty = {"URL": "https://example.org/blob/0000000/src/model.py", "Checksum": "d" * 40}
+    workflow = catalog.add(catalog.tables["Workflow"], dirty, "ada")
+    own = own_row(catalog, Workflow=workflow["RID"], Description="mine", Status="Uploaded")
+    env = {"HOST": server.host, "OWN": own["RID"], "DERIVA_ML_ALLOW_DIRTY": "true"}
+    done = program("run", "--", "python", "src/train.py", env=env)
+    assert done.code == 0, done.err
+    assert own["Workflow"] == workflow["RID"]
+    assert own["Status_Detail"] == "tree changed during the run: src/model.py"
+    assert f"- code: `{'d' * 40}` is no file of the commit" in own["Description"]
+    assert "whose code is no file of" in done.err
 
 
 def test_the_users_own_file_gets_what_deriva_ml_wrote_though_two_runs_were_told_it(

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tracemalloc
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import catalog_server
 import pytest
 from catalog_server import Fault
 
 from deriva_ml_hooks.catalog import executions
 from deriva_ml_hooks.catalog.check import examine
-from deriva_ml_hooks.catalog.errors import MissingError, SchemaError, TermError
+from deriva_ml_hooks.catalog.errors import MissingError, SchemaError, ServerError, TermError
 from deriva_ml_hooks.catalog.recorded import SAVED
 from deriva_ml_hooks.catalog.sync import sync
 from deriva_ml_hooks.executions.ledger import Ledger
@@ -40,9 +42,7 @@ def test_an_execution_is_a_row_with_its_workflow(place: Any, ledger: Ledger, pub
     latest = "Execution_Duration" in row
     assert row["Status"] == ("Uploaded" if latest else "Completed")
     assert row["Status_Detail"] == "exit 0"
-    assert row["Execution_Duration" if latest else "Duration"] == (
-        "PT3.25S" if latest else "0.0H 0.0min 3.25sec"
-    )
+    assert row["Execution_Duration" if latest else "Duration"] == "0.0H 0.0min 3.25sec"
     provenance = execution.provenance
     assert row["Description"] == (
         f"A first try\n\nderiva-ml-hooks execution `{execution.id}`\n\n"
@@ -74,7 +74,7 @@ def test_a_running_one_is_closed_later(place: Any, ledger: Ledger, publish: Publ
     publish(ended, publisher)
     row = only(place.of(publisher, running))
     assert (row["Status"], row["Status_Detail"]) == ("Failed", "exit 3")
-    assert row[publisher.model.duration_column] in ("PT1M1.5S", "0.0H 1.0min 1.5sec")
+    assert row[publisher.model.duration_column] == "0.0H 1.0min 1.5sec"
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,9 @@ def test_older_siblings_of_what_was_made_stay_what_they_were(place: Any, ledger:
     assert only(place.of(publisher, execution))["RID"] == child
 
 
-def test_a_multirun_whose_files_are_nowhere_in_the_commit_gets_the_commit(place: Any, ledger: Ledger) -> None:
+def test_a_row_whose_code_is_nowhere_in_the_commit_is_marked_and_not_relinked(
+    place: Any, ledger: Ledger
+) -> None:
     publisher = place.publisher(ledger)
     if not publisher.model.tables["Execution"].may("update"):
         pytest.skip("this user may not update rows")
@@ -376,13 +378,186 @@ def test_a_multirun_whose_files_are_nowhere_in_the_commit_gets_the_commit(place:
     publisher.find_file = lambda *_: None
     ledger.add(execution)
     save(place, ledger, execution, own["RID"])
+    report = sync(publisher, limit=None, progress=lambda _: None)
+    row = only(place.rows(publisher, "Execution", f"RID={own['RID']}"))
+    assert row["Workflow"] == own["Workflow"]
+    assert f"- code: `{template.entry_point['checksum']}` is no file of the commit" in row["Description"]
+    assert "whose code is no file of" in "".join(report.said)
+
+
+@pytest.mark.parametrize("left_open", [True, False], ids=["left open", "closed by DerivaML"])
+def test_a_row_that_deriva_ml_made_says_that_the_tree_changed(
+    place: Any, ledger: Ledger, left_open: bool
+) -> None:
+    publisher = place.publisher(ledger)
+    if not publisher.model.tables["Execution"].may("update"):
+        pytest.skip("this user may not update rows")
+    changed = [{"code": "unstaged", "path": "model.py", "message": "modified"}]
+    execution = place.execution(changed_during_run=changed)
+    own = deriva_mls_own(place, publisher, execution, commit=execution.provenance["commit"])
+    if not left_open:
+        status = {"RID": own["RID"], "Status": publisher.model.status("Completed"), "Status_Detail": "fine"}
+        executions.set_columns(publisher.connection, publisher.model, ["Status", "Status_Detail"], [status])
+    ledger.add(execution)
+    save(place, ledger, execution, own["RID"])
+    sync(publisher, limit=None, progress=lambda _: None)
+    row = only(place.rows(publisher, "Execution", f"RID={own['RID']}"))
+    told = "tree changed during the run: model.py"
+    assert row["Status_Detail"] == f"{'exit 0' if left_open else 'fine'}; {told}"
+    assert f"- {told}" in row["Description"].splitlines()
+
+
+def test_a_workflow_of_deriva_mls_gets_the_version_that_it_lacks(place: Any, ledger: Ledger) -> None:
+    publisher = place.publisher(ledger)
+    if not publisher.model.tables["Execution"].may("update"):
+        pytest.skip("this user may not update rows")
+    execution = place.execution(path="analysis.ipynb")
+    own = deriva_mls_own(place, publisher, execution, commit=execution.provenance["commit"])
+    publisher.connection.update(
+        "deriva-ml:Workflow", ["Version"], [{"RID": own["Workflow"], "Version": None}]
+    )
+    ledger.add(execution)
+    save(place, ledger, execution, own["RID"])
+    sync(publisher, limit=None, progress=lambda _: None)
+    assert only(place.rows(publisher, "Workflow", f"RID={own['Workflow']}"))["Version"] == "1.2.3"
+
+
+def test_a_workflow_whose_url_holds_a_secret_is_left(place: Any, ledger: Ledger) -> None:
+    publisher = place.publisher(ledger)
+    if not publisher.model.tables["Execution"].may("update"):
+        pytest.skip("this user may not update rows")
+    execution = place.execution()
+    own = deriva_mls_own(place, publisher, execution, commit=execution.provenance["commit"])
+    secret = execution.entry_point["url"].replace("://", "://ada:planted-secret-1@")
+    publisher.connection.update("deriva-ml:Workflow", ["URL"], [{"RID": own["Workflow"], "URL": secret}])
+    ledger.add(execution)
+    save(place, ledger, execution, own["RID"])
     sync(publisher, limit=None, progress=lambda _: None)
     row = only(place.rows(publisher, "Execution", f"RID={own['RID']}"))
     workflow = only(place.rows(publisher, "Workflow", f"RID={row['Workflow']}"))
-    assert (workflow["URL"], workflow["Checksum"]) == (
-        execution.entry_point["url"],
-        execution.entry_point["checksum"],
+    assert workflow["URL"] == execution.entry_point["url"]
+
+
+def running_row(place: Any, publisher: Any, publish: Publish) -> Any:
+    """An execution whose row was made while it ran, and which has ended since."""
+    ended = place.execution()
+    publish(replace(ended, status="Running", exit_code=None, ended_at=None, duration=None), publisher)
+    publisher.ledger.close(ended)
+    return ended
+
+
+@pytest.mark.parametrize("why", ["expired", "withdrawn"])
+def test_a_row_that_cannot_be_closed_stays_open_here(
+    place: Any, ledger: Ledger, publish: Publish, why: str
+) -> None:
+    if place.server is None:
+        pytest.skip("the user's rights are not ours to change there")
+    publisher = place.publisher(ledger)
+    execution = running_row(place, publisher, publish)
+    place.catalog.open = True  # who is not logged in may see what tables there are
+    if why == "expired":
+        place.server.cookies.pop("good")
+    else:
+        place.catalog.updates = False
+    reached = place.publisher(ledger)
+    for _ in range(2):
+        report = sync(reached, limit=None, progress=lambda _: None)
+        assert (report.published, report.left) == (0, 1)
+        told = report.reasons[0]["message"]
+        assert ("nobody is logged in" if why == "expired" else "may not update rows") in told
+    place.server.cookies["good"] = catalog_server.USER
+    place.catalog.updates = True
+    report = sync(place.publisher(ledger), limit=None, progress=lambda _: None)
+    assert (report.published, report.left) == (1, 0)
+    assert only(place.of(publisher, execution))["Status_Detail"] == "exit 0"
+
+
+def test_a_file_that_was_not_stored_is_stored_by_the_next_sync(place: Any, ledger: Ledger) -> None:
+    if place.server is None:
+        pytest.skip("no fault can be made there")
+    execution = place.execution()
+    ledger.add(execution)
+    publisher = place.publisher(ledger)
+    place.server.faults.append(Fault(503, "PUT", "/hatrac/"))
+    report = sync(publisher, limit=None, progress=lambda _: None)
+    assert (report.published, report.left) == (0, 1)
+    assert "its row is there, its provenance file is not" in report.reasons[0]["message"]
+    place.server.faults.clear()
+    report = sync(publisher, limit=None, progress=lambda _: None)
+    assert (report.published, report.left) == (1, 0)
+    row = only(place.of(publisher, execution))
+    assert len(place.rows(publisher, "Execution_Metadata_Execution", f"Execution={row['RID']}")) == 1
+
+
+def test_an_adopted_rows_file_is_stored_by_the_next_sync(place: Any, ledger: Ledger) -> None:
+    if place.server is None:
+        pytest.skip("no fault can be made there")
+    execution = place.execution()
+    publisher = place.publisher(ledger)
+    own = deriva_mls_own(place, publisher, execution, commit=execution.provenance["commit"])
+    store_environment(publisher, own["RID"], execution.id)
+    ledger.add(execution)
+    place.server.faults.append(Fault(503, "PUT", "/hatrac/"))
+    assert sync(publisher, limit=None, progress=lambda _: None).left == 1
+    place.server.faults.clear()
+    assert sync(publisher, limit=None, progress=lambda _: None).published == 1
+    assert only(place.of(publisher, execution))["RID"] == own["RID"]
+    (publication,) = [publisher.publications.of(execution.id)]
+    assert (publication.recorded_by, publication.asset is None) == ("deriva-ml", False)
+
+
+def test_a_transaction_that_was_aborted_is_tried_again(place: Any, ledger: Ledger) -> None:
+    if place.server is None:
+        pytest.skip("no fault can be made there")
+    execution = place.execution()
+    ledger.add(execution)
+    publisher = place.publisher(ledger)
+    aborted = "Service temporarily unavailable. Detail: Transaction aborted."
+    place.server.faults.append(Fault(503, "POST", "(Workflow|Execution)[?]", times=2, text=aborted))
+    publisher.publish(publisher.publications.take("", 1))
+    assert len(place.of(publisher, execution)) == 1
+
+
+def test_two_copies_of_a_ledger_that_meet_without_leases_leave_one_row_that_counts(
+    place: Any, ledger: Ledger
+) -> None:
+    if place.server is None or place.catalog.leases.insert:
+        pytest.skip("only where nothing keeps two apart, and somebody can come in between")
+    made = sorted((place.execution() for _ in range(3)), key=lambda execution: execution.id)
+    copy = Ledger(f"{ledger.path}.copy")
+    for execution in made:
+        ledger.add(execution)
+        copy.add(execution)
+    publisher, other = place.publisher(ledger), place.publisher(copy)
+    call = Fault(
+        "call",
+        "POST",
+        "deriva-ml:Execution[?]",
+        times=1,
+        call=lambda: sync(other, limit=None, progress=lambda _: None),
     )
+    place.server.faults.append(call)
+    sync(publisher, limit=None, progress=lambda _: None)
+    for execution in made:
+        kept, folded = sorted(place.of(publisher, execution), key=lambda row: (len(row["RID"]), row["RID"]))
+        assert kept["Status"] == publisher.model.status("Completed")
+        assert (folded["Status"], folded["Status_Detail"]) == ("Aborted", f"recorded as {kept['RID']}")
+        rids = {p.publications.of(execution.id).rid for p in (publisher, other)}
+        assert rids == {kept["RID"]}
+
+
+def test_what_tests_leave_on_a_server_is_taken_away(
+    place: Any, ledger: Ledger, publish: Publish, tidy: Callable[..., None]
+) -> None:
+    if place.server is None:
+        pytest.skip("this is for our own")
+    before = {name: set(table.rows) for name, table in place.catalog.tables.items()}
+    publisher = place.publisher(ledger)
+    publish(place.execution(), publisher)
+    assert {name: set(table.rows) for name, table in place.catalog.tables.items()} != before
+    tidy(place, publisher)
+    assert {name: set(table.rows) for name, table in place.catalog.tables.items()} == before
+    assert place.server.objects == {}
 
 
 def test_rows_are_known_by_the_environment_that_is_stored_with_them(place: Any, ledger: Ledger) -> None:
@@ -475,3 +650,35 @@ def test_a_catalog_that_is_fit_is_found_fit(place: Any) -> None:
         *("server", "login", "schema", "Workflow", "Execution", "RID leases", "workflow types", "hatrac"),
     ]
     assert place.type in points["workflow types"].found
+    if place.server is not None:
+        assert points["RID leases"].fine is (True if place.catalog.leases.insert else None)
+        examine(place.settings())
+        assert len(place.catalog.leases.rows) <= 1
+    assert not any(method != "GET" and "Lease" not in path for method, path in seen(place))
+
+
+def seen(place: Any) -> list[tuple[str, str]]:
+    return place.server.seen if place.server is not None else []
+
+
+def test_that_workflows_get_no_type_is_told(place: Any, ledger: Ledger) -> None:
+    publisher = place.publisher(ledger, workflow_types=())
+    if publisher.model.type_column:
+        pytest.skip("a workflow needs a type there")
+    (point,) = [p for p in examine(place.settings(workflow_types=())) if p.name == "workflow types"]
+    assert (point.fine, "workflow-type is not set" in point.found) == (None, True)
+    assert any("workflow-type is not set" in line for line in sync(publisher, limit=1, progress=print).said)
+
+
+def test_an_answer_that_swells_when_it_is_unpacked_is_not_taken(place: Any, ledger: Ledger) -> None:
+    if place.server is None:
+        pytest.skip("no fault can be made there")
+    publisher = place.publisher(ledger)
+    place.server.faults.append(Fault("swell", "GET", times=1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServerError, match="more than 64 MB"):
+            publisher.connection.get("/schema/deriva-ml")
+        assert tracemalloc.get_traced_memory()[1] < 200 * 10**6
+    finally:
+        tracemalloc.stop()

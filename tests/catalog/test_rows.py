@@ -12,8 +12,7 @@ import pytest
 
 from deriva_ml_hooks.catalog.address import AddressError, parse
 from deriva_ml_hooks.catalog.errors import LoginError, RequestError, ServerError, of_answer
-from deriva_ml_hooks.catalog.model import Model, Table
-from deriva_ml_hooks.catalog.rows import described, holds, holds_any
+from deriva_ml_hooks.catalog.rows import described, duration, holds, holds_any, workflow_of
 from deriva_ml_hooks.catalog.session import moment
 from deriva_ml_hooks.catalog.settings import settings_of
 from deriva_ml_hooks.config import Config
@@ -67,18 +66,16 @@ def test_words_go_before_the_environment_and_that_before_the_configuration() -> 
 
 
 @pytest.mark.parametrize(
-    ("seconds", "latest", "old"),
+    ("seconds", "told"),
     [
-        (0.0, "PT0S", "0.0H 0.0min 0.0sec"),
-        (59.9996, "PT60S", "0.0H 0.0min 59.9996sec"),
-        (3725.5, "PT1H2M5.5S", "1.0H 2.0min 5.5sec"),
-        (360000.0, "PT100H0S", "100.0H 0.0min 0.0sec"),
+        (0, "0.0H 0.0min 0.0sec"),
+        (59.9996, "0.0H 0.0min 59.9996sec"),
+        (3725.5, "1.0H 2.0min 5.5sec"),
+        (360000.0, "100.0H 0.0min 0.0sec"),
     ],
 )
-def test_a_duration_is_told_as_the_schema_has_it(seconds: float, latest: str, old: str) -> None:
-    for column, expected in (("Execution_Duration", latest), ("Duration", old)):
-        tables = {"Execution": Table(frozenset({column}), {})}
-        assert Model("deriva-ml", tables, False).duration(seconds) == expected
+def test_a_duration_is_told_as_deriva_ml_tells_it(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
 
 
 def test_what_the_user_quotes_is_not_taken_for_a_block(old_execution: Any) -> None:
@@ -160,3 +157,17 @@ def test_what_somebody_works_on_is_left_to_them(tmp_path: Path, old_execution: A
     mine.release([old_execution.id])
     assert len(gone.take("", 10)) == 1
     assert len(mine.take("", 10)) == 1
+
+
+def test_code_of_a_repository_without_a_remote_is_named_without_a_folder(old_execution: Any) -> None:
+    commit = old_execution.provenance["commit"]
+    provenance = old_execution.provenance | {"repository_url": None, "commit_url": None}
+    for path, local, told in (
+        ("a b.py", f"git+file:///home/ada/model@{commit}#a%20b.py", f"swh:1:rev:{commit};path=/a%20b.py"),
+        (None, f"git+file:///home/ada/model@{commit}", f"swh:1:rev:{commit}"),
+        ("a.py", f"git+ssh://git.example.org/x@{commit}#a.py", f"git+ssh://git.example.org/x@{commit}#a.py"),
+    ):
+        entry_point = old_execution.entry_point | {"url": local, "path": path}
+        execution = replace(old_execution, provenance=provenance, entry_point=entry_point)
+        assert workflow_of(execution, None, ()).url == told
+        assert "/home/" not in str(workflow_of(execution, None, ())) + described(execution)
