@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.files import read_regular
 from deriva_ml_hooks.git import sparse
 from deriva_ml_hooks.git.content import EXECUTABLE, GITLINK, SYMLINK, modes_are_kept, object_id
 from deriva_ml_hooks.git.repository import Repository, reading
 from deriva_ml_hooks.git.status import Change, Measurement
+from deriva_ml_hooks.globs import Glob, glob
 
 if TYPE_CHECKING:
     from dulwich.index import ConflictedIndexEntry, IndexEntry
 
+_MOST_IGNORED = 1 << 20  # bytes
 _NO_GIT = "there is no git program to ask"
 
 _Files = Mapping[str, tuple[int, str]]
@@ -133,37 +137,56 @@ def _has_filters(repository: Repository, files: _Files) -> bool:
 
 
 def _untracked(repository: Repository, files: _Files) -> Iterator[Change]:
-    from dulwich.ignore import IgnoreFilter, IgnoreFilterManager, default_user_ignore_filter_path
+    top = repository.worktree
+    users = repository.setting("core", "excludesFile")
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.join("~", ".config")
+    users = os.path.expanduser(os.path.join(config, "git", "ignore") if users is None else users)
+    shared = [*_globs(os.path.join(repository.common_dir, "info", "exclude")), *_globs(users)]
+    own: dict[str, Sequence[Glob]] = {}  # by folder, with `/` at its end; the top's is empty
 
-    users = os.path.expanduser(default_user_ignore_filter_path(repository.config))
-    own = os.path.join(repository.common_dir, "info", "exclude")
-    # The later file overrides the earlier one (gitignore(5)).
-    shared = [IgnoreFilter.from_path(path) for path in (users, own) if os.path.exists(path)]
-    ignored = IgnoreFilterManager(repository.worktree, shared, ignorecase=False)
-    # A folder that is ignored may hold what a later pattern takes back; only newer dulwich can tell.
-    may_skip = getattr(ignored, "may_prune_directory", lambda _folder: False)
-    for folder, folders, names in os.walk(repository.worktree, onerror=_unreadable):
-        inside = os.path.relpath(folder, repository.worktree)
+    def is_ignored(path: str, *, is_folder: bool) -> bool:
+        """The nearest file that says anything of it decides (gitignore(5)), if no folder above is ignored."""
+        folder = path
+        while folder:
+            folder = folder[: folder.rstrip("/").rfind("/") + 1]
+            name = os.fsencode(path[len(folder) :])
+            for rule in own.get(folder, ()) if folder else [*own.get("", ()), *shared]:
+                if rule.names(name, is_folder=is_folder):
+                    return not rule.negated
+        return False
+
+    for folder, folders, names in os.walk(top, onerror=_unreadable):
+        inside = os.path.relpath(folder, top)
         prefix = "" if inside == "." else inside.replace(os.sep, "/") + "/"
         if prefix and (".git" in folders or ".git" in names):
             folders.clear()
-            if not ignored.is_ignored(prefix):
-                yield Change("untracked", prefix, "a repository of its own")
+            yield Change("untracked", prefix, "a repository of its own")
             continue
+        if ".gitignore" in names:
+            own[prefix] = _globs(os.path.join(folder, ".gitignore"))
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         folders[:] = [
             name
             for name in folders
-            if prefix + name not in files and name != ".git" and not may_skip(f"{prefix}{name}/")
+            if prefix + name not in files and name != ".git" and not is_ignored(prefix + name, is_folder=True)
         ]
         for name in sorted([*names, *links]):
             path = prefix + name
-            if path in files or path == ".git":
-                continue
-            if not ignored.is_ignored(path):
+            if path not in files and path != ".git" and not is_ignored(path, is_folder=False):
                 yield Change("untracked", path, "not tracked by git, not ignored")
-            elif name in links:  # dulwich takes a link to a folder for a folder, git does not
-                yield Change("git-error", path, f"a link to a folder that may be ignored, and {_NO_GIT}")
+
+
+def _globs(path: str) -> list[Glob]:
+    """What a file says is ignored, the last glob first; a line that is no glob ignores nothing."""
+    try:
+        lines = read_regular(path, at_most=_MOST_IGNORED).splitlines()
+    except FileNotFoundError:
+        return []
+    found: list[Glob] = []
+    for line in reversed(lines):
+        with suppress(ValueError):
+            found += [rule] if (rule := glob(line)) is not None else []
+    return found
 
 
 def _unreadable(error: OSError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,7 @@ def leave_in_another_case(repo: Repo) -> None:
         (hide_mode, {("unstaged", TRAIN)}),
         (skip_worktree_and_delete, {("hidden-change", TRAIN)}),
         (leave_in_a_folder_taken_back, {("untracked", "data/keep.txt")}),
-        (leave_a_link_to_a_folder, {("git-error", "data")}),
+        (leave_a_link_to_a_folder, {("untracked", "data")}),
         (leave_what_one_ignore_file_takes_back, {("untracked", "keep.txt")}),
         (leave_a_deep_link, {("untracked", "src/link")}),
         (leave_in_another_case, {("untracked", "run.LOG")}),
@@ -198,3 +199,17 @@ def is_private(path: Path) -> bool:
 
 def test_before_the_first_commit_there_is_nothing_to_compare(make_repo: Callable[..., Repo]) -> None:
     assert fallback.measure(discover(str(make_repo().path))).head is None
+
+
+def test_no_ignore_file_keeps_it_waiting(repo: Repo) -> None:
+    repo.write("src/.gitignore", "*a" * 25 + "b\n[\n")
+    repo.commit()
+    repo.write("src/" + "a" * 200)
+    before = time.process_time()
+    assert differences(repo) == {("untracked", "src/" + "a" * 200)}
+    assert time.process_time() - before < 5, "seconds of this process, not of the clock"
+    os.mkfifo(repo.path / "data.gitignore")
+    (repo.path / "src/.gitignore").unlink()
+    (repo.path / "data.gitignore").rename(repo.path / "src/.gitignore")
+    with pytest.raises(GitError, match="ignored: missing or broken"):
+        differences(repo)
