@@ -114,6 +114,10 @@ class Source:
         blob = oid.decode("ascii")
         return RecordedFile(path, blob, _checksum(repository, oid, path), url)
 
+    def holds(self, tree: str, path: str) -> bool:
+        """Whether the tree has anything at `path`, be it a folder."""
+        return path in ("", ".") or self.repository.entry(tree.encode(), path) is not None
+
     def adding(self, path: str) -> str:
         """How a user makes `path` a file of the commit, ignored or not."""
         return f"git add --force -- {shlex.quote(path)} && git commit"

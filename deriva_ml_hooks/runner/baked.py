@@ -57,6 +57,10 @@ class BakedSource(Source):
         url = remotes.permalink(self.remote, repository=self.repository.worktree, oid=commit, path=path)
         return RecordedFile(path, entry["blob"], entry.get("checksum", entry["blob"]), url)
 
+    def holds(self, tree: str, path: str) -> bool:
+        """Whether the commit has anything at `path`, be it a folder."""
+        return path in ("", ".") or any(f"{name}/".startswith(f"{path}/") for name in self.files)
+
     def adding(self, path: str) -> str:
         """How a user makes `path` a file of the commit: not here."""
         return f"commit {path} where the repository is, then build the image again"

@@ -19,7 +19,12 @@ __all__ = ["Invocation", "Kind", "invocation", "is_installed"]
 
 _ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
 _PYTHON_SUFFIXES = (".py", ".pyw", ".pyz", ".zip")
-_SYSTEM_FOLDERS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin")
+_SYSTEM_FOLDERS = tuple(
+    map(
+        Path,
+        ("/bin", "/sbin", "/usr", "/lib", "/lib64", "/etc", "/opt/homebrew", "/opt/local", "/nix", "/snap"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +164,9 @@ def is_installed(path: str, roots: Sequence[str]) -> bool:
     if inside:
         environments = {f for folders in inside for f in folders}
     else:
-        environments = {Path(folder), Path(folder).parent}
-        if folder in _SYSTEM_FOLDERS or folder in map(os.path.normpath, os.get_exec_path()):
+        environments = {Path(folder), *Path(folder).parents}
+        on_path = folder in map(os.path.normpath, os.get_exec_path())
+        if on_path or any(system in environments for system in _SYSTEM_FOLDERS):
             return True
     return any(os.path.exists(os.path.join(env, mark)) for env in environments for mark in _ENVIRONMENT_MARKS)
 

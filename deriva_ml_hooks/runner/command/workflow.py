@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,21 @@ NAME_IT = "name the tracked file that is the workflow: --entry-point PATH"
 _STREAM = re.compile(r"/dev/(?:stdin|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
 _BETWEEN_WORDS = re.compile(r"[\s=,:;|&()<>'\"`]+")
 _OUTPUT_OPTIONS = frozenset({"-o", "--output", "--output-file", "--outfile", "--out"})
-_CODE_NAMES = frozenset({"makefile", "gnumakefile", "snakefile", "justfile"})
+_DEFAULTS = {
+    **dict.fromkeys(("make", "gmake"), ("GNUmakefile", "makefile", "Makefile")),
+    "snakemake": ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefile"),
+    "just": ("justfile", "Justfile", ".justfile"),
+    "rake": ("Rakefile", "rakefile"),
+}
+"""The files that a program runs where none is named; the others are what `_loose_code` sees in a folder."""
+_CODE_NAMES = frozenset(Path(name).name.lower() for names in _DEFAULTS.values() for name in names)
 _CODE_SUFFIX = re.compile(
-    r"\.(?:pyw?|pyx|ipynb|sh|bash|zsh|ksh|fish|awk|sed|r|rmd|qmd|jl|pl|pm|rb|[cm]?js|[cm]?ts|lua|tcl|php|m|go|rs"
-    r"|c|cc|cpp|cxx|cu|h|hpp|java|scala|f90|mk|smk|nf|wdl|cwl)",
+    r"\.(?:py[wxco]?|ipynb|(?:ba|z|k|fi)?sh|awk|sed|r|[rq]md|jl|p[lm]|rb|[cm]?[jt]s|lua|tcl|php|m|go|rs|do|ado"
+    r"|sas|sps|sql|c|cc|c[pux]{2}|cu|h|hpp|java|jar|class|so|dylib|dll|scala|f90|mk|smk|nf|[wc][dw]l|ya?ml)",
     re.IGNORECASE,
 )
+_LOOKED_AT = 10_000
+"""Entries of a folder that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,42 +85,53 @@ def resolve(
     """
     worktree = provenance.source.repository.worktree
     found = invocation(argv, cwd=cwd, roots=[worktree], executable=executable)
-    if found.kind is Kind.PROGRAM:
-        loose = _loose_code(argv[1:], cwd, provenance)
-    elif explicit is not None and found.path is not None:
-        loose = _loose_code([found.path], cwd, provenance)
-    else:
-        loose = []
-    if loose:  # it runs, whatever is named as the workflow
-        return Resolved(None, _not_committed(loose[0], cwd, provenance))
-    if explicit is not None:
-        return _file(os.path.join(cwd, explicit), explicit, provenance, worktree, name_it)
-    if found.kind is Kind.FILE and found.path is not None:
-        resolved = _file(found.path, _word_for(found, argv, cwd), provenance, worktree)
-        if resolved.entry_point is None:
-            return resolved
-        return Resolved(
-            resolved.entry_point,
-            warning=_guess(found, cwd, executable) or _argument(argv, found.path, cwd, provenance),
-        )
+    whole = Resolved(EntryPoint(None, None, provenance.tree, provenance.tree_url()))
+    # What runs has to be in the commit first, whatever is named as the workflow.
     if found.kind is Kind.STDIN:
         return Resolved(None, _standard_input(None))
-    whole = EntryPoint(None, None, provenance.tree, provenance.tree_url())
-    if found.kind is Kind.INLINE:
-        message = "the code stands in the command itself and is recorded only there"
-        return Resolved(whole, warning=Finding(CODE, None, message, "put it into a file and commit it"))
-    return Resolved(whole)
+    if found.kind is Kind.FILE and found.path is not None:
+        seen = _file(found.path, _word_for(found, argv, cwd), provenance, worktree)
+        if seen.entry_point is None:
+            return seen
+        warning = _guess(found, cwd, executable) or _argument(argv, found.path, cwd, provenance)
+        seen = replace(seen, warning=warning)
+    else:
+        loose = [*_loose_defaults(argv, cwd, provenance), *_loose_code(argv[1:], cwd, provenance)]
+        if loose:
+            return Resolved(None, _not_committed(loose[0], cwd, provenance))
+        seen = replace(whole, warning=_INLINE if found.kind is Kind.INLINE else None)
+    if explicit is None:
+        return seen
+    return replace(
+        _file(os.path.join(cwd, explicit), explicit, provenance, worktree, name_it), warning=seen.warning
+    )
+
+
+_BRING = "put it into the repository and commit it"
+_INLINE = Finding(
+    CODE,
+    None,
+    "the code stands in the command itself and is recorded only there",
+    "put it into a file and commit it",
+)
 
 
 def _standard_input(shown: str | None) -> Finding:
     message = "the code comes from standard input, so it is in no commit"
-    return Finding(CODE, shown, message, f"put it into a file and commit it, or {NAME_IT}")
+    return Finding(CODE, shown, message, "put it into a file and commit it")
 
 
 def _not_committed(real: str, cwd: str, provenance: Provenance) -> Finding:
+    worktree = provenance.source.repository.worktree
+    if not _inside(real, worktree):
+        message = f"code outside the repository {worktree}, so no commit of it holds it"
+        return Finding(CODE, redact(real), message, _BRING)
     shown = os.path.relpath(real, cwd)
     message = f"code that is not a file of commit {provenance.commit[:12]} (untracked or ignored)"
-    return Finding(CODE, redact(shown), message, provenance.source.adding(redact(shown)))
+    fix = provenance.source.adding(redact(shown))
+    if not Path(real).suffix:
+        fix += ", or give it the suffix of the data that it is"
+    return Finding(CODE, redact(shown), message, fix)
 
 
 def _argument(argv: Sequence[str], entry: str, cwd: str, provenance: Provenance) -> Finding | None:
@@ -122,18 +144,51 @@ def _argument(argv: Sequence[str], entry: str, cwd: str, provenance: Provenance)
 
 
 def _loose_code(words: Sequence[str], cwd: str, provenance: Provenance) -> list[str]:
-    """The code files in the worktree that `words` name and the commit does not hold; their real paths."""
-    worktree = provenance.source.repository.worktree
+    """The code files that `words` name and the commit does not hold; their real paths.
+
+    Also the modules in a folder that they name, where the commit has not got it. What was installed is no
+    such thing.
+    """
     names = list(dict.fromkeys(_names(words)))
-    folders = [cwd, *(folder for name in names if os.path.isdir(folder := os.path.join(cwd, name)))]
-    found = []
-    for path in (os.path.join(folder, name) for name in names for folder in folders):
+    named = [folder for name in names if name and os.path.isdir(folder := os.path.join(cwd, name))]
+    paths = [os.path.join(folder, name) for name in names for folder in (cwd, *named)]
+    for folder in named:
+        paths += _within(os.path.normpath(folder), provenance)
+    return [os.path.realpath(path) for path in dict.fromkeys(paths) if _is_loose_code(path, provenance)]
+
+
+def _loose_defaults(argv: Sequence[str], cwd: str, provenance: Provenance) -> list[str]:
+    """The files that a program of `argv` runs unnamed, in the folders it may look in."""
+    words = {os.path.basename(word) for text in argv for word in _BETWEEN_WORDS.split(text)}
+    names = [name for program in words for name in _DEFAULTS.get(program, ())]
+    folders = (cwd, *(os.path.join(cwd, word) for word in argv[1:]))
+    paths = [os.path.join(folder, name) for name in names for folder in folders]
+    return [os.path.realpath(path) for path in paths if _is_loose_code(path, provenance)]
+
+
+def _within(folder: str, provenance: Provenance) -> Iterator[str]:
+    """The modules in a folder of the worktree that the commit has not got, as far as one may look."""
+    worktree, real = provenance.source.repository.worktree, os.path.realpath(folder)
+    if _inside(real, worktree) and not provenance.source.holds(
+        provenance.tree, os.path.relpath(real, worktree)
+    ):
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in islice(entries, _LOOKED_AT):
+                if entry.name.endswith(".py"):  # the rest is too often what a run has made
+                    yield entry.path
+
+
+def _is_loose_code(path: str, provenance: Provenance) -> bool:
+    worktree = provenance.source.repository.worktree
+    try:
         if not os.path.isfile(path) or is_installed(os.path.normpath(path), [worktree]):
-            continue
-        real = os.path.realpath(path)
-        if _inside(real, worktree) and _is_code(path, real) and not _is_committed(real, provenance):
-            found.append(real)
-    return found
+            return False
+    except ValueError:  # a NUL
+        return False
+    real = os.path.realpath(path)
+    if not _inside(real, worktree):
+        return not is_installed(real, [worktree]) and _is_code(path, real, bare=False)
+    return _is_code(path, real) and not _is_committed(real, provenance)
 
 
 def _names(words: Sequence[str]) -> Iterator[str]:
@@ -154,15 +209,19 @@ def _names(words: Sequence[str]) -> Iterator[str]:
         yield from _BETWEEN_WORDS.split(word)
 
 
-def _is_code(path: str, real: str) -> bool:
+def _is_code(path: str, real: str, *, bare: bool = True) -> bool:
+    """Whether a file is code, by its name or its beginning; `bare`: also a text without a suffix."""
     for name in (path, real):
         if _CODE_SUFFIX.fullmatch(Path(name).suffix) or Path(name).stem.lower() in _CODE_NAMES:
             return True
     try:
         with open(real, "rb") as stream:
-            return stream.read(2) == b"#!"
+            beginning = stream.read(512)
     except OSError:
         return False
+    if beginning.startswith((b"#!", b"\x7fELF", b"\xcf\xfa\xed\xfe")):
+        return True
+    return bare and not Path(real).suffix and beginning != b"" and b"\0" not in beginning
 
 
 def _is_committed(real: str, provenance: Provenance) -> bool:
@@ -221,20 +280,18 @@ def _file(path: str, shown: str, provenance: Provenance, worktree: str, name_it:
     shown = redact(shown)  # it may be an address with a password in it
     if "://" in path and not os.path.lexists(path):
         message = "not in the repository, so no commit of it holds this code"
-        return Resolved(None, Finding(CODE, shown, message, name_it))
+        return Resolved(None, Finding(CODE, shown, message, _BRING))
     if _STREAM.fullmatch(path):
         return Resolved(None, _standard_input(shown))
     real = os.path.realpath(path)
     if os.path.exists(real) and not os.path.isfile(real):
         message = "not a regular file, so no commit holds this code"
-        return Resolved(
-            None, Finding(CODE, shown, message, f"put it into a file and commit it, or {name_it}")
-        )
+        return Resolved(None, Finding(CODE, shown, message, "put it into a file and commit it"))
     if not os.path.isfile(real):
         return Resolved(None, Finding(CODE, shown, "no such file", "see how it is spelled"))
     if not _inside(real, worktree):
         message = f"outside the repository {worktree}, so no commit of it holds this code"
-        return Resolved(None, Finding(CODE, shown, message, name_it))
+        return Resolved(None, Finding(CODE, shown, message, _BRING))
     try:
         found = provenance.file(real)
     except NotInCommitError as error:

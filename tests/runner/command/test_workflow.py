@@ -166,9 +166,97 @@ def test_a_program_of_no_table_is_given_no_code_that_is_not_committed(
 
 
 @pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("make",), "Makefile"),
+        (("bash", "-c", "make all"), "Makefile"),
+        (("make", "-C", "data"), "data/makefile"),
+        (("snakemake", "--cores", "1"), "workflow/Snakefile"),
+        (("python", "-m", "unittest", "discover", "data"), "data/test_x.py"),
+        (("bash", "-c", ". data/env"), "data/env"),
+        *(
+            (("wrapper", f"data/x.{suffix}"), f"data/x.{suffix}")
+            for suffix in ["sql", "jar", "pyc", "so", "do", "sas", "yml"]
+        ),
+        (("python", "-c", "exec(open('data/test_x.py').read())"), "data/test_x.py"),
+    ],
+    ids=lambda argv: " ".join(argv) if isinstance(argv, tuple) else "",
+)
+def test_what_a_program_runs_unnamed_or_by_its_folder_is_code_too(
+    repo: Any, argv: tuple[str, ...], named: str
+) -> None:
+    repo.write(".gitignore", "/data\n/Makefile\n/workflow\n")
+    repo.commit()
+    suffixes = "sql jar pyc so do sas yml csv json parquet"
+    for name in ("test_x.py", "makefile", "env", *(f"x.{suffix}" for suffix in suffixes.split())):
+        repo.write(f"data/{name}")
+    repo.write("Makefile")
+    repo.write("workflow/Snakefile")
+    assert reason_of(repo, *argv).startswith(f"{named}: code that is not a file of")
+    for data in ("data/x.csv", "data/x.json", "data/x.parquet"):
+        assert resolved(repo, "wrapper", data).reason is None
+
+
+@pytest.mark.parametrize(
     "argv",
     [
-        ("wrapper", "ign.csv", "--config=ign.json", "ign.yaml", "ign.txt", "out", "out/ign.bin"),
+        ("launch", "python", "{out}/evil.py"),
+        ("launch", "python", "../evil.py"),
+        ("bash", "-c", "python {out}/evil.py"),
+        ("bash", "-c", "cd {out} && python evil.py"),
+        ("make", "-f", "{out}/Makefile"),
+        ("make", "-C", "{out}"),
+        ("python", "-c", "import runpy; runpy.run_path('{out}/evil.py')"),
+        ("wrapper", "{out}/tool"),
+    ],
+    ids=" ".join,
+)
+def test_code_from_outside_is_refused_whatever_program_is_given_it(
+    repo: Any, argv: tuple[str, ...], tmp_path: Path
+) -> None:
+    for name in ("evil.py", "Makefile"):
+        (tmp_path / name).write_text("print('evil')\n")
+    (tmp_path / "tool").write_text("#!/bin/sh\n")
+    for explicit in (None, "src/train.py"):
+        said = reason_of(repo, *(word.format(out=tmp_path) for word in argv), explicit=explicit)
+        assert "outside the repository" in said
+
+
+def test_what_is_installed_or_data_may_be_outside(repo: Any, tmp_path: Path) -> None:
+    (tmp_path / "env/pyvenv.cfg").parent.mkdir()
+    (tmp_path / "env/pyvenv.cfg").write_text("")
+    package = tmp_path / "env/lib/python3.12/site-packages/tool.py"
+    package.parent.mkdir(parents=True)
+    package.write_text("")
+    (tmp_path / "labels").write_text("a b\n")
+    (tmp_path / "x.csv").write_text("a,b\n")
+    words = (str(package), str(tmp_path / "labels"), str(tmp_path / "x.csv"), "/usr/bin/env", "/etc/profile")
+    found = resolved(repo, "wrapper", *words)
+    assert (found.reason, found.warning) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("python", "{out}/evil.py"), "outside the repository"),
+        (("python", "-"), "standard input"),
+        (("python",), "standard input"),
+        (("bash", "/dev/stdin"), "standard input"),
+        (("papermill", "https://example.org/x.ipynb", "out.ipynb"), "not in the repository"),
+    ],
+)
+def test_naming_a_workflow_excuses_no_code_that_is_in_no_commit(
+    repo: Any, argv: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "evil.py").write_text("")
+    words = [word.format(out=tmp_path) for word in argv]
+    assert said in reason_of(repo, *words, explicit="src/train.py")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("wrapper", "ign.csv", "--config=ign.json", "ign.txt", "out", "out/ign.bin"),
         ("wrapper", "-o", "ign.py"),
         ("wrapper", "--output=ign.py"),
         ("make", "-f", "tracked.mk"),
@@ -183,7 +271,7 @@ def test_outputs_data_and_installed_programs_may_be_ignored(loose: Any, argv: tu
 
 def test_naming_a_workflow_does_not_make_ignored_code_committed(loose: Any) -> None:
     said = reason_of(loose, "python", "ign.py", explicit="src/train.py")
-    assert said.startswith("ign.py: code that is not a file of commit")
+    assert said.startswith("ign.py: not a file of commit")
 
 
 def test_ignored_code_given_to_a_script_is_a_warning(loose: Any) -> None:
@@ -267,7 +355,7 @@ def test_an_address_named_as_the_workflow_is_refused_and_its_password_not_repeat
 def test_the_named_file_is_the_workflow_whatever_runs(repo: Any, tmp_path: Path) -> None:
     (tmp_path / "outside.py").write_text("")
     repo.write("ignored.log")
-    assert path_of(repo, "python", "../outside.py", explicit="src/train.py") == "src/train.py"
+    assert path_of(repo, "bash", "-c", "python src/train.py", explicit="src/train.py") == "src/train.py"
     assert path_of(repo, "make", cwd="src", explicit="train.py") == "src/train.py"
     assert "not a file of commit" in reason_of(repo, "true", explicit="ignored.log")
     assert "outside the repository" in reason_of(repo, "true", explicit="../outside.py")
