@@ -377,3 +377,33 @@ def test_a_value_with_control_characters_can_still_be_evaluated(repo: Repo, prog
     script = 'eval "$1"; printf %s "$DERIVA_ML_HOOKS_REMOTE"'
     done = subprocess.run(["sh", "-c", script, "sh", lines], capture_output=True, text=True, check=True)
     assert done.stdout == "it's \x1b[32m 100% \\"
+
+
+def test_a_repository_whose_path_is_not_utf8_is_one_like_any_other(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9/na\xefve")
+    folder.parent.mkdir()
+    repo.path.rename(folder)
+    monkeypatch.chdir(folder)
+    for line, code in {
+        "check": 0,
+        "check --json": 0,
+        "provenance": 0,
+        "provenance --format json": 0,
+        "provenance --format env": 0,
+        "provenance --format docker": 0,
+        "run --quiet -- python src/train.py": 0,
+        "run --quiet --isolated -- python src/train.py": 0,
+        "executions list --json": 0,
+        "verify --json": 1,  # nobody else has the commit
+        "install": 0,
+        "bump-version --no-push": 0,
+        "version": 0,
+        "uninstall": 0,
+        "trust code": 0,
+        "trust": 0,
+    }.items():
+        assert main(line.split()) == code, line
+        told = capsys.readouterr()
+        (told.out + told.err).encode("utf-8")  # a terminal takes nothing else

@@ -219,5 +219,9 @@ def permalink(remote: Remote | None, *, repository: str, oid: str, path: str | N
     if remote is not None and remote.forge and remote.url:
         template = _TREE if quoted is None else _BLOB
         return template[remote.forge].format(url=remote.url, oid=oid, path=quoted)
-    url = remote.url if remote is not None and remote.url else "file://" + quote(repository)
+    url = (
+        remote.url
+        if remote is not None and remote.url
+        else "file://" + quote(repository, errors="surrogateescape")
+    )
     return f"git+{url}@{oid}" + (f"#{quoted}" if quoted is not None else "")

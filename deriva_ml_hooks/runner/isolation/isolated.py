@@ -159,7 +159,9 @@ def _from_home(accepted: Accepted, home: Repository) -> Accepted:
     # Only to read the configuration by: git itself must not be asked here, it would tell of another HEAD.
     seen = Repository(home.worktree, inside.git_dir, inside.common_dir)
     remote = remotes.chosen(seen, configured=config.remote, hosts=config.hosts)
-    below, above = (f"file://{quote(os.path.dirname(r.worktree))}/" for r in (inside, home))
+    below, above = (
+        f"file://{quote(os.path.dirname(r.worktree), errors='surrogateescape')}/" for r in (inside, home)
+    )
     submodules = tuple(
         {**module, "url": above + module["url"][len(below) :]}
         if (module["url"] or "").startswith(below)
