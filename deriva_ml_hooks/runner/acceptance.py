@@ -1,18 +1,27 @@
-"""Whether what a user wants to run may be run and recorded; nothing is written and nothing started here."""
+"""Whether what a user wants to run may be run and recorded; nothing is started here.
+
+Nothing is written either. Bytecode that would run in the place of the commit's is taken away.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.gate import RefusedError, Verdict, judge
+from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.record import Provenance
-from deriva_ml_hooks.runner import baked, child
+from deriva_ml_hooks.report import Finding
+from deriva_ml_hooks.runner import baked, child, modules
 from deriva_ml_hooks.runner.command.workflow import NAME_IT, EntryPoint, resolve
 from deriva_ml_hooks.runner.deriva_ml import without_credentials
+
+SHADOW = "shadowed-module"
+STALE = "stale-bytecode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class Accepted:
 
 
 def accept(request: Request) -> Accepted:
-    """Judge the request; nothing is written and nothing started.
+    """Judge the request; nothing is started, and nothing but Python's stale bytecode taken away.
 
     Raises RefusedError with every reason at once, ConfigError, and CommandNotFoundError or
     NotExecutableError where the gate accepts but there is nothing to run.
@@ -83,6 +92,7 @@ def accept(request: Request) -> Accepted:
         verdict = replace(verdict, reasons=verdict.reasons + reasons, warnings=verdict.warnings + warnings)
         blob = entry_point.blob if entry_point is not None else None
         verdict = without_credentials(verdict, request.argv, blob)
+        verdict = _of_the_commit(verdict)
     if not verdict.accepted:
         raise RefusedError(verdict)
     if missing is not None:
@@ -90,3 +100,34 @@ def accept(request: Request) -> Accepted:
     if verdict.repository is None or verdict.provenance is None or entry_point is None or executable is None:
         raise AssertionError("an accepted verdict names its commit")
     return Accepted(request, executable, verdict, verdict.repository, verdict.provenance, entry_point)
+
+
+def _of_the_commit(verdict: Verdict) -> Verdict:
+    """The verdict, once what Python would import in the place of the commit's modules is told or gone."""
+    if verdict.traces is None or verdict.repository is None or verdict.provenance is None:
+        return verdict
+    top, tracked = verdict.repository.worktree, {*verdict.traces.stamps}
+    if verdict.provenance.submodules:
+        listed = process.run("ls-files", "-z", "--recurse-submodules", cwd=top)
+        tracked.update(listed.stdout.split(b"\0"))
+    found = modules.modules_of(tracked)
+    beside = [*modules.shadowing(top, found, tracked)]
+    if beside:
+        path, hidden = beside[0]
+        more = f" (and {len(beside) - 1} more like it)" if len(beside) > 1 else ""
+        message = f"not in the commit, and imported in the place of {hidden}{more}"
+        fix = f"{verdict.provenance.source.adding(path)}; or take it away"
+        verdict = replace(verdict, warnings=(*verdict.warnings, Finding(SHADOW, path, message, fix)))
+    if not verdict.accepted:
+        return verdict
+    kept = []
+    for path in modules.stale(top, found, tracked, os.environ.get("PYTHONPYCACHEPREFIX")):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            message = f"bytecode older than its source, which Python takes for it: {error.strerror}"
+            fix = f"rm -f -- {shlex.quote(path)}, or set PYTHONPYCACHEPREFIX to an empty folder"
+            kept.append(Finding(STALE, path, message, fix))
+    return replace(verdict, reasons=(*verdict.reasons, *kept))
