@@ -53,6 +53,7 @@ class During:
         self._left = settings.timeout
         self._connected = self._told = False
         theirs = settings.recorded_by == "deriva-ml" or (settings.recorded_by == "auto" and records_itself)
+        self._second = settings.recorded_by == "runner" and records_itself
         self._work = Work(
             execution,
             Publication(execution.id, str(settings.address), recorded_by="deriva-ml" if theirs else "runner"),
@@ -63,6 +64,8 @@ class During:
 
     def prepare(self) -> None:
         """Reach the catalog, and see that it will take the execution; nothing of it is written."""
+        if self._second:
+            self.complain('DerivaML will record this too; with recorded-by = "runner" its row is left alone')
         self._try(self._connect)
 
     def begin(self) -> dict[str, str]:

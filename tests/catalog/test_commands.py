@@ -338,6 +338,17 @@ def test_code_that_imports_deriva_ml_gets_no_row_of_ours_before_it_runs(
     assert (publication["rid"], publication["recorded_by"]) == (own["RID"], "deriva-ml")
 
 
+def test_with_rows_of_ours_alone_it_is_told_that_deriva_mls_is_left(
+    catalog: Any, repo: Any, program: Program, server: Any
+) -> None:
+    configure(repo, server, "later", 'recorded-by = "runner"')
+    repo.write("src/train.py", "def later():\n    import deriva_ml\n")
+    repo.commit()
+    done = program("run", "--", "python", "src/train.py")
+    assert 'with recorded-by = "runner" its row is left alone' in done.err
+    assert len(rows(catalog)) == 1
+
+
 def test_code_that_deriva_ml_ran_dirty_is_not_laundered(
     catalog: Any, repo: Any, program: Program, server: Any
 ) -> None:
