@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Optional
 
@@ -15,16 +16,21 @@ from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.executions.places import ledger_of
-from deriva_ml_hooks.executions.verification import GRAVEST_FIRST, Verdict, Verification, verify
+from deriva_ml_hooks.executions.verification import GRAVEST_FIRST, Row, Verdict, Verification, verify
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.redact import redacted
 from deriva_ml_hooks.report import Finding, as_text
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from deriva_ml_hooks.executions.record import Execution
+
 SCHEMA = 1
 _VERDICTS: tuple[Verdict, ...] = ("verified", *reversed(GRAVEST_FIRST))
+_SHOWN = 1000
+"""Findings of a verdict, and notes, that people are shown; JSON has all."""
 _STEP = 100
 """How many executions are passed between two drawings of the progress bar."""
 
@@ -46,73 +52,120 @@ def verify_(
     repository = discover()
     config = load(repository.worktree)
     ledger = ledger_of(repository, config)
+    rows: Callable[[], Iterable[Row]] = ledger.rows
     if ids:
-        executions = list({found.id: found for found in map(ledger.find, ids)}.values())
-    else:
-        executions = ledger.newest()
+        wanted = list({found.id: found for found in map(ledger.find, ids)}.values())
+        rows = lambda: wanted  # noqa: E731
     chosen = remotes.chosen(repository, configured=config.remote, hosts=config.hosts)
-    with _progress() as tick:
-        name = chosen.name if chosen else None
-        found = verify(repository, executions, remote=name, hosts=config.hosts, ask=remote, tick=tick)
-    counts = Counter(verification.verdict for verification in found)
-    if as_json:
-        output.data(
-            {
-                "schema": SCHEMA,
-                "verified": counts["verified"] == len(found),
-                "counts": {verdict: counts[verdict] for verdict in _VERDICTS},
-                "executions": [verification.as_json() for verification in found],
-            }
+    counts: Counter[Verdict] = Counter()
+    with _progress(quiet=as_json and sys.stdout.isatty()) as tick:
+        found = verify(
+            repository,
+            rows,
+            remote=chosen.name if chosen else None,
+            hosts=config.hosts,
+            ask=remote,
+            runs=lambda execution: _runs(execution, repository.worktree),
+            tick=tick,
         )
-    else:
-        _tell(found, counts)
-    raise typer.Exit(0 if counts["verified"] == len(found) else 1)
+        gathered = _gathered(_counted(found, counts)) if not as_json else None
+        if gathered is None:
+            _stream(_counted(found, counts), counts)
+    if gathered is not None:
+        _tell(*gathered, counts)
+    raise typer.Exit(0 if counts["verified"] == counts.total() else 1)
 
 
-def _tell(found: list[Verification], counts: Counter[Verdict]) -> None:
-    """What was found for people: findings and notes on stderr, the gravest first; the sum on stdout."""
-    lines = [
-        Finding(finding.code, _where(verification, finding), finding.message, _fix(verification, finding))
-        for verification in sorted(found, key=lambda v: -_VERDICTS.index(v.verdict))
-        for finding in verification.findings
-    ]
-    if lines:
-        output.note(as_text(lines) + "\n")
-    notes = [
-        Finding("note", verification.execution.id, note, "nothing: this is no finding")
-        for verification in found
-        for note in verification.notes
-    ]
+def _counted(found: Iterable[Verification], counts: Counter[Verdict]) -> Iterator[Verification]:
+    for verification in found:
+        counts[verification.verdict] += 1
+        yield verification
+
+
+def _runs(execution: Execution, worktree: str) -> str | None:
+    """The file of the worktree that a command runs, from the top, where its words alone tell."""
+    from deriva_ml_hooks.runner.command.entry_point import Kind, invocation
+
+    if execution.notebook is not None:
+        return None
+    cwd = os.path.join(worktree, execution.cwd)
+    found = invocation(execution.command, cwd=cwd, roots=[worktree], executable=None)
+    if found.kind is not Kind.FILE or found.path is None or found.guessed is not None:
+        return None
+    inside = os.path.relpath(os.path.realpath(found.path), os.path.realpath(worktree)).replace(os.sep, "/")
+    return None if inside.startswith("../") or os.path.islink(found.path) else inside
+
+
+def _stream(found: Iterable[Verification], counts: Counter[Verdict]) -> None:
+    """JSON as it is found out: what is printed is not kept."""
+    mark = f'{{"schema": {SCHEMA},\n "executions": ['
+    for verification in found:
+        sys.stdout.write(mark + "\n  " + json.dumps(redacted(verification.as_json())))
+        mark = ","
+    end = {
+        "verified": counts["verified"] == counts.total(),
+        "counts": {verdict: counts[verdict] for verdict in _VERDICTS},
+    }
+    sys.stdout.write(("" if mark == "," else mark) + f"],\n {json.dumps(end)[1:]}\n")
+
+
+def _gathered(found: Iterable[Verification]) -> tuple[list[Finding], list[Finding], int]:
+    """Findings, the gravest first, and notes, as many as people are shown; and how many more there are."""
+    grave: dict[Verdict, list[Finding]] = {verdict: [] for verdict in reversed(_VERDICTS)}
+    notes: list[Finding] = []
+    left_out = 0
+    for verification in found:
+        lines = grave[verification.verdict]
+        told = [
+            Finding(f.code, _where(verification, f), f.message, _fix(verification, f))
+            for f in verification.findings
+        ]
+        said = [
+            Finding("note", verification.id, n, "nothing: this is no finding") for n in verification.notes
+        ]
+        left_out += (len(told) if len(lines) >= _SHOWN else 0) + (len(said) if len(notes) >= _SHOWN else 0)
+        lines += told if len(lines) < _SHOWN else []
+        notes += said if len(notes) < _SHOWN else []
+    return [finding for lines in grave.values() for finding in lines], notes, left_out
+
+
+def _tell(everything: list[Finding], notes: list[Finding], left_out: int, counts: Counter[Verdict]) -> None:
+    """What was found for people: findings and notes on stderr; the sum on stdout."""
+    if everything:
+        output.note(as_text(everything) + "\n")
     if notes:
         output.note(as_text(notes).rpartition("\nfix: ")[0].replace("\n", "\nnote: ").join(("note: ", "\n")))
-    if not found:
+    if left_out:
+        output.note(f"and {left_out:,} more findings and notes: deriva-ml-hooks verify --json\n")
+    total = counts.total()
+    if not total:
         output.text("no executions")
         return
     parts = [f"{counts[v]:,} {v}" for v in _VERDICTS if counts[v]]
-    plural = "" if len(found) == 1 else "s"
-    output.text(f"{len(found):,} execution{plural}: {', '.join(parts)}")
+    plural = "" if total == 1 else "s"
+    output.text(f"{total:,} execution{plural}: {', '.join(parts)}")
 
 
 def _where(verification: Verification, finding: Finding) -> str:
-    where = f"{verification.execution.id} {finding.code}"
+    where = f"{verification.id} {finding.code}"
     return f"{where}: {finding.path}" if finding.path is not None else where
 
 
 def _fix(verification: Verification, finding: Finding) -> str:
     """The way out without the id, so that findings with the same one are told together."""
-    return finding.fix.replace(verification.execution.id, "ID")
+    return finding.fix.replace(verification.id, "ID")
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
+def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on stderr where that is a terminal, and nothing elsewhere."""
-    if not sys.stderr.isatty() or os.environ.get("CI"):
+    if quiet or not sys.stderr.isatty() or os.environ.get("CI"):
         yield lambda *_: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         tasks: dict[str, TaskID] = {}
 
         def tick(what: str, done: int, total: int) -> None:

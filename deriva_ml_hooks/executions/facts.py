@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
-from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import remotes
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.git.versions import version_of
+from deriva_ml_hooks.provenance.reading import lockfiles, submodules
 from deriva_ml_hooks.provenance.record import Source
 
-if TYPE_CHECKING:
-    from dulwich.objects import Commit
+_KEPT = 50_000
+"""Answers of each kind that are remembered: a ledger can name more commits than memory should hold."""
+
+
+class NotFetchedError(GitError):
+    """An object that a partial clone has left on its remote (git-clone(1), --filter)."""
+
+
+class Known(NamedTuple):
+    """What is compared of a commit."""
+
+    tree: bytes
+    commit_time: int
 
 
 class Facts:
@@ -23,9 +39,11 @@ class Facts:
         self.repository = repository
         self.hosts = hosts
         self.tags = {ref.removeprefix("refs/tags/"): oid for ref, oid in repository.refs_under("refs/tags/")}
-        self._commits: dict[str, Commit | GitError] = {}
-        self._entries: dict[tuple[bytes, str], tuple[int, bytes] | None] = {}
-        self._checksums: dict[tuple[str, bool], str] = {}
+        self.commit = lru_cache(_KEPT)(self._commit)
+        self.entry = lru_cache(_KEPT)(self._entry)
+        self.pinned = lru_cache(_KEPT)(self._pinned)
+        self.submodule_has = lru_cache(_KEPT)(self._submodule_has)
+        self._checksums: dict[tuple[bytes, bool], str] = {}
 
     def has(self, oid: str) -> bool:
         """Whether the object `oid` is here and can be read, whatever it is."""
@@ -35,34 +53,82 @@ class Facts:
             return False
         return True
 
-    def commit(self, oid: str) -> Commit | GitError:
-        """The commit `oid`, or what is wrong with it."""
-        if oid not in self._commits:
-            try:
-                self._commits[oid] = self.repository.commit(oid.encode("utf-8", "surrogateescape"))
-            except GitError as error:
-                self._commits[oid] = error
-        return self._commits[oid]
+    @cached_property
+    def partial(self) -> bool:
+        """Whether some objects may be on a remote only, and git would fetch them when they are needed."""
+        config = self.repository.config
+        remote = (s for s in config.sections() if s[0].lower() == b"remote" and len(s) == 2)
+        return any(config.get_boolean(s, b"promisor", False) for s in remote)
 
-    def entry(self, tree: bytes, path: str) -> tuple[int, bytes] | None:
+    def _commit(self, oid: str) -> Known | GitError:
+        """The commit `oid`, or what is wrong with it."""
+        try:
+            found = self.repository.commit(oid.encode("utf-8", "surrogateescape"))
+        except GitError as error:
+            return error
+        return Known(found.tree, found.commit_time)
+
+    def _entry(self, tree: bytes, path: str) -> tuple[int, bytes] | None:
         """Mode and oid of `path` in a tree; raises GitError where the tree cannot be read."""
-        if (tree, path) not in self._entries:
-            self._entries[tree, path] = self.repository.entry(tree, path)
-        return self._entries[tree, path]
+        with self._here(tree):
+            return self.repository.entry(tree, path)
+
+    def _pinned(self, tree: bytes) -> tuple[dict[str, str], dict[str, str]]:
+        """Blobs of the lock files, and commits of the submodules, of a tree by path. Raises GitError."""
+        with self._here(tree):
+            locked = {str(f["path"]): str(f["blob"]) for f in lockfiles(self.repository, tree)}
+            linked = submodules(self.repository, tree, None, self.hosts)
+        return locked, {str(m["path"]): str(m["commit"]) for m in linked}
+
+    def _submodule_has(self, path: str, commit: str) -> bool | None:
+        """Whether a submodule has a commit; None where neither a checkout nor a clone of it is here."""
+        worktree = os.path.join(self.repository.worktree, path)
+        try:
+            found = discover(worktree)
+            if found.worktree != os.path.realpath(worktree):
+                return None
+            found.commit(commit.encode("ascii"))
+        except GitError:
+            return False
+        except (HooksError, OSError):
+            return None
+        return True
 
     def file(self, commit: str, tree: bytes, path: str) -> tuple[str, str]:
         """Blob and checksum of a file; raises NotInCommitError, and HooksError where it cannot be read."""
         entry = self.entry(tree, path)
         if entry is None or entry[0] & 0o170000 != 0o100000:  # of a submodule, or no file
-            found = Source(self.repository, None).file(commit, tree.decode("ascii"), path)
+            with self._here(tree):
+                found = Source(self.repository, None).file(commit, tree.decode("ascii"), path)
             return found.blob, found.checksum
-        blob = entry[1].decode("ascii")
-        key = blob, path.endswith(".ipynb")  # only of notebooks the checksum is another
+        # Only of notebooks the checksum is another, and depends on nothing but the blob.
+        key = entry[1], path.endswith(".ipynb")
         if key not in self._checksums:
-            self.repository.blob(entry[1])  # has to be here, and whole
-            found = Source(self.repository, None).file(commit, tree.decode("ascii"), path)
-            self._checksums[key] = found.checksum
-        return blob, self._checksums[key]
+            if len(self._checksums) > _KEPT:
+                self._checksums.clear()
+            self._checksums[key] = self._checksum(*key, tree, path)
+        return entry[1].decode("ascii"), self._checksums[key]
+
+    def _checksum(self, blob: bytes, is_notebook: bool, tree: bytes, path: str) -> str:
+        if self.partial and not is_notebook:  # the tree proves which blob it is, whether it is here or not
+            return blob.decode("ascii")
+        with self._here(blob, tree=False):
+            self.repository.blob(blob)  # has to be here, and whole
+            return Source(self.repository, None).file("", tree.decode("ascii"), path).checksum
+
+    @contextmanager
+    def _here(self, oid: bytes, *, tree: bool = True) -> Iterator[None]:
+        try:
+            yield
+        except GitError as error:
+            if not self.partial or "KeyError" not in error.detail:
+                raise
+            what = oid.decode("ascii")  # git fetches what it has to read
+            command = "git archive" if tree else "git cat-file -p"
+            fix = f"{command} {shlex.quote(what)} > /dev/null"
+            raise NotFetchedError(
+                f"a part of {what[:12]} is not in this partial clone yet", fix=fix
+            ) from None
 
     def tags_since(self, started: int | None) -> frozenset[str]:
         """The annotated tags made at or after a time in seconds; one made in that second may be either."""
@@ -74,6 +140,20 @@ class Facts:
         """The same, and the lightweight tags, of which nobody knows when they were made."""
         undated = frozenset(name for name, made in self._dates.items() if made is None)
         return self.tags_since(started) | undated if undated else frozenset()
+
+    def version_tags_before(self, commit: str, started: int | None) -> list[str]:
+        """The annotated version tags on a commit that were there when something was started."""
+        names = self._tagged.get(commit, ())
+        made = ((name, self._dates.get(name)) for name in names)
+        return [name for name, date in made if date is not None and started is not None and date < started]
+
+    @cached_property
+    def _tagged(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name, oid in self.tags.items():
+            if version_of(name) is not None:
+                found.setdefault(_peeled(self, oid), []).append(name)
+        return found
 
     @cached_property
     def addresses(self) -> dict[str, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.executions.record import Execution
@@ -23,6 +24,14 @@ class _Remote:
     tags: dict[str, str] | None
 
 
+class Claim(NamedTuple):
+    """What a record says of where it is: the remote that should have its commit, and its branch."""
+
+    remote: str | None
+    commit: str
+    branch: str | None
+
+
 class Whereabouts:
     """Tells what is not on its remote. With `ask` the remotes say so themselves; nothing is fetched.
 
@@ -36,29 +45,42 @@ class Whereabouts:
         self._remote = remote
         self._ask = ask
         self._tick = tick
+        self._known: dict[str, _Remote | GitError] = {}
+        self._found: dict[tuple[str, str], Finding] = {}
         self._configured = frozenset(remotes.remote_names(repository))
 
-    def findings(self, executions: Sequence[Execution]) -> list[list[Finding]]:
-        """For each execution, whose commit has to be here, what its remote lacks."""
-        places = [self.remote_of(execution) for execution in executions]
-        commits = [str(execution.provenance["commit"]) for execution in executions]
-        names = sorted({name for name in places if name is not None})
-        found: dict[tuple[str | None, str], list[Finding]] = {}
-        known: dict[str, _Remote] = {}
+    def claim(self, execution: Execution) -> Claim:
+        """What has to be known for `findings` of an execution, whose commit has to be here."""
+        branch = execution.provenance.get("branch")
+        commit = str(execution.provenance["commit"])
+        return Claim(self.remote_of(execution), commit, str(branch) if branch is not None else None)
+
+    def look(self, claims: Collection[Claim]) -> None:
+        """See what the remotes have of all these; one that does not answer spoils no other's."""
+        names = sorted({claim.remote for claim in claims if claim.remote is not None})
         for number, name in enumerate(names):
             self._tick(number, len(names))
-            known[name] = self._asked(name) if self._ask else self._tracked(name)
-            wanted = {commit for place, commit in zip(places, commits, strict=True) if place == name}
-            missing = self._beyond(wanted, known[name].tips)
-            for commit, fix in self._pushes(name, missing, executions).items():
-                found[name, commit] = [self._unpushed(name, commit, fix, known[name].unknown)]
-        answers = []
-        for execution, place, commit in zip(executions, places, commits, strict=True):
-            if place is None:
-                answers.append([_nowhere(commit, execution.provenance.get("branch"))])
-            else:
-                answers.append([*found.get((place, commit), ()), *_tag(execution, place, known[place].tags)])
-        return answers
+            try:
+                known = self._asked(name) if self._ask else self._tracked(name)
+            except GitError as error:
+                self._known[name] = error
+                continue
+            self._known[name] = known
+            of_it = [claim for claim in claims if claim.remote == name]
+            missing = self._beyond({claim.commit for claim in of_it}, known.tips)
+            for commit, fix in self._pushes(name, missing, of_it).items():
+                self._found[name, commit] = self._unpushed(name, commit, fix, known.unknown)
+
+    def findings(self, execution: Execution) -> list[Finding]:
+        """What its remote lacks of an execution whose claim was looked at."""
+        remote, commit, branch = self.claim(execution)
+        if remote is None:
+            return [_nowhere(commit, branch)]
+        known = self._known[remote]
+        if isinstance(known, GitError):
+            return [Finding("unknown", None, f"not asked for: {known}", known.fix)]
+        unpushed = self._found.get((remote, commit))
+        return [*([unpushed] if unpushed else []), *_tag(execution, remote, known.tags)]
 
     def remote_of(self, execution: Execution) -> str | None:
         """The name of the remote that should have the commit."""
@@ -113,14 +135,14 @@ class Whereabouts:
         listed = process.run("rev-list", "--stdin", cwd=self._repository.worktree, stdin=stdin).checked()
         return wanted & set(listed.decode("ascii").split())
 
-    def _pushes(self, remote: str, missing: set[str], executions: Sequence[Execution]) -> dict[str, str]:
+    def _pushes(self, remote: str, missing: set[str], claims: Sequence[Claim]) -> dict[str, str]:
         """For each of the commits, what pushes it: its branch, where that still is here and contains it."""
         branches: dict[str, set[str]] = {}
-        for execution in executions:
-            commit = execution.provenance["commit"]
-            branch = execution.provenance.get("branch") or self._repository.branch()
+        current = self._repository.branch()
+        for _, commit, own in claims:
+            branch = own or current
             if commit in missing and branch is not None:
-                branches.setdefault(str(branch), set()).add(commit)
+                branches.setdefault(branch, set()).add(commit)
         heads = {
             ref.removeprefix("refs/heads/"): oid for ref, oid in self._repository.refs_under("refs/heads/")
         }

@@ -33,6 +33,8 @@ _COMMIT = {
     "gitlab": "{url}/-/commit/{oid}",
     "bitbucket": "{url}/commits/{oid}",
 }
+FORGES_KNOWN = tuple(_COMMIT)
+"""The forges whose addresses are known, wherever they run."""
 _BLOB = {
     "github": "{url}/blob/{oid}/{path}",
     "gitlab": "{url}/-/blob/{oid}/{path}",

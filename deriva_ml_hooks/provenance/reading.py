@@ -59,8 +59,8 @@ def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, s
         commit_url=remote.commit_url(oid) if remote else None,
         remote=remote.name if remote else None,
         pushed=None,
-        submodules=_submodules(repository, commit.tree, remote, hosts),
-        lockfiles=_lockfiles(repository, commit.tree),
+        submodules=submodules(repository, commit.tree, remote, hosts),
+        lockfiles=lockfiles(repository, commit.tree),
         shallow=repository.shallow(),
         source=Source(repository, remote),
     )
@@ -143,9 +143,10 @@ def _ancestors(repository: Repository, start: bytes, limit: int | None = None) -
     return seen
 
 
-def _submodules(
+def submodules(
     repository: Repository, tree: bytes, remote: Remote | None, hosts: Mapping[str, str]
 ) -> tuple[Mapping[str, Any], ...]:
+    """The submodules of a tree: path, commit, and where it is had from. Raises GitError."""
     from dulwich.config import ConfigFile
 
     entry = repository.entry(tree, ".gitmodules")
@@ -180,7 +181,8 @@ def _submodule_url(
     return remotes.public_url(url, base=repository.worktree, hosts=hosts)[0] if url else None
 
 
-def _lockfiles(repository: Repository, tree: bytes) -> tuple[Mapping[str, str], ...]:
+def lockfiles(repository: Repository, tree: bytes) -> tuple[Mapping[str, str], ...]:
+    """The lock files at the top of a tree: path and blob. Raises GitError."""
     return tuple(
         {"path": os.fsdecode(entry.path), "blob": entry.sha.decode("ascii")}
         for entry in repository.tree(tree).iteritems()

@@ -8,9 +8,17 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+
+from deriva_ml_hooks.cli import main
+from deriva_ml_hooks.config import Config
+from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.git.discovery import discover
+
+from ..executions.test_ledger import edited
 
 Program = Callable[..., Any]
 
@@ -56,7 +64,7 @@ def test_json_names_each_with_its_verdict_findings_and_notes(ids: list[str], pro
     assert done.code == 1
     document = json.loads(done.out)
     assert (document["schema"], document["verified"]) == (1, False)
-    counts = {"verified": 2, "unpushed": 1, "moved-tag": 0, "mismatch": 0, "missing-commit": 0}
+    counts = {"verified": 2, "unknown": 0, "unpushed": 1, "moved-tag": 0, "mismatch": 0, "missing-commit": 0}
     assert document["counts"] == counts
     newest, *others = document["executions"]
     assert (newest["id"], newest["verdict"], newest["notes"]) == (ids[2], "unpushed", [])
@@ -72,7 +80,10 @@ def test_the_remote_is_asked_only_when_told_to(ids: list[str], repo: Any, progra
     repo.git("remote", "set-url", "origin", "https://ada:hunter2-url@127.0.0.1:1/x.git")
     assert program("verify").code == 0
     done = program("verify", "--remote")
-    assert (done.code, done.out) == (1, "")
+    assert (done.code, done.out) == (1, "3 executions: 3 unknown\n")
+    assert {o["verdict"] for o in json.loads(program("verify", "--remote", "--json").out)["executions"]} == {
+        "unknown"
+    }
     assert "fix: see why it does not answer: git ls-remote origin" in done.err
     assert "hunter2" not in done.err
 
@@ -104,3 +115,54 @@ def test_a_progress_bar_is_on_a_terminal_only_and_leaves_the_output_alone(ids: l
     os.close(ours)
     assert out == b"1 execution: 1 verified\n"
     assert b"objects" in seen
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["python", "src/train.py"], "verified"),
+        (["python", "./src/../src/train.py", "--lr", "1"], "verified"),
+        (["python", "README.md"], "mismatch"),
+        (["uv", "run", "README.md"], "mismatch"),
+        (["python", "/elsewhere/x.py"], "verified"),  # what is outside is the gate's matter
+        (["make", "train"], "verified"),
+    ],
+)
+def test_a_command_that_runs_another_file_than_the_record_names_is_a_mismatch(
+    repo: Any,
+    remote: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.chdir(repo.path)
+    assert main(["run", "--quiet", "--", sys.executable, "src/train.py"]) == 0
+    ledger = ledger_of(discover(), Config())
+    execution = replace(ledger.newest()[0], command=command)
+    ledger.close(execution)
+    capsys.readouterr()
+    assert main(["verify", "--json"]) == (expected != "verified")
+    [found] = json.loads(capsys.readouterr().out)["executions"]
+    assert found["verdict"] == expected, found
+
+
+def test_a_user_who_names_another_file_than_runs_is_told_so_and_the_record_is_verified(
+    repo: Any, remote: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repo.path)
+    assert main(["run", "--entry-point", "README.md", "--", sys.executable, "src/train.py"]) == 0
+    assert "another file as the workflow" in capsys.readouterr().err
+    assert main(["verify"]) == 0
+
+
+def test_a_row_that_cannot_be_read_is_a_mismatch_and_stops_no_other(
+    ids: list[str], repo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repo.path)
+    edited(ledger_of(discover(), Config()), "command", "[7]", ids[0])
+    assert main(["verify", "--json"]) == 1
+    verdicts = {v["id"]: v["verdict"] for v in json.loads(capsys.readouterr().out)["executions"]}
+    assert (verdicts[ids[0]], verdicts[ids[1]]) == ("mismatch", "verified")
+    assert main(["verify"]) == 1
+    assert "command is not as it was written" in capsys.readouterr().err

@@ -51,7 +51,6 @@ def test_our_folder_and_the_worktree_are_the_repositorys_to_choose(repo: Any, le
         "/tmp/x",
         "../x",
         "..",
-        ".",
         "~",
         "../repo-beside/x",
         "runs/../../x",

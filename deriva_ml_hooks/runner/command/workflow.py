@@ -102,9 +102,9 @@ def resolve(
         seen = replace(whole, warning=_INLINE if found.kind is Kind.INLINE else None)
     if explicit is None:
         return seen
-    return replace(
-        _file(os.path.join(cwd, explicit), explicit, provenance, worktree, name_it), warning=seen.warning
-    )
+    named = os.path.join(cwd, explicit)
+    warning = _other(found, named, cwd) or seen.warning
+    return replace(_file(named, explicit, provenance, worktree, name_it), warning=warning)
 
 
 _BRING = "put it into the repository and commit it"
@@ -114,6 +114,17 @@ _INLINE = Finding(
     "the code stands in the command itself and is recorded only there",
     "put it into a file and commit it",
 )
+
+
+def _other(found: Invocation, named: str, cwd: str) -> Finding | None:
+    """A warning, kept in the record, where the user names one file as the workflow and runs another."""
+    if found.kind is not Kind.FILE or found.path is None:
+        return None
+    if os.path.realpath(found.path) == os.path.realpath(named):
+        return None
+    shown = redact(os.path.relpath(found.path, cwd))
+    message = "the command runs it, and you have named another file as the workflow"
+    return Finding(CODE, shown, message, "nothing, if that is what you mean; else leave --entry-point out")
 
 
 def _standard_input(shown: str | None) -> Finding:
