@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -28,8 +27,6 @@ _POINTER = re.compile(
 _RAW = re.compile(rb":(\d+) (\d+) (\w+) (\w+) ([A-Z])\d*\0([^\0]*)\0")
 _MANY = 100
 """Blobs from which on it pays to look at how large their loose objects are."""
-_PARALLEL = 1000
-"""Blobs from which on several processes weigh them: loose objects are opened one by one."""
 
 
 class Place(NamedTuple):
@@ -145,41 +142,13 @@ def sizes(place: Place, oids: Sequence[bytes]) -> list[int]:
     """The size of each blob in bytes; raises GitError for one that is missing."""
     if not oids:
         return []
-    share = len(oids)
-    if share >= _PARALLEL:
-        share = -(-share // min(os.cpu_count() or 1, 4))
-    parts = [oids[start : start + share] for start in range(0, len(oids), share)]
-    answers: list[list[int] | BaseException] = [[] for _ in parts]
-
-    def weigh(number: int) -> None:
-        try:
-            answers[number] = _sizes(place, parts[number])
-        except BaseException as error:  # re-raised below, in the thread that asked
-            answers[number] = error
-
-    threads = [threading.Thread(target=weigh, args=(number,)) for number in range(1, len(parts))]
-    for thread in threads:
-        thread.start()
-    weigh(0)
-    for thread in threads:
-        thread.join()
-    weighed: list[int] = []
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-        weighed += answer
-    return weighed
-
-
-def _sizes(place: Place, oids: Sequence[bytes]) -> list[int]:
     stdin = b"\n".join(oids) + b"\n"
-    lines = (
-        place.git("cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=stdin).checked().split(b"\n")
-    )
-    if len(lines) != len(oids) + 1:
+    answer = place.git("cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=stdin).checked()
+    lines = answer.split(b"\n")[:-1]
+    if len(lines) != len(oids):
         raise GitError("git cat-file", "not one answer for each question")
     try:
-        return [int(line) for line in lines[:-1]]
+        return [int(line) for line in lines]
     except ValueError:
         raise missing(next(line for line in lines if not line.isdigit())) from None
 

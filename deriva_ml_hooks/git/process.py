@@ -12,8 +12,8 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import IO, NamedTuple
+from contextlib import ExitStack, contextmanager, suppress
+from typing import IO, NamedTuple, cast
 
 from deriva_ml_hooks.errors import GitError, GitMissingError
 
@@ -260,6 +260,46 @@ class Running:
             given_up.set()
             raise
         return b"".join(lines[0]), b"".join(lines[1])
+
+
+@contextmanager
+def piped(*commands: Sequence[str], cwd: str, env: Mapping[str, str], stdin: bytes) -> Iterator[IO[bytes]]:
+    """The output of git commands of which each reads what the one before it writes, the first `stdin`.
+
+    Whoever has read enough leaves: what still runs is ended. Raises GitError when one has failed.
+    """
+    import tempfile
+
+    with ExitStack() as stack:
+        complaints = stack.enter_context(tempfile.TemporaryFile())
+        source: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # a pipe might fill up
+        source.write(stdin)
+        source.seek(0)
+        running = []
+        for command in commands:
+            try:
+                process = subprocess.Popen(
+                    ("git", *command),
+                    cwd=cwd,
+                    env=dict(env),
+                    stdin=source,
+                    stdout=subprocess.PIPE,
+                    stderr=complaints,
+                )
+            except FileNotFoundError:
+                raise GitMissingError from None
+            source.close()  # it is the new process's now: one that writes there learns of its end
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            source = stack.enter_context(cast("IO[bytes]", process.stdout))
+            running.append((("git", *command), process))
+        yield source
+        if source.read(1):
+            return
+        for args, process in running:
+            process.wait()
+            complaints.seek(0)
+            Completed(args, process.returncode, b"", complaints.read()).checked()
 
 
 def start(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -18,7 +17,7 @@ from deriva_ml_hooks.config import Settings, hook_settings
 from deriva_ml_hooks.errors import NotARepositoryError, UsageError
 from deriva_ml_hooks.git import blobs
 from deriva_ml_hooks.hooks import _advice, _common
-from deriva_ml_hooks.hooks._advice import Heavy
+from deriva_ml_hooks.hooks._advice import Heavy, WayOut
 from deriva_ml_hooks.report import Finding
 
 if TYPE_CHECKING:
@@ -123,32 +122,16 @@ def _in_history(
     place: blobs.Place, updates: Sequence[RefUpdate], remote: str | None, url: str, rules: Rules
 ) -> list[Finding]:
     from deriva_ml_hooks.git import outgoing
-    from deriva_ml_hooks.hooks._progress import CommitBar
+    from deriva_ml_hooks.hooks import _history
 
     out = outgoing.outgoing(place, updates, remote, url)
-    with CommitBar("Weighing the push", lambda: outgoing.commit_count(place, out)) as bar:
-        sent = list(
-            outgoing.new_blobs(place, out, lambda path, size: rules.code(path, size) is not None, bar.tick)
-        )
-    held = _advice.contents(place, out.tips) if sent else set()
     heavy = {
-        (one.path, one.oid): Heavy(
-            *(rules.code(one.path, one.size) or "", one.path, one.oid, one.size, None, one.commit),
-            gone=one.commit is not None and (one.path, one.oid) not in held,
-        )
-        for one in sent
+        (one.path, one.oid): Heavy(code, one.path, one.oid, one.size, None, one.commit)
+        for one in outgoing.new_blobs(place, out, rules.limit, rules.denied)
+        if (code := rules.code(one.path, one.size)) is not None
     }
-    known = outgoing.already_there(place, out, {oid for _, oid in heavy})
-    tags = [update.name for update in updates if update.is_tag and not update.is_deletion]
-
-    def undo(group: Sequence[Heavy]) -> str:
-        oids = {one.oid for one in group}
-        commits = {one.commit for one in sent if one.oid in oids and one.commit is not None}
-        if not commits:
-            return f"git tag --delete {shlex.quote(tags[0]) if len(tags) == 1 else 'TAG'}"
-        return _advice.squashed(place, out, updates, outgoing.oldest(place, out, commits), group)
-
-    return _told(place, [one for one in heavy.values() if one.oid not in known], rules, undo)
+    push = _history.Pushed(place, out, updates, rules.limit, spares=rules.allowed is not None)
+    return _told(place, [*heavy.values()], rules, lambda kind, group: _history.way_out(push, kind, group))
 
 
 def _in_index(place: blobs.Place, args: argparse.Namespace, rules: Rules) -> list[Finding]:
@@ -218,7 +201,7 @@ def _grown(place: blobs.Place, staged: Sequence[blobs.Staged], rules: Rules) -> 
         for entry, code, size in refused
         if entry.oid not in known and (code == "denied-file" or size > old.get(entry, -1))
     ]
-    return _told(place, heavy, rules, lambda group: f"git restore --staged -- {_advice.names(group)}")
+    return _told(place, heavy, rules, _by("git restore --staged"))
 
 
 def _weighed(place: blobs.Place, entries: Sequence[blobs.Indexed], rules: Rules) -> list[Finding]:
@@ -226,7 +209,7 @@ def _weighed(place: blobs.Place, entries: Sequence[blobs.Indexed], rules: Rules)
     heavy = [
         Heavy(code, entry.path, entry.oid, size) for entry, code, size in _refused(place, entries, rules)
     ]
-    return _told(place, heavy, rules, lambda group: f"git rm --cached -- {_advice.names(group)}")
+    return _told(place, heavy, rules, _by("git rm --cached"))
 
 
 def _refused(place: blobs.Place, entries: Sequence[Entry], rules: Rules) -> list[tuple[Entry, str, int]]:
@@ -256,7 +239,11 @@ def _untracked(place: blobs.Place | None, files: Sequence[tuple[bytes, str]], ru
     inside = [one.path for one in heavy if one.path is not None and not one.path.startswith(b"../")]
     lfs = blobs.lfs_tracked(place, inside) if place is not None else set()
     heavy = [one for one in heavy if one.path not in lfs]
-    return _advice.findings(heavy, limit=rules.limit, lfs=(), undo=lambda group: "")
+    return _advice.findings(heavy, limit=rules.limit, lfs=(), undo=lambda kind, group: WayOut(""))
+
+
+def _by(command: str) -> _advice.Undo:
+    return lambda kind, group: WayOut(f"{command} -- {_advice.names(group)}")
 
 
 def _told(place: blobs.Place, heavy: Sequence[Heavy], rules: Rules, undo: _advice.Undo) -> list[Finding]:

@@ -36,15 +36,12 @@ def brought(
         for name, oid in zip(revisions, oids, strict=True)
     ]
     out = outgoing.outgoing(place, updates, remote, url)
-    sent = list(outgoing.new_blobs(place, out, lambda path, size: size > over))
-    there = outgoing.already_there(place, out, {one.oid for one in sent})
     return [
         (
             one.commit and repo.git("show", "--no-patch", "--format=%s", one.commit),
             None if one.path is None else os.fsdecode(one.path),
         )
-        for one in sent
-        if one.oid not in there
+        for one in outgoing.new_blobs(place, out, over)
     ]
 
 
@@ -178,8 +175,8 @@ def test_a_deletion_brings_nothing(repo: Repo, monkeypatch: pytest.MonkeyPatch) 
     place = blobs.here()
     update = RefUpdate("(delete)", "0" * 40, "refs/heads/x", repo.git("rev-parse", "HEAD"))
     out = outgoing.outgoing(place, [update], "origin")
-    assert (out.tips, out.loose) == ((), ())
-    assert list(outgoing.new_blobs(place, out, lambda path, size: True)) == []
+    assert out.tips == ()
+    assert outgoing.new_blobs(place, out, -1) == []
 
 
 @pytest.mark.parametrize(
@@ -257,16 +254,19 @@ def test_what_was_never_there_cannot_be_pushed(repo: Repo, monkeypatch: pytest.M
         outgoing.outgoing(blobs.here(), [RefUpdate("x", "d" * 40, "refs/heads/x", "0" * 40)], "origin")
 
 
-def test_a_scan_that_is_left_early_leaves_no_process(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blob_comes_by_every_path_and_a_name_at_any_size(
+    repo: Repo, remote: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo.commit("Two", a="same", b="same", empty="")
+    repo.git("mv", "empty", "moved")
+    repo.commit("Move")
     monkeypatch.chdir(repo.path)
     place = blobs.here()
-    oid = repo.git("rev-parse", "HEAD")
-    out = outgoing.outgoing(place, [RefUpdate("main", oid, "refs/heads/main", "0" * 40)], "origin")
-    scan = outgoing.new_blobs(place, out, lambda path, size: True)
-    assert next(scan).path == b"src/train.py"
-    scan.close()
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    update = RefUpdate("main", repo.git("rev-parse", "HEAD"), "refs/heads/main", "0" * 40)
+    out = outgoing.outgoing(place, [update], "origin")
+    assert [one.path for one in outgoing.new_blobs(place, out, 3)] == [b"a", b"b"]
+    named = outgoing.new_blobs(place, out, 3, lambda path: path == b"empty")
+    assert sorted((one.path, one.size) for one in named) == [(b"a", 4), (b"b", 4), (b"empty", 0)]
 
 
 def test_it_agrees_with_rev_list_on_a_history_with_merges(
@@ -292,11 +292,9 @@ def test_it_agrees_with_rev_list_on_a_history_with_merges(
     for base in ("main~3", "main~7", "b5"):
         tip, known = repo.git("rev-parse", "main"), repo.git("rev-parse", base)
         out = outgoing.outgoing(place, [RefUpdate("main", tip, "refs/heads/main", known)], None)
-        sent = {one.oid for one in outgoing.new_blobs(place, out, lambda path, size: True)}
-        new = {oid.decode() for oid in sent - outgoing.already_there(place, out, sent)}
+        new = {one.oid.decode() for one in outgoing.new_blobs(place, out, -1)}
         assert new == by_rev_list(repo, tip) - by_rev_list(repo, known)
         assert new
-        assert outgoing.commit_count(place, out) == int(repo.git("rev-list", "--count", tip, f"^{known}"))
 
 
 def test_the_oldest_is_a_parent_whatever_the_dates_say(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -36,8 +36,7 @@ BYTES = st.one_of(st.binary(max_size=80), st.lists(st.sampled_from(PIECES), max_
 
 
 def entries(data: bytes) -> list[Any]:
-    feed = outgoing._Feed(io.BytesIO(), io.BytesIO())
-    return [*feed._entries(cast("Any", io.BytesIO(data)))]
+    return [*outgoing.parse_added(io.BytesIO(data))]
 
 
 PARSERS: dict[str, Callable[[bytes], Any]] = {
@@ -85,7 +84,7 @@ def test_a_number_that_has_no_end_is_no_version(name: str) -> None:
 
 
 OID = "a" * 40
-OUT = Outgoing((OID,), (("tree", OID.encode()), ("blob", OID.encode())), (OID,), ("origin",))
+OUT = Outgoing((OID,), (OID,), ("origin",))
 UPDATES = [pushes.RefUpdate("refs/heads/x", OID, "refs/heads/x", "b" * 40)]
 QUESTIONS: dict[str, Callable[[Place], Any]] = {
     "all_tags": tags.all_tags,
@@ -98,8 +97,7 @@ QUESTIONS: dict[str, Callable[[Place], Any]] = {
     "commits_here": lambda place: tags.commits_here(place, [OID]),
     "files_at": lambda place: tags.files_at(place, [OID], "x"),
     "outgoing": lambda place: outgoing.outgoing(place, UPDATES, "origin"),
-    "new_blobs": lambda place: [*outgoing.new_blobs(place, OUT, lambda *_: True)],
-    "commit_count": lambda place: outgoing.commit_count(place, OUT),
+    "new_blobs": lambda place: outgoing.new_blobs(place, OUT, -1, lambda path: True),
     "oldest": lambda place: outgoing.oldest(place, OUT, [OID]),
     "already_there": lambda place: outgoing.already_there(place, OUT, [OID.encode()]),
     "updates": lambda place: pushes.updates_from_pre_commit(place, {"PRE_COMMIT_TO_REF": "HEAD"}),

@@ -1,0 +1,105 @@
+"""The ways to take large files out of the commits of a push: commands that work as they are pasted.
+
+A few commits become one; for more, and where branches have merged, a tool is named that rewrites them.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from deriva_ml_hooks.git import blobs, outgoing
+from deriva_ml_hooks.git.blobs import Place
+from deriva_ml_hooks.git.outgoing import Outgoing
+from deriva_ml_hooks.git.pushes import RefUpdate
+from deriva_ml_hooks.hooks._advice import SENT, Heavy, WayOut, names, paths, word
+
+_FEW = 5
+"""Commits that the fix makes one of."""
+
+
+class Pushed(NamedTuple):
+    """A push, its limit in bytes, and whether some files may be larger all the same."""
+
+    place: Place
+    out: Outgoing
+    updates: Sequence[RefUpdate]
+    limit: int
+    spares: bool
+
+
+def way_out(push: Pushed, kind: str, group: Sequence[Heavy]) -> WayOut:
+    """How to take the blobs of `group`, all of one kind, out of what is pushed."""
+    commits = {one.commit for one in group if one.commit is not None}
+    if not commits:
+        return WayOut(_untagged(_loose_tags(push)), complete=True)
+    oldest = outgoing.oldest(push.place, push.out, commits)
+    branch, switch, tags = _refs_with(push, oldest)
+    listed = push.place.git("rev-list", "--topo-order", "--parents", branch, "--not", f"{oldest}^@").stdout
+    since = {line.split(" ")[0]: line.split(" ")[1:] for line in listed.decode("ascii").splitlines()}
+    if oldest not in since:
+        return WayOut(_untagged(tags), complete=True)
+    first = f"{_untagged(tags)} && " if tags else ""
+    held = blobs.in_trees(push.place, [next(iter(since))], {one.oid for one in group})
+    staying = [one for one in group if one.oid in held]
+    if len(since) <= _FEW and all(len(parents) <= 1 for parents in since.values()):
+        way = _one_commit(since, oldest, staying)
+    else:
+        way = _rewritten(push, kind, group, staying, branch, f"{oldest}^.." if since[oldest] else "")
+    tag_again = " (and make the tags again)" if tags else ""
+    return way._replace(command=f"{first}{switch}{way.command}{tag_again}")
+
+
+def _one_commit(since: Mapping[str, Sequence[str]], oldest: str, staying: Sequence[Heavy]) -> WayOut:
+    """One commit of all `since`, its files left on the disk; a rebase would stop where it becomes empty."""
+    start = f"git reset --soft {oldest[:12]}^" if since[oldest] else "git update-ref -d HEAD"
+    unstage = f" && git reset --quiet -- {names(staying)}" if staying else ""
+    note = f" (one commit in place of {len(since)})" if len(since) > 1 else ""
+    commit = f"git commit --allow-empty --reuse-message={next(iter(since))[:12]}"
+    return WayOut(f"{start}{unstage} && {commit}{note}")
+
+
+def _rewritten(
+    push: Pushed, kind: str, group: Sequence[Heavy], staying: Sequence[Heavy], branch: str, since: str
+) -> WayOut:
+    """What rewrites all commits of `branch` from `since` on; stops where that would take unsaved work."""
+    name = shlex.quote(branch.removeprefix("refs/heads/"))
+    clean = "git --no-pager diff --stat --exit-code HEAD && "
+    by_size = group[0].code == "large-file" and not push.spares
+    if by_size and kind in ("other", "unfiltered"):
+        migrate = f"git lfs migrate import --above={push.limit}b {name} && git lfs checkout"
+        command = f"{clean}git lfs install --skip-repo && {migrate}; then before the push: {SENT}"
+        return WayOut(command, complete=True)
+    keep = f"git rm --quiet --cached -- {names(staying)} && git commit --quiet --message='Keep files' && "
+    which = f"--strip-blobs-bigger-than {push.limit}"
+    if not by_size:
+        which = "--invert-paths " + " ".join(f"--path {word(path)}" for path in paths(group))
+    rewrite = f"git filter-repo --force {which} --refs {since}{name}"
+    return WayOut(f"{clean}{keep if staying else ''}{rewrite}")
+
+
+def _refs_with(push: Pushed, commit: str) -> tuple[str, str, list[str]]:
+    """The branch to mend, one that is pushed before others; what leads there; the tags in the push."""
+    form = ("for-each-ref", f"--contains={commit}", "--format=%(refname)", "refs/heads/", "refs/tags/")
+    holding = os.fsdecode(push.place.git(*form).checked()).splitlines()
+    head = os.fsdecode(push.place.git("symbolic-ref", "--quiet", "HEAD").stdout).strip()
+    sent = [head if update.local_ref == "HEAD" else update.local_ref for update in push.updates]
+    tags = [ref for ref in sent if ref in holding and ref.startswith("refs/tags/")]
+    wanted = [*(ref for ref in sent if ref == head), *sent, head, *holding]
+    branches = [ref for ref in wanted if ref in holding and ref.startswith("refs/heads/")]
+    if not branches or branches[0] == head:
+        return branches[0] if branches else "HEAD", "", tags
+    return branches[0], f"git switch {shlex.quote(branches[0].removeprefix('refs/heads/'))} && ", tags
+
+
+def _loose_tags(push: Pushed) -> list[str]:
+    """The tags in the push that lead to no commit."""
+    sent = {update.local_ref: update.local_oid for update in push.updates if update.is_tag}
+    kinds = {ref: push.place.git("cat-file", "-t", f"{oid}^{{}}").stdout.strip() for ref, oid in sent.items()}
+    return [ref for ref, kind in kinds.items() if kind in (b"tree", b"blob")]
+
+
+def _untagged(refs: Sequence[str]) -> str:
+    return shlex.join(["git", "tag", "--delete", "--", *(ref.removeprefix("refs/tags/") for ref in refs)])
