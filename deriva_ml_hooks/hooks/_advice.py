@@ -103,7 +103,7 @@ SENT = "git lfs push --all REMOTE"
 def names(group: Iterable[Heavy]) -> str:
     """Their paths as words for a shell, or `FILE` when they are many."""
     found = paths(group)
-    return " ".join(map(word, found)) if 0 < len(found) <= _NAMED else "FILE"
+    return " ".join(word(path) for path in found) if 0 < len(found) <= _NAMED else "FILE"
 
 
 def paths(group: Iterable[Heavy]) -> list[bytes]:

@@ -14,7 +14,8 @@ from deriva_ml_hooks.git import blobs, outgoing
 from deriva_ml_hooks.git.blobs import Place
 from deriva_ml_hooks.git.outgoing import Outgoing
 from deriva_ml_hooks.git.pushes import RefUpdate
-from deriva_ml_hooks.hooks._advice import SENT, Heavy, WayOut, names, paths, word
+from deriva_ml_hooks.hooks import _advice
+from deriva_ml_hooks.hooks._advice import SENT, Heavy, WayOut, paths
 
 _FEW = 5
 """Commits that the fix makes one of."""
@@ -55,7 +56,7 @@ def way_out(push: Pushed, kind: str, group: Sequence[Heavy]) -> WayOut:
 def _one_commit(since: Mapping[str, Sequence[str]], oldest: str, staying: Sequence[Heavy]) -> WayOut:
     """One commit of all `since`, its files left on the disk; a rebase would stop where it becomes empty."""
     start = f"git reset --soft {oldest[:12]}^" if since[oldest] else "git update-ref -d HEAD"
-    unstage = f" && git reset --quiet -- {names(staying)}" if staying else ""
+    unstage = f" && git reset --quiet -- {_advice.names(staying)}" if staying else ""
     note = f" (one commit in place of {len(since)})" if len(since) > 1 else ""
     commit = f"git commit --allow-empty --reuse-message={next(iter(since))[:12]}"
     return WayOut(f"{start}{unstage} && {commit}{note}")
@@ -65,19 +66,22 @@ def _rewritten(
     push: Pushed, kind: str, group: Sequence[Heavy], staying: Sequence[Heavy], branch: str, since: str
 ) -> WayOut:
     """What rewrites all commits of `branch` from `since` on; stops where that would take unsaved work."""
-    name = shlex.quote(branch.removeprefix("refs/heads/"))
+    name = branch.removeprefix("refs/heads/")
     clean = "git --no-pager diff --stat --exit-code HEAD && "
     by_size = group[0].code == "large-file" and not push.spares
     if by_size and kind in ("other", "unfiltered"):
-        migrate = f"git lfs migrate import --above={push.limit}b {name} && git lfs checkout"
+        above = shlex.join([f"--above={push.limit}b", name])
+        migrate = f"git lfs migrate import {above} && git lfs checkout"
         command = f"{clean}git lfs install --skip-repo && {migrate}; then before the push: {SENT}"
         return WayOut(command, complete=True)
-    keep = f"git rm --quiet --cached -- {names(staying)} && git commit --quiet --message='Keep files' && "
-    which = f"--strip-blobs-bigger-than {push.limit}"
+    keep = ""
+    if staying:  # what is not tracked stays on the disk
+        files = _advice.names(staying)
+        keep = f"git rm --quiet --cached -- {files} && git commit --quiet --message='Keep files' && "
+    which = shlex.join(["--strip-blobs-bigger-than", str(push.limit)])
     if not by_size:
-        which = "--invert-paths " + " ".join(f"--path {word(path)}" for path in paths(group))
-    rewrite = f"git filter-repo --force {which} --refs {since}{name}"
-    return WayOut(f"{clean}{keep if staying else ''}{rewrite}")
+        which = "--invert-paths " + " ".join(f"--path {_advice.word(path)}" for path in paths(group))
+    return WayOut(f"{clean}{keep}git filter-repo --force {which} --refs {shlex.quote(since + name)}")
 
 
 def _refs_with(push: Pushed, commit: str) -> tuple[str, str, list[str]]:
