@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Optional
 
@@ -44,6 +45,12 @@ def provenance(
         metavar="FILE",
         help="Write it there instead of to stdout (a crate: a folder, or .zip).",
     ),
+    left_out: Optional[list[str]] = typer.Option(
+        None,
+        "--left-out",
+        metavar="GLOB",
+        help="With --format json: what the image leaves out (.dockerignore); may be given several times.",
+    ),
 ) -> None:
     """What is known of the commit that is checked out, whatever state the files are in.
 
@@ -54,10 +61,12 @@ def provenance(
         raise UsageError("an ID goes with --format ro-crate, and with nothing else", fix=fix)
     if target is not None and form is None:
         raise UsageError("--output says where, but not what", fix="--format json, env, docker or ro-crate")
+    if left_out and form is not Form.json:
+        raise UsageError("--left-out goes with --format json", fix="leave it out, or: --format json")
     if execution_id is not None:
         _crate(execution_id, target)
     elif form is not None:
-        _write(_exported(form, refresh=refresh), target)
+        _write(_exported(form, left_out or (), refresh=refresh), target)
     else:
         _show(as_json=as_json, refresh=refresh)
 
@@ -80,7 +89,7 @@ def _show(*, as_json: bool, refresh: bool) -> None:
     output.text(output.fields(pairs))
 
 
-def _exported(form: Form, *, refresh: bool) -> str:
+def _exported(form: Form, left_out: Sequence[str], *, refresh: bool) -> str:
     from deriva_ml_hooks.config import load
     from deriva_ml_hooks.gate import judge, require_accepted
     from deriva_ml_hooks.git.discovery import discover
@@ -90,7 +99,10 @@ def _exported(form: Form, *, refresh: bool) -> str:
     repository = discover()
     # Read first and judged afterwards: what changes in between makes it unclean, and never goes along unseen.
     record = provenance_of(repository, load(repository.worktree), refresh=refresh)
-    files = [*export.files_of(record)] if form is Form.json else []
+    try:
+        files = [*export.files_of(record, left_out)] if form is Form.json else []
+    except ValueError as error:
+        raise UsageError(f"--left-out: {error}", fix="globs as in .gitignore") from None
     verdict = judge()
     if form is Form.docker:
         require_accepted(verdict)

@@ -14,10 +14,14 @@ from typing import Any
 
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.content import GITLINK, SYMLINK, object_id
+from deriva_ml_hooks.globs import matcher
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.redact import redact, redacted
 
 PREFIX = "DERIVA_ML_HOOKS_"
+LEFT_OUT = "left_out"
+"""The mark of a file that the image may lack."""
+
 _SHELL = ("commit", "tree", "branch", "tag", "version", "repository_url", "commit_url", "remote", "pushed")
 
 
@@ -60,7 +64,7 @@ def as_docker(provenance: Provenance) -> list[str]:
     return [shlex.quote(redact(word)) for word in words]
 
 
-def as_document(provenance: Provenance, files: Sequence[Mapping[str, str]], *, clean: bool) -> dict[str, Any]:
+def as_document(provenance: Provenance, files: Sequence[Mapping[str, Any]], *, clean: bool) -> dict[str, Any]:
     """The record with `clean`, and the `files` of the commit, so that an image can be held against them."""
     remote = provenance.source.remote
     known: dict[str, Any] = redacted(provenance.as_json())
@@ -71,12 +75,14 @@ def as_document(provenance: Provenance, files: Sequence[Mapping[str, str]], *, c
     }
 
 
-def files_of(provenance: Provenance) -> Iterator[Mapping[str, str]]:
+def files_of(provenance: Provenance, left_out: Sequence[str] = ()) -> Iterator[Mapping[str, Any]]:
     """Each file by path, mode and blob; `built`, where the worktree's filters make other bytes of it.
 
+    Files that the globs `left_out` (as in .gitignore) match are marked as such.
     A notebook's `checksum` is DerivaML's. The files of submodules are their own repositories' matter.
     """
     repository = provenance.source.repository
+    is_left_out = matcher(map(os.fsencode, left_out))
     listed = process.run("ls-tree", "-r", "-z", provenance.commit, cwd=repository.worktree).checked()
     for entry in listed.split(b"\0")[:-1]:
         about, _, name = entry.partition(b"\t")
@@ -86,7 +92,9 @@ def files_of(provenance: Provenance) -> Iterator[Mapping[str, str]]:
         if kind == GITLINK:
             continue
         path = os.fsdecode(name)
-        found = {"path": path, "mode": mode, "blob": blob}
+        found: dict[str, Any] = {"path": path, "mode": mode, "blob": blob}
+        if left_out and is_left_out(name):
+            found[LEFT_OUT] = True
         built = content_id(os.path.join(repository.worktree, path), like=blob)
         if built is not None and built != blob:
             found["built"] = built

@@ -2,15 +2,17 @@
 
 Nothing here can tell what commit the image's files are of; the build could, and wrote it down together
 with the id of every file. So each file of the commit that is there has to be the one that the file
-names. What else is in the image is not vouched for.
+names, and each that the build did not leave out has to be there. What else is in the image is not vouched
+for.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from deriva_ml_hooks.config import Config, load
@@ -20,7 +22,7 @@ from deriva_ml_hooks.gate import Verdict
 from deriva_ml_hooks.git import own, remotes
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.provenance.export import content_id
+from deriva_ml_hooks.provenance.export import LEFT_OUT, content_id
 from deriva_ml_hooks.provenance.record import (
     NotInCommitError,
     Provenance,
@@ -32,6 +34,7 @@ from deriva_ml_hooks.report import Finding
 
 VARIABLE = IMAGE_VARIABLE
 CODE = "provenance-file"
+_PLACE = "put the file at the top of the folder that the commit's files are copied into"
 _EXPORT = "on a clean worktree: deriva-ml-hooks provenance --format json --output FILE; then build again"
 
 
@@ -68,11 +71,17 @@ class BakedSource(Source):
 
 @dataclass(frozen=True, slots=True)
 class BakedProvenance(Provenance):
-    """A record that was read from the file of a build."""
+    """A record that was read from the file of a build; how many `files` it names, and how many are here.
+
+    `compared` is None where nobody has looked.
+    """
+
+    files: int = 0
+    compared: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The record as JSON, which says where it is from."""
-        return Provenance.as_json(self) | {"source": "file"}
+        """The record as JSON, which says where it is from, and what was held against it."""
+        return Provenance.as_json(self) | {"source": "file", "files": self.files, "compared": self.compared}
 
 
 def judge_image(verdict: Verdict, *, require_tag: bool = False) -> Verdict:
@@ -84,14 +93,26 @@ def judge_image(verdict: Verdict, *, require_tag: bool = False) -> Verdict:
         provenance = _read(path)
     except ProvenanceFileError as error:
         return Verdict((Finding(CODE, path, error.message, error.fix),), (), None, None, Config())
-    config = _config(provenance.source.repository.worktree)
+    root = provenance.source.repository.worktree
+    config = _config(root)
     reasons = differences(provenance)
+    compared = sum(os.path.lexists(os.path.join(root, file)) for file in _source(provenance).files)
+    if not compared:
+        reasons.append(Finding(CODE, path, f"no file of the commit is in {root}, where it stands", _PLACE))
+    here = os.path.realpath(os.curdir)
+    if os.path.commonpath([here, root]) != root:
+        message = f"outside {root}, of which this is the record: {path}"
+        reasons.append(Finding(CODE, here, message, f"cd {shlex.quote(root)}"))
     tag_policy = "refuse" if require_tag else config.untagged
     if provenance.tag is None and tag_policy == "refuse":
         message = f"commit {provenance.commit[:12]} carried no version tag when the image was built"
         reasons.append(Finding("untagged", None, message, "deriva-ml-hooks bump-version, then build again"))
-    message = "the record is the one of the build; files that are not of the commit are not known here"
+    message = (
+        f"the record is the one of the build: {compared} of {provenance.files} files of the commit compared; "
+        "other files are not known here"
+    )
     warning = Finding(CODE, path, message, "run where the repository is, to have everything measured")
+    provenance = replace(provenance, compared=compared)
     return Verdict(tuple(reasons), (warning,), provenance, provenance.source.repository, config)
 
 
@@ -105,19 +126,31 @@ def image_provenance() -> BakedProvenance | None:
 
 
 def differences(provenance: Provenance) -> list[Finding]:
-    """The files of the commit that are here, but are not what the build saw."""
-    source = provenance.source
-    if not isinstance(source, BakedSource):
-        raise TypeError("not the record of an image")
-    found = []
+    """The files of the commit that are not what the build saw, or not here though the build left them in."""
+    source = _source(provenance)
+    found, missing = [], []
     for path, entry in source.files.items():
         here = os.path.join(source.repository.worktree, path)
-        known = content_id(here, like=entry["blob"])
-        # Left out of the image is one thing; a folder in its place, or what cannot be read, is another.
-        if known not in (entry["blob"], entry.get("built", entry["blob"])) and os.path.lexists(here):
+        if content_id(here, like=entry["blob"]) in (entry["blob"], entry.get("built", entry["blob"])):
+            continue
+        # A folder in its place, or what cannot be read, is not left out.
+        if os.path.lexists(here):
             message = "not the file that the image was built with"
             found.append(Finding("unstaged", path, message, "build the image again, from the commit"))
+        elif LEFT_OUT not in entry:
+            missing.append(path)
+    if missing:
+        more = f", and {len(missing) - 1} more files of the commit" if len(missing) > 1 else ""
+        left_out = shlex.join(["deriva-ml-hooks", "provenance", "--format", "json", "--left-out", missing[0]])
+        fix = f"copy it into the image, or name at the export what the image leaves out: {left_out}"
+        found.append(Finding("unstaged", missing[0], f"not here{more}", fix))
     return found
+
+
+def _source(provenance: Provenance) -> BakedSource:
+    if not isinstance(provenance.source, BakedSource):
+        raise TypeError("not the record of an image")
+    return provenance.source
 
 
 def ledger_path() -> str | None:
@@ -155,10 +188,12 @@ def _parsed(path: str) -> BakedProvenance:
     files = {entry["path"]: entry for entry in document["files"]}
     if not all(isinstance(entry["blob"], str) and isinstance(entry["mode"], str) for entry in files.values()):
         raise ValueError("its files are not as they were written")
-    root = os.path.dirname(os.path.realpath(path))
+    # A link is where it stands: a mounted file leads into a folder of the system's own.
+    root = os.path.realpath(os.path.dirname(os.path.abspath(path)))
     state = _state()
     name = document["remote"]
     remote = Remote(name, document["repository_url"], document["forge"]) if name else None
     source = BakedSource(Repository(root, state, state), remote, files)
     record = from_json(document, source)
-    return BakedProvenance(**{field.name: getattr(record, field.name) for field in fields(Provenance)})
+    known = {field.name: getattr(record, field.name) for field in fields(Provenance)}
+    return BakedProvenance(**known, files=len(files))

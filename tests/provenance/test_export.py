@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +131,9 @@ class TestUsage:
             ("--format", "ro-crate"),
             ("0123",),
             ("--format", "env", "0123"),
+            ("--format", "env", "--left-out", "x"),
+            ("--left-out", "x"),
+            ("--format", "json", "--left-out", "[x"),
             ("--output", "x"),
             ("--format", "env", "--output", "no/such/folder/x"),
         ],
@@ -164,11 +167,18 @@ class TestImage:
         return self.build(repo, program, tmp_path, monkeypatch)
 
     @staticmethod
-    def build(repo: Repo, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    def build(
+        repo: Repo,
+        program: Program,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        left_out: Sequence[str] = (),
+    ) -> Path:
         folder = tmp_path / "image"
         shutil.copytree(repo.path, folder, symlinks=True, ignore=shutil.ignore_patterns(".git"))
         target = folder / "provenance.json"
-        done = program("provenance", "--format", "json", "--output", str(target), cwd=repo.path)
+        words = [word for glob in left_out for word in ("--left-out", glob)]
+        done = program("provenance", "--format", "json", *words, "--output", str(target), cwd=repo.path)
         assert done.code == 0, done.err
         monkeypatch.setenv("DERIVA_ML_HOOKS_PROVENANCE_FILE", str(target))
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -244,9 +254,82 @@ class TestImage:
             assert done.code == 1
             assert "cannot be taken for the record of this image" in done.err
 
-    def test_files_that_the_image_leaves_out_are_no_obstacle(self, program: Program, image: Path) -> None:
+    def test_files_that_the_export_names_as_left_out_are_no_obstacle(
+        self, repo: Repo, program: Program, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.rmtree(image)
+        self.build(repo, program, tmp_path, monkeypatch, left_out=["*.md", "/src/**", "!/src/train.py"])
         (image / "README.md").unlink()
+        record = self.runs(program, image)
+        files = len(repo.git("ls-files", "-z").split("\0")) - 1
+        assert record["status"] == "Completed"
+        assert (record["provenance"]["compared"], record["provenance"]["files"]) == (files - 1, files)
+        assert f"{files - 1} of {files} files of the commit compared" in record["warnings"][0]["message"]
+        (image / "src/train.py").unlink()
+        done = program("check", cwd=image)
+        assert done.code == 1
+        assert "src/train.py: not here" in done.err + done.out
+
+    def test_an_image_that_lacks_a_file_which_nobody_left_out_is_refused(
+        self, repo: Repo, program: Program, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (image / "README.md").unlink()
+        done = program("run", "--", sys.executable, "src/train.py", cwd=image)
+        assert (done.code, done.out) == (125, "")
+        assert "README.md: not here" in done.err
+        fix = done.err.partition("leaves out: ")[2].splitlines()[0]
+        target = ["--output", str(image / "provenance.json")]
+        assert program(*shlex.split(fix)[1:], *target, cwd=repo.path).code == 0
         assert self.runs(program, image)["status"] == "Completed"
+
+    @pytest.mark.parametrize("left_out", [(), ("*",)])
+    def test_a_folder_without_a_file_of_the_commit_is_refused(
+        self,
+        repo: Repo,
+        program: Program,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        left_out: Sequence[str],
+    ) -> None:
+        image = self.build(repo, program, tmp_path, monkeypatch, left_out=left_out)
+        bare = tmp_path / "bare"
+        bare.mkdir()
+        shutil.move(image / "provenance.json", bare)
+        monkeypatch.setenv("DERIVA_ML_HOOKS_PROVENANCE_FILE", str(bare / "provenance.json"))
+        done = program("run", "--", "touch", "planted", cwd=bare)
+        assert done.code == 125
+        assert not (bare / "planted").exists()
+        assert "no file of the commit is in " in done.err
+
+    def test_a_folder_that_the_record_is_not_of_is_refused(
+        self, program: Program, image: Path, tmp_path: Path
+    ) -> None:
+        for name in ("elsewhere", "image-2"):
+            folder = tmp_path / name
+            folder.mkdir()
+            done = program("run", "--", "touch", "planted", cwd=folder)
+            assert done.code == 125
+            assert not (folder / "planted").exists()
+            assert f"fix: cd {image}" in done.err
+        assert program("run", "--", "true", cwd=image / "src").code == 0
+
+    def test_a_record_behind_a_link_is_that_of_the_folder_where_the_link_stands(
+        self, program: Program, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As Kubernetes mounts a ConfigMap."""
+        mounted = tmp_path / "..data"
+        mounted.mkdir()
+        shutil.move(image / "provenance.json", mounted)
+        (image / "provenance.json").symlink_to(mounted / "provenance.json")
+        assert self.runs(program, image)["status"] == "Completed"
+        (image / "helper.py").write_text("edited\n")
+        assert program("run", "--", "true", cwd=image).code == 125
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/provenance.json").symlink_to(mounted / "provenance.json")
+        monkeypatch.setenv("DERIVA_ML_HOOKS_PROVENANCE_FILE", str(tmp_path / "etc/provenance.json"))
+        done = program("run", "--", "true", cwd=tmp_path / "etc")
+        assert done.code == 125
+        assert "no file of the commit is in " in done.err
 
     def test_an_entry_point_that_is_not_of_the_commit_is_refused(self, program: Program, image: Path) -> None:
         (image / "extra.py").write_text("print('extra')\n")
