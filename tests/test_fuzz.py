@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 OID = b"a94a8fe5ccb19ba61c4c0873d391e987982fbbd3"
 DEEP = settings.get_current_profile_name() == "deep"
 few = settings(
-    max_examples=3_000 if DEEP else 40,
+    max_examples=600 if DEEP else 40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -101,6 +101,13 @@ JSON = st.recursive(
 )
 
 
+def accepted(line: bytes) -> bool:
+    """Whether a line is a glob that the configuration takes."""
+    with suppress(ValueError):
+        return globs.matcher([line]) is not None
+    return False
+
+
 def git_said(parser: Callable[[bytes], object]) -> Callable[[bytes], object]:
     """A parser of git's words where it is called: what git cannot have said is an error of ours there."""
 
@@ -157,7 +164,9 @@ OF_GIT: dict[str, tuple[Callable[[bytes], object], st.SearchStrategy[bytes]]] = 
         of(b"refs/heads/main ", OID, b" ", b"\n", b"0" * 40, b"(delete) ", b"\r\n"),
     ),
     "globs": (
-        lambda data: [globs.matcher(data.split(b"\n"))(path) for path in (b"a/b.py", data[:20])],
+        lambda data: [
+            globs.matcher(filter(accepted, data.split(b"\n")))(path) for path in (b"a/b.py", data[:20])
+        ],
         of(b"*", b"**/", b"[a-z]", b"[!", b"]", b"?", b"/", b"\\", b"!", b"\n", b"[[:alpha:]]", b"#"),
     ),
 }
@@ -179,8 +188,7 @@ def test_bytes_of_git(name: str) -> None:
 class Answers:
     """A connection that is given one document for whatever it asks."""
 
-    address = "h.org/1"
-    host = "h.org"
+    address = address.parse("h.org/1")
 
     def __init__(self, document: Any) -> None:
         self._document = document
@@ -275,7 +283,6 @@ DOCUMENTS: dict[str, Callable[[Any], object]] = {
         notebooks.strip(json.dumps(value).encode()),
     ],
     "a catalog's schema": lambda value: model.read(Answers(value), "deriva-ml"),  # type: ignore[arg-type]
-    "a catalog's lease": lambda value: model.rights_to_lease(Answers(value)),  # type: ignore[arg-type]
     "secrets in JSON": redacted,
     "the file of an image": lambda value: written(json.dumps(value).encode(), baked._read),
 }
@@ -412,7 +419,7 @@ def test_a_damaged_ledger_in_every_column(recorded: Path, capfd: pytest.CaptureF
     "garbling",
     [
         *("head -c 0", "head -c 17", "tr '\\000' x", "tr 0-9a-f g-v"),
-        *(("head -c 1", "head -c 60", "tr ' ' '\\t'", "tr '\\t' ' '", "tr '\\n' '\\000'") if DEEP else ()),
+        *("head -c 1", "head -c 60", "tr ' ' '\\t'", "tr '\\t' ' '", "tr '\\n' '\\000'"),
     ],
 )
 def test_a_git_that_writes_anything(
@@ -440,6 +447,10 @@ def test_a_git_that_writes_anything(
         *(["hook", "check-branch-name"], ["hook", "check-clean-tree"], ["hook", "cache-provenance"]),
         ["bump-version", "--no-push", "--dry-run"],
     )
-    for command in commands if DEEP else commands[:4]:
+    defects = []
+    for command in commands:
         code = main(command)
-        assert code != DEFECT, (command, capfd.readouterr().err)
+        said = capfd.readouterr().err
+        if code == DEFECT:
+            defects.append((command, said[-1500:]))
+    assert not defects

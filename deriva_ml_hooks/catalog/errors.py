@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from deriva_ml_hooks.errors import HooksError
@@ -121,6 +122,15 @@ def senseless(host: str, why: str) -> ServerError:
         f"{host}: the answer makes no sense: {why}",
         fix="see whether a login page or a proxy answers in its place",
     )
+
+
+@contextmanager
+def sensible(host: str) -> Iterator[None]:
+    """An answer of another form than ERMrest's is its server's fault, wherever it is noticed."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise senseless(host, f"{type(error).__name__}: {error}") from error
 
 
 def of_answer(host: str, status: int, text: str) -> CatalogError:

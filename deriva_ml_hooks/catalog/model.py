@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.errors import MissingError, SchemaError
+from deriva_ml_hooks.catalog.errors import MissingError, SchemaError, sensible
 from deriva_ml_hooks.catalog.session import Connection
 
 _NEEDED = {
@@ -88,6 +88,11 @@ def read(connection: Connection, schema: str) -> Model:
             f"{connection.address}: no schema {schema}",
             fix='name it: schema = "...", or make it: deriva-ml-create-schema',
         ) from None
+    with sensible(connection.address.host):
+        return _model(connection, schema, document)
+
+
+def _model(connection: Connection, schema: str, document: Any) -> Model:
     found = document.get("tables", {}) if isinstance(document, dict) else {}
     tables = {name: _table(table) for name, table in found.items()}
     for name, columns in _NEEDED.items():

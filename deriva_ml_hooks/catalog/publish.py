@@ -7,13 +7,12 @@ afterwards is in the ledger; a kill at any moment loses nothing and doubles noth
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from deriva_ml_hooks.catalog import adopt, assets, executions, model, recorded
 from deriva_ml_hooks.catalog.code import FindFile
-from deriva_ml_hooks.catalog.errors import CatalogError, no_right_to_close, not_logged_in, senseless, unstored
+from deriva_ml_hooks.catalog.errors import CatalogError, no_right_to_close, not_logged_in, sensible, unstored
 from deriva_ml_hooks.catalog.rows import workflow_of
 from deriva_ml_hooks.catalog.session import Connection
 from deriva_ml_hooks.catalog.settings import Settings
@@ -52,7 +51,7 @@ class Publisher:
         self.connection = Connection(settings.address, timeout, named_by_user=settings.named_by_user)
         if not self.connection.has_credential:
             raise not_logged_in(self.settings.address.host)
-        with _sensible(self.settings.address.host):
+        with sensible(self.settings.address.host):
             self.connection.settle_address()
             self.publications.rename(str(self.connection.address))
             self.model = model.read(self.connection, self.settings.schema)
@@ -62,7 +61,7 @@ class Publisher:
 
         A fault of single rows is in the outcome; raises CatalogError where the catalog is at fault.
         """
-        with _sensible(self.settings.address.host):
+        with sensible(self.settings.address.host):
             return self._publish(works)
 
     def _publish(self, works: Sequence[Work]) -> Outcome:
@@ -196,12 +195,3 @@ def _settled(work: Work) -> Outcome:
     if error and work.publication.state != "closed":
         return Outcome(failed=[(work, unstored(error))])
     return Outcome(done=[work])
-
-
-@contextmanager
-def _sensible(host: str) -> Iterator[None]:
-    """An answer of another form than ERMrest's is its server's fault, wherever it is noticed."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise senseless(host, f"{type(error).__name__}: {error}") from error

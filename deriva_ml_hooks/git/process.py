@@ -165,7 +165,7 @@ class Running:
             if not os.path.isdir(cwd):
                 raise GitError(f"{cwd}: no such folder", fix="change into a folder that exists") from None
             raise GitMissingError from None
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a NUL in a word, which git cannot have meant
             raise GitError("git: cannot be started", str(error), fix="see: git --version") from error
 
     def __enter__(self) -> Running:
