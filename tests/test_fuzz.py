@@ -452,5 +452,5 @@ def test_a_git_that_writes_anything(
         code = main(command)
         said = capfd.readouterr().err
         if code == DEFECT:
-            defects.append((command, said[-1500:]))
+            defects.append((command, said[-500:]))
     assert not defects

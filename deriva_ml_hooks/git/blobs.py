@@ -67,13 +67,13 @@ def here() -> Place:
     env = process.hook_environment()
     folder = os.getcwd()
     done = process.run("rev-parse", "--show-toplevel", cwd=folder, env=env)
-    if not done.returncode:
+    if not done.returncode and b"\0" not in done.stdout:
         return Place(os.fsdecode(done.stdout.removesuffix(b"\n")), env)
     if "not a git repository" in done.said:
         raise NotARepositoryError(folder)
     if "must be run in a work tree" in done.said:
         return Place(folder, env)
-    raise GitError(folder, done.said)
+    raise GitError(folder, done.said or "git says where it is in words that cannot be read")
 
 
 def require_worktree(place: Place) -> None:
