@@ -112,8 +112,8 @@ class OwnTree:
 
         Raises OwnTreeError where they cannot be got ahead of.
         """
-        python = _python_of(executable, env)
-        told = _asked(python, env) if python is not None else None
+        python = self._python_of(executable, env)
+        told = _asked(python, self._without_code_of_its_own(env)) if python is not None else None
         if told is None:
             return []
         before, after = ([place for place in places if self.holds(place)] for places in told)
@@ -186,21 +186,31 @@ class OwnTree:
             folder = os.path.dirname(folder)
         return False
 
+    def _python_of(self, executable: str, env: Mapping[str, str]) -> str | None:
+        """The Python that a program is, is written for, or most likely starts; no file of the double."""
+        if os.path.basename(executable).startswith("python") and not self._is_double(executable):
+            return executable
+        try:
+            with open(executable, "rb") as file:
+                first = file.readline(4096)
+        except OSError:
+            first = b""
+        words = os.fsdecode(first[2:]).split() if first.startswith(b"#!") else []
+        if words and os.path.basename(words[0]).startswith("python") and os.path.exists(words[0]):
+            return words[0]
+        path = env.get("PATH")
+        found = shutil.which("python", path=path) or shutil.which("python3", path=path)
+        return found if found is not None and not self._is_double(found) else None
 
-def _python_of(executable: str, env: Mapping[str, str]) -> str | None:
-    """The Python that a program is, is written for, or most likely starts."""
-    if os.path.basename(executable).startswith("python"):
-        return executable
-    try:
-        with open(executable, "rb") as file:
-            first = file.readline(4096)
-    except OSError:
-        first = b""
-    words = os.fsdecode(first[2:]).split() if first.startswith(b"#!") else []
-    if words and os.path.basename(words[0]).startswith("python") and os.path.exists(words[0]):
-        return words[0]
-    path = env.get("PATH")
-    return shutil.which("python", path=path) or shutil.which("python3", path=path)
+    def _without_code_of_its_own(self, env: Mapping[str, str]) -> dict[str, str]:
+        """`env` without what has an interpreter that only answers run the double's code (sitecustomize)."""
+        entries = env.get("PYTHONPATH", "").split(os.pathsep)
+        kept = [entry for entry in entries if os.path.isabs(entry) and not self._is_double(entry)]
+        return {**env, "PYTHONPATH": os.pathsep.join(kept)}
+
+    def _is_double(self, path: str) -> bool:
+        real = os.path.realpath(path) + os.sep
+        return real.startswith(os.path.realpath(self.double) + os.sep)
 
 
 def _asked(python: str, env: Mapping[str, str]) -> tuple[list[str], list[str]] | None:

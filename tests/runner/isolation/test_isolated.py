@@ -545,3 +545,21 @@ def test_the_interpreter_that_is_asked_imports_nothing_from_a_folder_that_others
         (repo.path / f"{name}.py").write_text(f"open({str(planted)!r}, 'w')\n")
     assert OwnTree(str(repo.path), str(tmp_path / "double")).imports(sys.executable, os.environ) == []
     assert not planted.exists()
+
+
+@pytest.mark.parametrize("name", ["python-tool", "python", "tool"])
+def test_asking_where_imports_come_from_runs_no_code_of_the_commit(
+    repo: Any, tmp_path: Path, name: str
+) -> None:
+    planted, double = tmp_path / "planted", Repo(tmp_path / "double")
+    tool = double.write(f"bin/{name}", f"#!/bin/sh\ntouch {planted}\n")
+    tool.chmod(0o755)
+    double.write("src/sitecustomize.py", f"open({str(planted)!r}, 'w')\n")
+    env = {
+        **os.environ,
+        "PATH": f"{double.path}/bin:{os.environ['PATH']}",
+        "PYTHONPATH": f"{double.path}/src::{double.path}",
+    }
+    tree = OwnTree(str(repo.path), str(double.path))
+    assert tree.imports(str(tool), env) == tree.imports(sys.executable, env) == []
+    assert not planted.exists()
