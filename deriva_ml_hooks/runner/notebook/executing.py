@@ -17,9 +17,10 @@ from typing import Any
 
 from deriva_ml_hooks.files import write_atomically
 
-# A file of the user's folder must not stand in for a module of ours.
+# A file of the user's folder must not stand in for a module of ours; an empty entry in PYTHONPATH is that
+# folder too. os is there since Python started.
 MAIN = (
-    "import sys; sys.path = [p for p in sys.path if p]; "
+    "import os, sys; sys.path = [p for p in sys.path if p and os.path.realpath(p) != os.getcwd()]; "
     "from deriva_ml_hooks.runner.notebook.executing import main; sys.exit(main())"
 )
 INJECTED = "injected-parameters"

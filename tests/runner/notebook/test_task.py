@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.errors import UsageError
+from deriva_ml_hooks.runner.notebook.executing import MAIN
 from deriva_ml_hooks.runner.notebook.parameters import chosen
 from deriva_ml_hooks.runner.notebook.task import (
     NotebookRunError,
@@ -339,3 +340,16 @@ def test_what_can_be_mended_is_mended_by_the_fix(
     command = caught.value.fix.partition(" && git add ")[0]
     subprocess.run(command, shell=True, check=True)
     read(file.name, file.read_bytes())
+
+
+@pytest.mark.parametrize("python_path", ["", ":/nowhere", "{}"])
+def test_the_process_that_executes_takes_no_module_from_the_folder_it_is_started_in(
+    tmp_path: Path, python_path: str
+) -> None:
+    for name in ("json.py", "papermill.py", "deriva_ml_hooks/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("open('planted', 'w')\n")
+    env = {**os.environ, "PYTHONPATH": python_path.format(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", MAIN], cwd=tmp_path, env=env, input=b"", capture_output=True)
+    assert b"JSONDecodeError" in done.stderr  # ours was started
+    assert not (tmp_path / "planted").exists()
