@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from deriva_ml_hooks.git.consent import agreed
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import has_host_behind, redact
 
@@ -93,11 +94,14 @@ def _url(repository: Repository, name: str) -> str:
 
 
 def is_known_host(repository: Repository, url: str) -> bool:
-    """Whether `url` is a local path (which git itself has its rule for), or on the server of a remote."""
+    """Whether `url` is a local path (which git itself has its rule for), or on a server that is known.
+
+    That is one that a remote is on, or that the user has agreed to.
+    """
     urls = [url, *(_url(repository, name) for name in remote_names(repository))]
     public = [public_url(each, base=repository.worktree, hosts={})[0] for each in urls]
     host, *known = [None if each is None else urlsplit(each).netloc for each in public]
-    return host == "" or (host is not None and host in known)
+    return host == "" or (host is not None and (host in known or host in agreed("host")))
 
 
 def with_credentials(repository: Repository) -> list[str]:

@@ -198,7 +198,7 @@ def _add_submodules(path: str, home: str | None, common: str, mark: _Mark) -> No
     repository = discover(path)
     head = repository.head()
     file = os.path.join(path, ".gitmodules")
-    if head is None or not os.path.isfile(file):
+    if head is None or not os.path.isfile(file) or os.path.islink(file):  # git follows no such link either
         return
     listed = process.run(
         "config", "--file", file, "--null", "--get-regexp", r"^submodule\..*\.path$", cwd=path
@@ -226,22 +226,31 @@ def _add_submodules(path: str, home: str | None, common: str, mark: _Mark) -> No
 def _module(home: str | None, common: str, name: str, where: str) -> tuple[str | None, str | None]:
     """The user's own checkout of a submodule, and its git directory; None for what is not there.
 
-    Only git itself puts a git directory below `modules`, so only there is one taken at its word.
+    Only git itself puts a git directory below that of the superproject, or names it `.git`: no commit holds
+    such a thing. So no other is taken at its word.
     """
-    modules = os.path.realpath(os.path.join(common, "modules"))
     if home is not None:
         folder = os.path.join(home, where)
         with contextlib.suppress(HooksError):
             found = discover(folder)
-            if found.worktree == os.path.realpath(folder) and _is_below(found.common_dir, modules):
+            is_git_s = _is_below(found.common_dir, common) or found.common_dir == os.path.join(folder, ".git")
+            if found.worktree == os.path.realpath(folder) and is_git_s:
                 return found.worktree, found.common_dir
-    module = os.path.join(modules, name)
-    there = _is_below(module, modules) and os.path.isfile(os.path.join(module, "HEAD"))
-    return None, module if there else None
+    modules = os.path.join(common, "modules")
+    *above, module = (os.path.join(modules, part) for part in _ways(name))
+    inside_of_another = any(os.path.lexists(os.path.join(folder, "HEAD")) for folder in above)
+    there = os.path.isfile(os.path.join(module, "HEAD")) and _is_below(module, modules)
+    return None, module if there and not inside_of_another else None
+
+
+def _ways(name: str) -> list[str]:
+    """`a`, `a/b` and `a/b/c` for `a/b/c`."""
+    parts = name.split("/")
+    return ["/".join(parts[: length + 1]) for length in range(len(parts))]
 
 
 def _is_below(path: str, folder: str) -> bool:
-    return os.path.realpath(path).startswith(folder + os.sep)
+    return os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
 
 
 def _has(common: str, commit: str) -> bool:
@@ -263,6 +272,11 @@ def _fetch_submodule(repository: Repository, name: str, where: str) -> None:
     elif repository.setting("submodule", "url", name) is None and not remotes.is_known_host(repository, url):
         raise WorktreeError(
             f"the submodule {where} is not here, and no remote of this repository is on its server",
+            fix="git submodule update --init --recursive",
+        )
+    if _is_below(url.removeprefix("file://"), repository.worktree):
+        raise WorktreeError(
+            f"the submodule {where} is not here, and its address is a folder of the commit itself",
             fix="git submodule update --init --recursive",
         )
     settings = (f"{name}.url={url}", f"{name}.active=true", f"{name}.update=checkout")

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
+from deriva_ml_hooks.git import remotes
+from deriva_ml_hooks.git.consent import agree
 from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.runner.isolation import worktrees
 from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
-from deriva_ml_hooks.runner.isolation.worktrees import clear_left_over
+from deriva_ml_hooks.runner.isolation.worktrees import WorktreeError, clear_left_over
 from tests.conftest import Repo
 
 Program = Callable[..., Any]
@@ -428,6 +431,50 @@ class TestSubmodules:
         assert done.code == 125
         assert "no remote of this repository is on its server" in done.err
         assert "fix: git submodule update --init --recursive" in done.err
+
+    @pytest.mark.parametrize("url", ["./payload", "{}/payload", "file://{}/payload"])
+    def test_are_not_cloned_from_a_folder_of_the_commit(self, repo: Any, tmp_path: Path, url: str) -> None:
+        """Asked of a worktree itself, since no commit can know where its temporary one will be."""
+        module = make_module(tmp_path)
+        repo.git("submodule", "--quiet", "add", str(module.path), "vendored")
+        repo.git("config", "--remove-section", "submodule.vendored")
+        repo.git("config", "--file", ".gitmodules", "submodule.vendored.url", url.format(repo.path))
+        module.git("clone", "--quiet", "--bare", str(module.path), str(repo.path / "payload"))
+        with pytest.raises(WorktreeError, match="a folder of the commit itself"):
+            worktrees._fetch_submodule(discover(str(repo.path)), "vendored", "vendored")
+
+    def test_a_server_that_the_user_has_agreed_to_is_known(self, repo: Any) -> None:
+        here = discover(str(repo.path))
+        assert not remotes.is_known_host(here, "https://git.example/x.git")
+        agree("host", "git.example")
+        assert remotes.is_known_host(here, "https://git.example/x.git")
+
+    def test_a_name_inside_of_another_git_directory_is_none(self, repo: Any, tmp_path: Path) -> None:
+        """Names of branches make folders there."""
+        module = make_module(tmp_path)
+        modules = repo.git_dir / "modules"
+        repo.git("clone", "--quiet", "--bare", str(module.path), str(modules / "a"))
+        repo.git("clone", "--quiet", "--bare", str(module.path), str(modules / "a/refs/heads/b"))
+        repo.git("clone", "--quiet", "--bare", str(module.path), str(modules / "c/d"))
+        found = {name: worktrees._module(None, str(repo.git_dir), name, "x")[1] for name in ("a", "c/d")}
+        assert found == {name: str(modules / name) for name in ("a", "c/d")}
+        assert worktrees._module(None, str(repo.git_dir), "a/refs/heads/b", "x") == (None, None)
+
+    @pytest.mark.parametrize("where", ["an embedded git directory", "a linked worktree"])
+    def test_are_taken_from_the_users_own_checkout(
+        self, repo: Any, program: Program, tmp_path: Path, where: str
+    ) -> None:
+        module = make_module(tmp_path)
+        if where == "a linked worktree":
+            repo.git("worktree", "add", "--quiet", str(tmp_path / "linked"))
+            repo = type(repo)(tmp_path / "linked")
+        else:
+            repo.git("clone", "--quiet", str(module.path), "lib")
+        repo.git("submodule", "--quiet", "add", str(module.path), "lib")
+        repo.commit("Library")
+        (tmp_path / "module").rename(tmp_path / "gone")
+        done = program(*ISOLATED, "--", "cat", "lib/word", cwd=repo.path)
+        assert (done.code, done.out) == (0, "word\n"), done.err
 
 
 def make_module(folder: Path) -> Repo:
