@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Optional
 
@@ -10,6 +11,7 @@ import typer
 
 from deriva_ml_hooks.commands.run import complain, concluded, make_way
 from deriva_ml_hooks.config import load
+from deriva_ml_hooks.errors import LedgerError
 from deriva_ml_hooks.executions.places import ledger_of
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import few
@@ -43,6 +45,9 @@ def rerun(
     def again() -> tuple[int, Execution]:
         home = discover()
         first = ledger_of(home, load(home.worktree)).find(execution_id)
+        if any("\0" in word for word in first.command):
+            fix = f"deriva-ml-hooks verify {shlex.quote(first.id)}"
+            raise LedgerError(f"{first.id}: a word of its command holds a NUL: nothing can run so", fix=fix)
         wanted = Isolated(
             request_of(first, home, output or ()),
             commit=first.provenance["commit"],

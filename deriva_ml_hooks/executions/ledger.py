@@ -29,7 +29,8 @@ SCHEMA = 5
 BUSY_TIMEOUT = 120.0
 """Seconds to wait for other writers before giving up."""
 
-_PAGE = 500
+_PAGES = (100, 500, 1000)
+"""Rows that are read at once: few for a first screen, more where all are asked for."""
 _TABLE = """
 CREATE TABLE IF NOT EXISTS executions (
     id TEXT PRIMARY KEY NOT NULL,
@@ -149,12 +150,12 @@ class Ledger:
     def rows(self) -> Iterator[Execution | Damaged]:
         """Every row, newest first, a page at a time: a reader that is slow keeps no writer out."""
         after: Any = None
-        while True:
-            beyond = ("", ()) if after is None else (f"WHERE id < {_mark(after)}", (after,))
-            page = self._select(f"{beyond[0]} ORDER BY id DESC LIMIT {_PAGE}", *beyond[1])
+        for size in itertools.chain(_PAGES[:-1], itertools.repeat(_PAGES[-1])):
+            where, value = ("", ()) if after is None else (f"WHERE id < {_mark(after)}", (after,))
+            page = self._select(f"{where} ORDER BY id DESC LIMIT {size}", *value)
             for row in page:
                 yield _now(read(row))
-            if len(page) < _PAGE:
+            if len(page) < size:
                 return
             after = page[-1][0]
             after = _bytes(after) if isinstance(after, str) else after

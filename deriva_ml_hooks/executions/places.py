@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from deriva_ml_hooks.config import Config
-from deriva_ml_hooks.errors import ConfigError
+from deriva_ml_hooks.errors import ConfigError, LedgerError
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.consent import agreed
@@ -40,11 +40,16 @@ def ledger_path(repository: Repository, config: Config) -> str:
             return path
     if "\0" in path:
         raise _refused("no path: it holds a NUL", _OTHERWISE)
-    real = os.path.realpath(path)
-    _require_allowed(real, repository)
-    beside = os.path.join(os.path.dirname(real), "executions")
-    if os.path.realpath(beside) != beside:  # the files of executions would go elsewhere
-        _require_allowed(os.path.realpath(beside), repository)
+    try:
+        real = os.path.realpath(path)
+        _require_allowed(real, repository)
+        beside = os.path.join(os.path.dirname(real), "executions")
+        if os.path.realpath(beside) != beside:  # the files of executions would go elsewhere
+            _require_allowed(os.path.realpath(beside), repository)
+    except ConfigError as error:
+        if config.ledger is None:  # a symbolic link in our own folder
+            raise LedgerError(f"{path}: a symbolic link leads elsewhere: {error}", fix=error.fix) from None
+        raise
     return path
 
 

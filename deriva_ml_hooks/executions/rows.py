@@ -172,10 +172,8 @@ def _parsed(name: str, text: str) -> Any:
         return _UNFIT
     if (name == "command" and not value) or (name == "provenance" and "commit" not in value):
         return _UNFIT
-    words = value
-    if name != "command":
-        words = [value.get("path"), value.get("output")] if isinstance(value, dict) else []
-    if any("\0" in word for word in words if word is not None):  # nothing can have run so
+    paths = [value.get("path"), value.get("output")] if isinstance(value, dict) else []
+    if any("\0" in path for path in paths if path is not None):  # they have to lead somewhere
         return _UNFIT
     if name in ("entry_point", "provenance"):
         for key in _JSON[name].__annotations__:

@@ -329,7 +329,7 @@ def _close(ledger: Ledger, execution: Execution, complain: Say) -> None:
         if not ledger.close(execution):
             complain(f"{ledger.path}: the record was gone from the ledger, and is written to it again")
     except LedgerError as error:
-        complain(f"the record {execution.id} is not closed: {error}")
+        complain(f"the record {execution.id} stays open: {error}")
         complain(f"fix: {error.fix}")
         complain(f"keep it, since no ledger has it so: {json.dumps(execution.as_json())}")
 

@@ -187,6 +187,16 @@ def test_a_damaged_row_is_named_and_the_others_are_listed(
         assert "fix: " in capsys.readouterr().err
 
 
+def test_a_command_that_nothing_can_have_run_is_shown_and_neither_verified_nor_run_again(
+    here: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited(here, "command", '["python", "a\\u0000b"]', "01890000-0001")
+    assert main(["executions", "show", "01890000-0001"]) == 0
+    assert main(["verify", "01890000-0001"]) == 1
+    assert main(["rerun", "01890000-0001"]) == 125
+    assert "holds a NUL" in capsys.readouterr().err
+
+
 def test_json_lines_are_the_array_a_document_each(here: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["executions", "list", "--json"]) == 0
     array = json.loads(capsys.readouterr().out)

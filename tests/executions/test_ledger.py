@@ -402,7 +402,6 @@ DAMAGED = [
     ("command", "python x.py"),
     ("command", "[]"),
     ("command", "[1]"),
-    ("command", '["a\\u0000b"]'),
     ("cwd", b"."),
     ("cwd", "a\0b"),
     ("host", b"here"),

@@ -13,7 +13,7 @@ import pytest
 
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.config import Config
-from deriva_ml_hooks.errors import ConfigError, LedgerError
+from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
 from deriva_ml_hooks.executions.places import LEDGER_VARIABLE, ledger_of, ledger_path
 from deriva_ml_hooks.git import consent
 from deriva_ml_hooks.git.discovery import discover
@@ -27,8 +27,8 @@ def place(repo: Any, ledger: str | None) -> str:
     return ledger_path(discover(str(repo.path)), Config(ledger=ledger))
 
 
-def refused(repo: Any, ledger: str | None) -> ConfigError:
-    with pytest.raises(ConfigError) as caught:
+def refused(repo: Any, ledger: str | None) -> HooksError:
+    with pytest.raises(ConfigError if ledger is not None else LedgerError) as caught:
         place(repo, ledger)
     assert caught.value.fix
     return caught.value

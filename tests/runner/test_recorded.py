@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.executions import processes
+from deriva_ml_hooks.git import consent
 from deriva_ml_hooks.git.discovery import discover
 
 Program = Callable[..., Any]
@@ -184,6 +185,8 @@ class TestRefused:
         self, repo: Any, program: Program, marker: Path, tmp_path: Path, path: str
     ) -> None:
         (tmp_path / "folder").mkdir()
+        for place in (str(tmp_path), "/dev/null"):
+            consent.agree("place", place)
         configure(repo, f'ledger = "{path.format(tmp_path)}"\n')
         before = sorted([*tmp_path.iterdir(), *(tmp_path / "folder").iterdir()])
         done = program("run", "--", "touch", str(marker))
@@ -315,6 +318,7 @@ class TestChangedDuringTheRun:
         """What stands above it must not be measured in its place."""
         if inside_another:
             subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+        consent.agree("place", str(tmp_path / "elsewhere"))
         repo.write(".deriva-ml-hooks.toml", f'ledger = "{tmp_path}/elsewhere/ledger.sqlite3"\n')
         repo.write("go.sh", "rm -rf .git\n")
         repo.commit()
