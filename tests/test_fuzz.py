@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 OID = b"a94a8fe5ccb19ba61c4c0873d391e987982fbbd3"
 DEEP = settings.get_current_profile_name() == "deep"
 few = settings(
-    max_examples=600 if DEEP else 40,
+    max_examples=1_500 if DEEP else 40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -453,4 +453,51 @@ def test_a_git_that_writes_anything(
         said = capfd.readouterr().err
         if code == DEFECT:
             defects.append((command, said[-500:]))
+    assert not defects
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            ".git/packed-refs",
+            ".git/config",
+            ".git/HEAD",
+            ".git/index",
+            ".git/refs/heads/main",
+            ".git/shallow",
+        ),
+        *(".gitmodules", ".gitattributes", ".git/info/attributes", ".git/deriva-ml-hooks/provenance.json"),
+        *(".git/refs/tags/v1.0.0", ".git/MERGE_HEAD", ".git/commondir", ".git/objects/info/alternates"),
+    ],
+)
+def test_files_of_a_git_directory_that_hold_anything(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.chdir(repo.path)
+    defects = []
+    for data in (
+        b"",
+        b"\0",
+        b"\xff\xfe",
+        b"[" * 5000,
+        b"{}",
+        b'{"schema": 1, "key": []}',
+        b"ref: \n",
+        OID + b"\n",
+    ):
+        path = repo.path / name
+        before = path.read_bytes() if path.exists() else None
+        repo.write(name, data)
+        for command in (
+            ["check"],
+            ["provenance"],
+            ["hook", "check-version-tags"],
+            ["hook", "cache-provenance"],
+        ):
+            if main(command) == DEFECT:
+                defects.append((data[:20], command, capfd.readouterr().err[-500:]))
+        path.unlink()
+        if before is not None:
+            repo.write(name, before)
     assert not defects
