@@ -57,10 +57,7 @@ _TOKENS = {
     r"[A-Za-z0-9]{14}\.[0-9a-f]{32,}": "pat",
     r"[\w-]{8,}(?:\.[\w-]{8,}\.[\w-]*|[\w-]{50,})": "eyJ",
 }
-"""What follows a prefix, and the prefixes that it follows: facts of the services' own documentation.
-
-Compared with the rules of gitleaks and detect-secrets, from which nothing is copied.
-"""
+"""What follows a prefix, and the prefixes that it follows, as services write their tokens."""
 _TOKENS_WITHIN = {
     "Q~": r"[\w~.-]{3}\dQ~[\w~.-]{31,}",  # Microsoft Entra
     ":AA": r"\d{8,10}:AA[\w-]{32,}",  # Telegram
