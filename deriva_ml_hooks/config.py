@@ -44,6 +44,7 @@ class Config(NamedTuple):  # a dataclass would cost every hook the import of ins
     untagged: Policy = "ignore"
     shallow: Policy = "warn"
     foreign_filter: Policy = "refuse"
+    lfs_pointer: Policy = "warn"
     paranoid: bool = False
     catalog: str | None = None
     schema: str = "deriva-ml"
@@ -147,6 +148,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "untagged": _POLICY,
     "shallow": _POLICY,
     "foreign-filter": _POLICY,
+    "lfs-pointer": _POLICY,
     "paranoid": _switch,
     "catalog": _text,
     "schema": _text,
@@ -199,7 +201,7 @@ def committed(read: Callable[[str], bytes | None]) -> Config:
 
 def stricter(worktree: Config, commit: Config) -> Config:
     """The settings of the worktree, where what loosens the gate counts only as the commit has it."""
-    policies = ("unpushed", "no_remote", "untagged", "shallow", "foreign_filter")
+    policies = ("unpushed", "no_remote", "untagged", "shallow", "foreign_filter", "lfs_pointer")
     tighter = {
         name: max(getattr(worktree, name), getattr(commit, name), key=_STRICTNESS.index) for name in policies
     }

@@ -22,7 +22,7 @@ from deriva_ml_hooks.errors import (
     HooksError,
     NotARepositoryError,
 )
-from deriva_ml_hooks.git import fallback, remotes
+from deriva_ml_hooks.git import fallback, lfs, remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.status import Change, ForeignOwnerError, Measurement, measure
@@ -31,7 +31,7 @@ from deriva_ml_hooks.globs import matcher
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.redact import redact
-from deriva_ml_hooks.report import Finding
+from deriva_ml_hooks.report import Finding, few
 
 SCHEMA = 1
 _MOST_LINKS = 8
@@ -122,6 +122,8 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
             if policy != "ignore":
                 (reasons if policy == "refuse" else warnings).append(as_finding(change))
         warnings += [as_finding(change) for change in tolerated]
+        if config.lfs_pointer != "ignore":
+            (reasons if config.lfs_pointer == "refuse" else warnings).extend(_pointers(repository, measured))
         if measured.head is None:
             reasons.insert(
                 0, Finding("no-commit", None, "there is no commit yet", "git add -A && git commit")
@@ -215,6 +217,19 @@ def _tolerated(changes: Iterable[Change], patterns: Sequence[str]) -> tuple[list
         named = path is not None and named_by_a_glob(os.fsencode(path))
         (tolerated if named else refused).append(change)
     return tolerated, refused
+
+
+def _pointers(repository: Repository, measured: Measurement) -> list[Finding]:
+    """The files whose data git-lfs has not put there: what runs reads a few lines of text instead."""
+    tracked = measured.traces.stamps if measured.traces is not None else ()
+    paths = lfs.pointers(repository.worktree, tracked)
+    if not paths:
+        return []
+    what = "a git-lfs pointer, not the data" if len(paths) == 1 else "git-lfs pointers, not the data"
+    fix = "git lfs install --skip-repo && git lfs pull"
+    if b".gitmodules" in tracked:
+        fix += " && git submodule foreach --recursive git lfs pull"
+    return [Finding("lfs-pointer", None, f"{few(paths, most=3)}: {what}", fix)]
 
 
 def _credential(remote: str) -> Finding:

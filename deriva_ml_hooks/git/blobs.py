@@ -185,9 +185,14 @@ def pointers(place: Place, oids: Collection[bytes]) -> set[bytes]:
     data = place.git("cat-file", "--batch", stdin=stdin).checked() if oids else b""
     found = set()
     for oid, content in _contents(data):
-        if _POINTER.fullmatch(content):
+        if is_pointer(content):
             found.add(oid)
     return found
+
+
+def is_pointer(content: bytes) -> bool:
+    """Whether this is a git-lfs pointer (git-lfs specification)."""
+    return _POINTER.fullmatch(content) is not None
 
 
 @process.answer("cat-file")

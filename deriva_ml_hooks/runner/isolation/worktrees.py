@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import new_id
-from deriva_ml_hooks.git import own, process, remotes
+from deriva_ml_hooks.git import lfs, own, process, remotes
 from deriva_ml_hooks.git.content import GITLINK
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
@@ -169,19 +169,24 @@ def _remove_tree(path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _environment() -> dict[str, str]:
-    """Filters and transports as the user has set them up for git, replaced objects left out."""
-    return process.hook_environment(process.command_environment())
+def _quietly(cwd: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Environment and first words of git: filters and transports as the user has set them up.
+
+    Replaced objects are left out. git-lfs puts the data there, whatever the user has told it to skip.
+    """
+    env, words = lfs.whole(process.hook_environment(process.command_environment()), cwd)
+    return env, (*process.QUIETLY, *words)
 
 
 def _add(git_dir: str, common: str, path: str, commit: str, mark: _Mark) -> None:
     mark.repositories.append(common)
     mark.write()
+    env, quietly = _quietly(git_dir)
     done = process.run(
-        *(*process.QUIETLY, f"--git-dir={git_dir}", f"--work-tree={mark.folder}"),
+        *(*quietly, f"--git-dir={git_dir}", f"--work-tree={mark.folder}"),
         *("worktree", "add", "--quiet", "--force", "--detach", "--", path, commit),
         cwd=mark.folder,
-        env=_environment(),
+        env=env,
     )
     if done.returncode:
         raise WorktreeError(
@@ -281,12 +286,13 @@ def _fetch_submodule(repository: Repository, name: str, where: str) -> None:
         )
     settings = (f"{name}.url={url}", f"{name}.active=true", f"{name}.update=checkout")
     words = [word for setting in settings for word in ("-c", f"submodule.{setting}")]
+    env, quietly = _quietly(repository.worktree)
     try:
         process.run(
-            *(*process.QUIETLY, *words),
+            *(*quietly, *words),
             *("submodule", "--quiet", "update", "--init", "--checkout", "--", where),
             cwd=repository.worktree,
-            env=_environment(),
+            env=env,
         ).checked()
     except GitError as error:
         first = error.detail.partition("\n")[0]  # git tries several times, and tells of each
