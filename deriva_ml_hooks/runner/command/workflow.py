@@ -8,39 +8,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
-from deriva_ml_hooks.runner.command.entry_point import Invocation, Kind, invocation, is_installed
+from deriva_ml_hooks.runner.command.entry_point import Invocation, Kind, invocation
+from deriva_ml_hooks.runner.command.loose import is_code, is_compiled, is_inside, loose_code
 
 CODE = "entry-point"
 NAME_IT = "name the tracked file that is the workflow: --entry-point PATH"
 """The fix for what is in no commit."""
 _STREAM = re.compile(r"/dev/(?:stdin|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
-_BETWEEN_WORDS = re.compile(r"[\s=,:;|&()<>'\"`]+")
-_OUTPUT_OPTIONS = frozenset({"-o", "--output", "--output-file", "--outfile", "--out"})
-_DEFAULTS = {
-    **dict.fromkeys(("make", "gmake"), ("GNUmakefile", "makefile", "Makefile")),
-    "snakemake": ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefile"),
-    "just": ("justfile", "Justfile", ".justfile"),
-    "rake": ("Rakefile", "rakefile"),
-}
-"""The files that a program runs where none is named; the others are what `_loose_code` sees in a folder."""
-_CODE_NAMES = frozenset(Path(name).name.lower() for names in _DEFAULTS.values() for name in names)
-_CODE_SUFFIX = re.compile(
-    r"\.(?:py[wxco]?|ipynb|(?:ba|z|k|fi)?sh|awk|sed|r|[rq]md|jl|p[lm]|rb|[cm]?[jt]s|lua|tcl|php|m|go|rs|do|ado"
-    r"|sas|sps|sql|c|cc|c[pux]{2}|cu|h|hpp|java|jar|class|so|dylib|dll|scala|f90|mk|smk|nf|[wc][dw]l|ya?ml)",
-    re.IGNORECASE,
-)
-_LOOKED_AT = 10_000
-"""Entries of a folder that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +73,17 @@ def resolve(
         return Resolved(None, _standard_input(None))
     if found.kind is Kind.FILE and found.path is not None:
         seen = _file(found.path, _word_for(found, argv, cwd), provenance, worktree)
-        if seen.entry_point is None:
+        if seen.entry_point is None and (explicit is None or not _is_excused(found.path)):
             return seen
         warning = _guess(found, cwd, executable) or _argument(argv, found.path, cwd, provenance)
         seen = replace(seen, warning=warning)
     else:
-        loose = [*_loose_defaults(argv, cwd, provenance), *_loose_code(argv[1:], cwd, provenance)]
-        if loose:
-            return Resolved(None, _not_committed(loose[0], cwd, provenance))
-        seen = replace(whole, warning=_INLINE if found.kind is Kind.INLINE else None)
+        loose = loose_code(argv, cwd, provenance)
+        refused = [code for code in loose if not code.compiled or explicit is None]
+        if refused:
+            return Resolved(None, _not_committed(refused[0].path, cwd, provenance))
+        given = _given(loose[0].path, cwd, provenance) if loose else None
+        seen = replace(whole, warning=_INLINE if found.kind is Kind.INLINE else given)
     if explicit is None:
         return seen
     named = os.path.join(cwd, explicit)
@@ -134,7 +118,7 @@ def _standard_input(shown: str | None) -> Finding:
 
 def _not_committed(real: str, cwd: str, provenance: Provenance) -> Finding:
     worktree = provenance.source.repository.worktree
-    if not _inside(real, worktree):
+    if not is_inside(real, worktree):
         message = f"code outside the repository {worktree}, so no commit of it holds it"
         return Finding(CODE, redact(real), message, _BRING)
     shown = os.path.relpath(real, cwd)
@@ -147,105 +131,28 @@ def _not_committed(real: str, cwd: str, provenance: Provenance) -> Finding:
 
 def _argument(argv: Sequence[str], entry: str, cwd: str, provenance: Provenance) -> Finding | None:
     """A warning where a script is given code that the commit does not hold: it may run it, or write it."""
-    for real in _loose_code(argv[1:], cwd, provenance):
-        if not (real.endswith(".ipynb") and entry.endswith(".ipynb")):  # the notebook that papermill writes
-            finding = _not_committed(real, cwd, provenance)
-            return finding._replace(message=f"given to the command, and {finding.message}")
+    for real, _ in loose_code(argv, cwd, provenance):
+        is_entry = real == os.path.realpath(entry)
+        # not the notebook that papermill writes
+        if not is_entry and not (real.endswith(".ipynb") and entry.endswith(".ipynb")):
+            return _given(real, cwd, provenance)
     return None
 
 
-def _loose_code(words: Sequence[str], cwd: str, provenance: Provenance) -> list[str]:
-    """The code files that `words` name and the commit does not hold; their real paths.
+def _given(real: str, cwd: str, provenance: Provenance) -> Finding:
+    finding = _not_committed(real, cwd, provenance)
+    return finding._replace(message=f"given to the command, and {finding.message}")
 
-    Also the modules in a folder that they name, where the commit has not got it. What was installed is no
-    such thing.
+
+def _is_excused(path: str) -> bool:
+    """Whether the user may know better than what was read from the words: a file that is no code, or none.
+
+    Or one that was compiled: no commit holds that, and what it was made of is what the user names.
     """
-    names = list(dict.fromkeys(_names(words)))
-    named = [folder for name in names if name and os.path.isdir(folder := os.path.join(cwd, name))]
-    paths = [os.path.join(folder, name) for name in names for folder in (cwd, *named)]
-    for folder in named:
-        paths += _within(os.path.normpath(folder), provenance)
-    return [os.path.realpath(path) for path in dict.fromkeys(paths) if _is_loose_code(path, provenance)]
-
-
-def _loose_defaults(argv: Sequence[str], cwd: str, provenance: Provenance) -> list[str]:
-    """The files that a program of `argv` runs unnamed, in the folders it may look in."""
-    words = {os.path.basename(word) for text in argv for word in _BETWEEN_WORDS.split(text)}
-    names = [name for program in words for name in _DEFAULTS.get(program, ())]
-    folders = (cwd, *(os.path.join(cwd, word) for word in argv[1:]))
-    paths = [os.path.join(folder, name) for name in names for folder in folders]
-    return [os.path.realpath(path) for path in paths if _is_loose_code(path, provenance)]
-
-
-def _within(folder: str, provenance: Provenance) -> Iterator[str]:
-    """The modules in a folder of the worktree that the commit has not got, as far as one may look."""
-    worktree, real = provenance.source.repository.worktree, os.path.realpath(folder)
-    if _inside(real, worktree) and not provenance.source.holds(
-        provenance.tree, os.path.relpath(real, worktree)
-    ):
-        with suppress(OSError), os.scandir(folder) as entries:
-            for entry in islice(entries, _LOOKED_AT):
-                if entry.name.endswith(".py"):  # the rest is too often what a run has made
-                    yield entry.path
-
-
-def _is_loose_code(path: str, provenance: Provenance) -> bool:
-    worktree = provenance.source.repository.worktree
-    try:
-        if not os.path.isfile(path) or is_installed(os.path.normpath(path), [worktree]):
-            return False
-    except ValueError:  # a NUL
+    if "://" in path or _STREAM.fullmatch(path) or os.path.isdir(path):
         return False
     real = os.path.realpath(path)
-    if not _inside(real, worktree):
-        return not is_installed(real, [worktree]) and _is_code(path, real, bare=False)
-    return _is_code(path, real) and not _is_committed(real, provenance)
-
-
-def _names(words: Sequence[str]) -> Iterator[str]:
-    """Everything in `words` that may name a file: words, values in them, the words of a quoted command.
-
-    Not what is named as the output.
-    """
-    before = ""
-    for word in words:
-        option = word.partition("=")[0] if word.startswith("-") else before
-        before = word
-        if option in _OUTPUT_OPTIONS:
-            continue
-        yield word
-        yield word.partition("=")[2]
-        if word.startswith("-"):
-            yield word[2:]
-        yield from _BETWEEN_WORDS.split(word)
-
-
-def _is_code(path: str, real: str, *, bare: bool = True) -> bool:
-    """Whether a file is code, by its name or its beginning; `bare`: also a text without a suffix."""
-    for name in (path, real):
-        if _CODE_SUFFIX.fullmatch(Path(name).suffix) or Path(name).stem.lower() in _CODE_NAMES:
-            return True
-    try:
-        with open(real, "rb") as stream:
-            beginning = stream.read(512)
-    except OSError:
-        return False
-    if beginning.startswith((b"#!", b"\x7fELF", b"\xcf\xfa\xed\xfe")):
-        return True
-    return bare and not Path(real).suffix and beginning != b"" and b"\0" not in beginning
-
-
-def _is_committed(real: str, provenance: Provenance) -> bool:
-    try:
-        provenance.file(real)
-    except NotInCommitError:
-        return False
-    return True
-
-
-def _inside(real: str, worktree: str) -> bool:
-    inside = os.path.relpath(real, worktree)
-    return inside != os.pardir and not inside.startswith(os.pardir + os.sep)
+    return not os.path.exists(real) or is_compiled(real) or (os.path.isfile(real) and not is_code(path, real))
 
 
 def _guess(found: Invocation, cwd: str, executable: str | None) -> Finding | None:
@@ -300,7 +207,7 @@ def _file(path: str, shown: str, provenance: Provenance, worktree: str, name_it:
         return Resolved(None, Finding(CODE, shown, message, "put it into a file and commit it"))
     if not os.path.isfile(real):
         return Resolved(None, Finding(CODE, shown, "no such file", "see how it is spelled"))
-    if not _inside(real, worktree):
+    if not is_inside(real, worktree):
         message = f"outside the repository {worktree}, so no commit of it holds this code"
         return Resolved(None, Finding(CODE, shown, message, _BRING))
     try:

@@ -208,13 +208,19 @@ def test_what_a_program_runs_unnamed_or_by_its_folder_is_code_too(
         ("make", "-C", "{out}"),
         ("python", "-c", "import runpy; runpy.run_path('{out}/evil.py')"),
         ("wrapper", "{out}/tool"),
+        ("launch", "python", "-u", "{out}/evil"),
+        ("bash", "-c", "cd {out} && A=1 python evil | tee log"),
+        ("bash", "-c", ". {out}/evil"),
+        ("bash", "-c", "python $OUT/evil"),
+        ("bash", "-c", "bash -c \"python '{out}/evil'\""),
     ],
     ids=" ".join,
 )
 def test_code_from_outside_is_refused_whatever_program_is_given_it(
-    repo: Any, argv: tuple[str, ...], tmp_path: Path
+    repo: Any, argv: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("evil.py", "Makefile"):
+    monkeypatch.setenv("OUT", str(tmp_path))
+    for name in ("evil.py", "evil", "Makefile"):
         (tmp_path / name).write_text("print('evil')\n")
     (tmp_path / "tool").write_text("#!/bin/sh\n")
     for explicit in (None, "src/train.py"):
@@ -233,6 +239,85 @@ def test_what_is_installed_or_data_may_be_outside(repo: Any, tmp_path: Path) -> 
     words = (str(package), str(tmp_path / "labels"), str(tmp_path / "x.csv"), "/usr/bin/env", "/etc/profile")
     found = resolved(repo, "wrapper", *words)
     assert (found.reason, found.warning) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("wrapper", "data"),
+        ("wrapper", "--input=data", "--out", "results"),
+        ("tar", "czf", "x.tgz", "data"),
+        ("make", "-f", "tracked.mk"),
+        ("make", "--file=tracked.mk", "data"),
+        ("bash", "-c", "make -f tracked.mk"),
+        ("make", "-C", "tracked"),
+        ("wrapper", "data/x.csv", "data/x.vcf", "data/x.nii.gz", "data/model.pt", "data/x.unknown"),
+        ("python", "-m", "unittest", "discover", "tracked"),
+        ("bash", "-c", "python src/train.py > results/log; cp src/train.py results"),
+        ("bash", "-c", "python src/train.py --settings {out}/shared.yml"),
+        ("wrapper", "{out}/shared.yml", "{out}/subjects", "{out}"),
+        ("wrapper", "--mode", "python", "data/x.csv"),
+    ],
+    ids=" ".join,
+)
+def test_data_settings_and_what_else_is_made_is_not_refused(
+    repo: Any, argv: tuple[str, ...], tmp_path: Path
+) -> None:
+    repo.write(".gitignore", "/data\n/results\n/Makefile\n")
+    for name in ("tracked.mk", "tracked/Makefile", "tracked/test_x.py"):
+        repo.write(name)
+    repo.commit()
+    for name in (
+        "Makefile",
+        "data/Makefile",
+        "data/download.py",
+        "data/x.csv",
+        "data/x.vcf",
+        "data/x.unknown",
+    ):
+        repo.write(name)
+    for name in ("data/x.nii.gz", "data/model.pt"):
+        repo.write(name, b"PK\3\4\0")
+    for name in ("results/train.py", "results/config.yaml"):
+        repo.write(name)
+    for name in ("shared.yml", "subjects", "x.py"):
+        (tmp_path / name).write_text("x\n")
+    found = resolved(repo, *(word.format(out=tmp_path) for word in argv))
+    assert (found.reason, found.warning) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("build/sim", "in.nml"), "build/sim"),
+        (("mpirun", "-n", "2", "./build/sim"), "build/sim"),
+        (("nsys", "profile", "build/sim"), "build/sim"),
+        (("java", "-jar", "build/app.jar"), "build/app.jar"),
+    ],
+    ids=lambda argv: " ".join(argv) if isinstance(argv, tuple) else "",
+)
+def test_what_was_compiled_is_refused_or_told_where_its_source_is_named(
+    repo: Any, argv: tuple[str, ...], named: str
+) -> None:
+    repo.write(".gitignore", "/build\n")
+    repo.commit()
+    repo.write("build/sim", b"\x7fELF\0")
+    repo.write("build/app.jar", b"PK\3\4\0")
+    assert reason_of(repo, *argv).startswith(f"{named}: ")
+    found = resolved(repo, *argv, explicit="src/train.py")
+    assert found.entry_point is not None
+    assert found.warning is not None
+    assert (found.entry_point.path, found.warning.path) == ("src/train.py", named)
+
+
+def test_naming_a_workflow_helps_where_an_option_is_not_known(repo: Any) -> None:
+    repo.write(".gitignore", "*.csv\n")
+    repo.commit()
+    repo.write("x.csv", "1\n")
+    for value in ("x.csv", "7"):
+        words = ("torchrun", "--brand-new", value, "src/train.py")
+        assert reason_of(repo, *words)
+        assert path_of(repo, *words, explicit="src/train.py") == "src/train.py"
 
 
 @pytest.mark.parametrize(
@@ -261,7 +346,7 @@ def test_naming_a_workflow_excuses_no_code_that_is_in_no_commit(
         ("wrapper", "--output=ign.py"),
         ("make", "-f", "tracked.mk"),
         ("wrapper", "src/train.py", ".venv/bin/tool"),
-        ("wrapper", "missing.py", "", "-", "a\0b", "\ud800", "=" * 300),
+        ("wrapper", "missing.py", "", "-", "a\0b", "\ud800", "=" * 300, "~\0", "~\ud800", "$"),
     ],
 )
 def test_outputs_data_and_installed_programs_may_be_ignored(loose: Any, argv: tuple[str, ...]) -> None:
