@@ -227,6 +227,12 @@ def hook_settings(root: str, hook: str) -> Settings:
     return _read_hook(hook, table[hook], file) if hook in table else {}
 
 
+def settings_table(root: str, hook: str) -> tuple[str, str]:
+    """The file for settings where the worktree is `root`, and the header of the table of `hook` in it."""
+    standalone, whole = (os.path.exists(os.path.join(root, name)) for name in (STANDALONE, "pyproject.toml"))
+    return (STANDALONE, hook) if standalone and not whole else ("pyproject.toml", f"{TABLE}.{hook}")
+
+
 def _read_hook(hook: str, table: Any, file: str) -> Settings:
     if not isinstance(table, dict):
         raise ConfigError(file, hook, "not a table", fix=f"write it as [{TABLE}.{hook}]")

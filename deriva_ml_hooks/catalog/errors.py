@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from deriva_ml_hooks import packages
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import printable
@@ -31,7 +32,7 @@ class NoDerivaError(CatalogError):
     def __init__(self) -> None:
         super().__init__(
             "a catalog is asked for, but deriva is not installed",
-            fix="pip install 'deriva-ml-hooks[catalog]'",
+            fix=packages.installing("deriva-ml-hooks[catalog]"),
         )
 
 
@@ -150,7 +151,7 @@ def of_answer(host: str, status: int, text: str) -> CatalogError:
     if status == 409:
         return ConflictError(what, fix="see what the catalog expects: deriva-ml-hooks catalog check")
     if 400 <= status < 500 and status not in (408, 429):
-        return RequestError(what, fix="pip install --upgrade 'deriva-ml-hooks[catalog]'")
+        return RequestError(what, fix=packages.installing("deriva-ml-hooks[catalog]", newer=True))
     return ServerError(what, fix="wait until it is well again")
 
 

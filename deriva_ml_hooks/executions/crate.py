@@ -18,6 +18,7 @@ from mimetypes import guess_type
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from deriva_ml_hooks import packages
 from deriva_ml_hooks.config import parse_toml
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.executions.record import Execution
@@ -86,7 +87,7 @@ def _crate(
         from rocrate.model.contextentity import ContextEntity
         from rocrate.rocrate import ROCrate
     except ImportError as error:
-        fix = "pip install 'deriva-ml-hooks[ro-crate]'"
+        fix = packages.installing("deriva-ml-hooks[ro-crate]")
         raise CrateError("a crate needs rocrate, which is not installed", fix=fix) from error
     crate = ROCrate(version="1.1")
     crate.metadata.extra_contexts.append(_TERMS)

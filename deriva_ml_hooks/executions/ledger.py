@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
+from deriva_ml_hooks import packages
 from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import LOST, Execution
@@ -257,7 +258,7 @@ class Ledger:
         if version > SCHEMA:
             raise LedgerError(
                 f"{self.path}: of schema {version}, written by a newer deriva-ml-hooks than this one",
-                fix="pip install --upgrade deriva-ml-hooks",
+                fix=packages.installing("deriva-ml-hooks", newer=True),
             )
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         if tables and (version == 0 or ("executions",) not in tables):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
@@ -50,7 +52,22 @@ Undo = Callable[[str, Sequence[Heavy]], WayOut]
 """The way out for blobs of one kind."""
 
 
-def findings(heavy: Iterable[Heavy], *, limit: int, lfs: Collection[bytes], undo: Undo) -> list[Finding]:
+class Allow(NamedTuple):
+    """The globs that may be large: their file, the header of their table, and those that are there."""
+
+    file: str
+    header: str
+    globs: tuple[str, ...]
+
+    def line(self, found: Sequence[bytes]) -> str:
+        """The line of TOML that lets the files at `found` pass too."""
+        own = ["/" + re.sub(r"([\\\\*?\[])", r"\\\1", os.fsdecode(path)) for path in found]
+        return f"allow = {json.dumps([*self.globs, *own], ensure_ascii=False)}"
+
+
+def findings(
+    heavy: Iterable[Heavy], *, limit: int, lfs: Collection[bytes], undo: Undo, allow: Allow
+) -> list[Finding]:
     """The findings for blobs over `limit` bytes or of denied kinds, those with the same way out together.
 
     `lfs`: paths that git-lfs should hold, so that what is there in full was staged without it.
@@ -61,7 +78,7 @@ def findings(heavy: Iterable[Heavy], *, limit: int, lfs: Collection[bytes], undo
         groups.setdefault((one.code, kind, one.commit is None), []).append(one)
     told = []
     for (code, kind, _), group in groups.items():
-        fix = _fix(code, kind, group, undo(kind, group))
+        fix = _let_pass(code, kind, group, allow) + _fix(code, kind, group, undo(kind, group))
         told += [Finding(code, _shown(one), _message(one, limit), fix) for one in group]
     return told
 
@@ -70,6 +87,20 @@ def kind_of(path: bytes | None) -> str:
     """`result`, `data` or `other`, by the end of the name."""
     name = os.fsdecode(path or b"").lower()
     return "result" if name.endswith(RESULTS) else "data" if name.endswith(DATA) else "other"
+
+
+def _let_pass(code: str, kind: str, group: Sequence[Heavy], allow: Allow) -> str:
+    """How a large file that is neither data nor a result may stay as it is."""
+    found = paths(group)
+    if code != "large-file" or kind != "other" or not 0 < len(found) <= _NAMED:
+        return ""
+    if not all(map(_is_text, found)):  # TOML cannot name it
+        return ""
+    return f"to keep it as it is, in {allow.file} under [{allow.header}]: {allow.line(found)}; or: "
+
+
+def _is_text(path: bytes) -> bool:
+    return os.fsdecode(path).isprintable()
 
 
 def _fix(code: str, kind: str, group: Sequence[Heavy], undo: WayOut) -> str:

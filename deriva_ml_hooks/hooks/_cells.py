@@ -159,6 +159,17 @@ def assigned(source: str) -> set[str]:
     }
 
 
+def assigns_from(source: str, function: str) -> bool:
+    """Whether a cell assigns, at its top level, what a call of `function` (of any module) returns."""
+    tree = parsed(python_of(source))
+    calls = [
+        ast.unparse(statement.value.func)
+        for statement in (tree.body if tree is not None else [])
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and isinstance(statement.value, ast.Call)
+    ]
+    return any(name.rpartition(".")[2] == function for name in calls)
+
+
 def unfit_parameters(source: str) -> list[Line]:
     """The statements that are no assignment of a literal. Raises SyntaxError where it is no Python."""
     lines = source.splitlines()

@@ -1,8 +1,9 @@
 """Refuses large files: results and data belong in the catalog, and what is pushed once stays for good.
 
 Weighs blobs, never working files: those that a commit would add, those that a push would send, or those
-of the files that are named. kB are 1024 bytes. `--allow` wins over all else. A git-lfs pointer is never
-refused; a file that git-lfs should hold and that was staged in full is weighed like any other.
+of the files that are named. kB are 1024 bytes. `--allow` wins over all else. A lock file may be of any
+size. A git-lfs pointer is never refused; a file that git-lfs should hold and that was staged in full is
+weighed like any other.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from deriva_ml_hooks.config import Settings, hook_settings
+from deriva_ml_hooks.config import Settings, hook_settings, settings_table
 from deriva_ml_hooks.errors import NotARepositoryError, UsageError
 from deriva_ml_hooks.git import blobs
 from deriva_ml_hooks.hooks import _advice, _common
-from deriva_ml_hooks.hooks._advice import Heavy, WayOut
+from deriva_ml_hooks.hooks._advice import Allow, Heavy, WayOut
+from deriva_ml_hooks.packages import is_lockfile
 from deriva_ml_hooks.report import Finding
 
 if TYPE_CHECKING:
@@ -30,17 +32,24 @@ Entry = TypeVar("Entry", blobs.Staged, blobs.Indexed)
 
 
 class Rules(NamedTuple):
-    """Refused are blobs over `limit` bytes, and paths that `denied` takes; not those that `allowed` takes."""
+    """Refused are blobs over `limit` bytes, and paths that `denied` takes; not those that `allowed` takes.
+
+    A lock file is of no use in git-lfs or in a dataset: it has no limit.
+    """
 
     limit: int
     allowed: Callable[[bytes], bool] | None
     denied: Callable[[bytes], bool] | None
+    allow: tuple[str, ...] = ()
+    """The globs that `allowed` is made of."""
 
     def code(self, path: bytes | None, size: int) -> str | None:
         """Why a blob of `size` bytes at `path` is refused (a finding's code); None where it is not."""
         code = "large-file" if size > self.limit else None
         if path is None:
             return code
+        if code is not None and is_lockfile(os.fsdecode(path)):
+            code = None
         if self.denied is not None and self.denied(path):
             code = "denied-file"
         return None if code is None or (self.allowed is not None and self.allowed(path)) else code
@@ -83,7 +92,7 @@ def _rules(args: argparse.Namespace, settings: Settings) -> Rules:
     """Arguments win over [tool.deriva-ml-hooks.check-large-files]."""
     kilobytes = settings.get("max-kb", MAX_KB) if args.max_kb is None else args.max_kb
     allow, deny = (getattr(args, key) or settings.get(key, ()) for key in ("allow", "deny"))
-    return Rules(kilobytes * 1024, _matcher(allow), _matcher(deny))
+    return Rules(kilobytes * 1024, _matcher(allow), _matcher(deny), tuple(allow))
 
 
 def _matcher(globs: Sequence[str]) -> Callable[[bytes], bool] | None:
@@ -125,12 +134,14 @@ def _in_history(
     from deriva_ml_hooks.hooks import _history
 
     out = outgoing.outgoing(place, updates, remote, url)
+    brought = outgoing.new_blobs(place, out, rules.limit, rules.denied)
     heavy = {
         (one.path, one.oid): Heavy(code, one.path, one.oid, one.size, None, one.commit)
-        for one in outgoing.new_blobs(place, out, rules.limit, rules.denied)
+        for one in brought
         if (code := rules.code(one.path, one.size)) is not None
     }
-    push = _history.Pushed(place, out, updates, rules.limit, spares=rules.allowed is not None)
+    spares = any(one.size > rules.limit and rules.code(one.path, one.size) is None for one in brought)
+    push = _history.Pushed(place, out, updates, rules.limit, spares or rules.allowed is not None)
     return _told(place, [*heavy.values()], rules, lambda kind, group: _history.way_out(push, kind, group))
 
 
@@ -239,7 +250,14 @@ def _untracked(place: blobs.Place | None, files: Sequence[tuple[bytes, str]], ru
     inside = [one.path for one in heavy if one.path is not None and not one.path.startswith(b"../")]
     lfs = blobs.lfs_tracked(place, inside) if place is not None else set()
     heavy = [one for one in heavy if one.path not in lfs]
-    return _advice.findings(heavy, limit=rules.limit, lfs=(), undo=lambda kind, group: WayOut(""))
+    return _advice.findings(
+        heavy, limit=rules.limit, lfs=(), undo=lambda kind, group: WayOut(""), allow=_allow(place, rules)
+    )
+
+
+def _allow(place: blobs.Place | None, rules: Rules) -> Allow:
+    """Where the globs of what may be large stand, and which they are."""
+    return Allow(*settings_table(place.folder if place is not None else ".", HOOK), rules.allow)
 
 
 def _by(command: str) -> _advice.Undo:
@@ -253,4 +271,4 @@ def _told(place: blobs.Place, heavy: Sequence[Heavy], rules: Rules, undo: _advic
     pointers = blobs.pointers(place, small)
     refused = [one for one in heavy if one.oid not in pointers]
     lfs = blobs.lfs_tracked(place, [one.path for one in refused if one.path is not None])
-    return _advice.findings(refused, limit=rules.limit, lfs=lfs, undo=undo)
+    return _advice.findings(refused, limit=rules.limit, lfs=lfs, undo=undo, allow=_allow(place, rules))

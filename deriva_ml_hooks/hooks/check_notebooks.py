@@ -27,7 +27,7 @@ _DESCRIPTION = "Check that notebooks have the structure that DerivaML runs them 
 _EPILOG = """\
 rules:
   parameters       at most one code cell is tagged 'parameters' (papermill), it assigns literals only,
-                   and no cell before it uses those names
+                   and no cell before it uses those names; or it calls DerivaML's run_notebook
   execution-order  execution counts, where present, are 1, 2, 3 and so on
   install-magics   no cell installs packages: %pip, !pip, conda, uv, apt and the like
   format           the file is a valid notebook of nbformat 3 or 4
@@ -111,6 +111,8 @@ def _parameters(notebook: Any) -> Iterator[Problem]:
     for cell in tagged[1:]:
         message = f"cell {cell.number}: tagged parameters, as cell {first.number} is already"
         yield message, "keep one cell tagged parameters, and put all of them there"
+    if _cells.assigns_from(first.source, "run_notebook"):
+        return  # DerivaML's convention: the values come from its configuration
     try:
         unfit = _cells.unfit_parameters(first.source)
     except SyntaxError as error:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from deriva_ml_hooks import packages
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.install.native import Place, hooks_folder, is_ours
 from deriva_ml_hooks.install.steps import InstallError, Run, Write
@@ -162,7 +163,8 @@ def _program(repository: Repository) -> str:
         found = shutil.which(name) or shutil.which(name, path=beside)
         if found is not None:
             return found
-    raise InstallError(f"{CONFIG}: neither pre-commit nor prek is installed", fix="pip install pre-commit")
+    fix = "uv add --dev pre-commit" if packages.is_of_uv(repository.worktree) else "pip install pre-commit"
+    raise InstallError(f"{CONFIG}: neither pre-commit nor prek is installed", fix=fix)
 
 
 def _validate(program: str, text: str) -> None:

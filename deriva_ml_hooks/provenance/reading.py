@@ -11,7 +11,6 @@ import posixpath
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml_hooks.errors import GitError
@@ -20,15 +19,13 @@ from deriva_ml_hooks.git.content import GITLINK
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import version_of
+from deriva_ml_hooks.packages import is_lockfile
 from deriva_ml_hooks.provenance.record import Provenance, Source
 from deriva_ml_hooks.provenance.version import Told, scm_version
 from deriva_ml_hooks.redact import redact
 
 if TYPE_CHECKING:
     from dulwich.objects import Commit
-
-LOCKFILES = ("environment.yml", "pixi.lock", "poetry.lock", "requirements*.txt", "uv.lock")
-"""Names, at the top of the repository, of the files that fix what was installed."""
 
 
 def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, str]) -> Provenance:
@@ -186,6 +183,5 @@ def lockfiles(repository: Repository, tree: bytes) -> tuple[Mapping[str, str], .
     return tuple(
         {"path": os.fsdecode(entry.path), "blob": entry.sha.decode("ascii")}
         for entry in repository.tree(tree).iteritems()
-        if entry.mode & 0o170000 == 0o100000
-        and any(fnmatchcase(os.fsdecode(entry.path), pattern) for pattern in LOCKFILES)
+        if entry.mode & 0o170000 == 0o100000 and is_lockfile(os.fsdecode(entry.path))
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -62,11 +63,11 @@ def native(repo: Repo, hook: str, *words: str) -> None:
 
 
 def refused(repo: Repo, *words: str) -> str:
-    """What git said, refusing; empty where it did not refuse."""
+    """What git said, refusing, but for how a file may stay; empty where it did not refuse."""
     done = subprocess.run(["git", *words], cwd=repo.path, capture_output=True, check=False)
     said = os.fsdecode(done.stdout + done.stderr)
     assert done.returncode == 0 or "over the limit" in said or "refused" in said, said
-    return said if done.returncode else ""
+    return re.sub("to keep it as it is, .*?; or: ", "", said) if done.returncode else ""
 
 
 # At commit
@@ -383,6 +384,39 @@ def test_a_name_that_is_nowhere_is_an_error(repo: Repo, program: Program) -> Non
     assert (ran.code, "nowhere: No such file" in ran.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "name", ["uv.lock", "sub/uv.lock", "pixi.lock", "poetry.lock", "requirements-gpu.txt"]
+)
+def test_a_lock_file_has_no_limit_but_can_be_denied(repo: Repo, weigh: Weigh, name: str) -> None:
+    repo.write(name, BIG)
+    repo.git("add", "--all")
+    assert weigh() == []
+    assert weigh(name) == []
+    assert weigh("--deny=*.lock", "--deny=*.txt") == [("denied-file", name)]
+
+
+@pytest.mark.parametrize("name", ["docs/over view.svg", "[1] what?.ipynb", "back\\slash*.html", "é.svg"])
+@pytest.mark.parametrize("standalone", [False, True])
+def test_the_line_that_lets_a_file_pass_can_be_pasted(
+    repo: Repo, program: Program, name: str, standalone: bool
+) -> None:
+    file, table = "pyproject.toml", "[tool.deriva-ml-hooks.check-large-files]"
+    if standalone:
+        file, table = ".deriva-ml-hooks.toml", "[check-large-files]"
+    repo.write(file, f'{table}\nmax-kb = 1\nallow = ["*.nb"]\n')
+    for one in (name, "other.nb"):
+        repo.write(one, BIG)
+    repo.git("add", "--all")
+    out = program(*HOOK).out
+    assert f"fix: to keep it as it is, in {file} under {table}: allow = [" in out
+    line = out.partition(f"under {table}: ")[2].partition("; or: ")[0]
+    repo.write(file, f"{table}\nmax-kb = 1\n{line}\n")
+    assert program(*HOOK).out == ""
+    repo.write(f"x/{name}", BIG)
+    repo.git("add", "--all")
+    assert program(*HOOK).code == 1
+
+
 # At push
 
 
@@ -404,6 +438,15 @@ def test_a_push_names_commit_path_and_size_of_what_was_removed_again(guarded: Re
     guarded.git("reset", "--quiet", "--hard", base)
     guarded.commit("Small", small=SMALL)
     assert not refused(guarded, "push", "origin", "main")
+
+
+def test_a_lock_file_is_pushed_and_no_way_out_of_history_takes_it_away(guarded: Repo) -> None:
+    guarded.commit("Lock", **{"uv.lock": BIG + "1"})
+    assert not refused(guarded, "push", "origin", "main")
+    guarded.commit("Lock again", **{"uv.lock": BIG + "2"})
+    long(guarded, "big")
+    said = refused(guarded, "push", "origin", "main")
+    assert "git filter-repo --force --invert-paths --path big --refs " in said
 
 
 def mended(repo: Repo, said: str) -> None:
@@ -893,6 +936,7 @@ def test_each_kind_is_told_its_own_way_out_once(repo: Repo, program: Program) ->
     asset = (
         "register it as an output asset: execution.asset_file_path(...), it is uploaded with the execution"
     )
+    keep = "to keep it as it is, in pyproject.toml under [tool.deriva-ml-hooks.check-large-files]"
     aside = "and name it in .gitignore, or move it out of the repository"
     lfs = (
         "git lfs install --skip-repo && git lfs track -- d.pdf && git add -- .gitattributes d.pdf;"
@@ -901,7 +945,7 @@ def test_each_kind_is_told_its_own_way_out_once(repo: Repo, program: Program) ->
     assert fixes == [
         f"fix: {undo} a.pt b.ckpt; then {asset}, {aside}",
         f"fix: {undo} c.csv; then add it to a Deriva dataset and download it by its RID, {aside}",
-        f"fix: {undo} d.pdf; then keep it in git-lfs: {lfs}",
+        f'fix: {keep}: allow = ["/d.pdf"]; or: {undo} d.pdf; then keep it in git-lfs: {lfs}',
     ]
     assert (
         "::error file=a.pt,title=large-file::"

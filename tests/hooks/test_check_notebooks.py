@@ -108,6 +108,32 @@ def test_parameters_in_order_are_left_in_peace(found: Callable[..., Found], cell
 
 
 @pytest.mark.parametrize(
+    "source",
+    [
+        'ml, execution, config = run_notebook("roc")',
+        'ml, execution, config = execution.run_notebook(\n    "roc", workflow_type="ROC",\n)',
+        'result: Any = run_notebook("roc")\n%matplotlib inline',
+        # What the notebook of the template does beside it.
+        'ml, execution, config = run_notebook("roc")\nfrom IPython import display\nif ml: display(f"{ml}")',
+    ],
+)
+def test_a_parameters_cell_may_call_run_notebook_as_derivaml_has_it(
+    found: Callable[..., Found], source: str
+) -> None:
+    first = code("from deriva_ml.execution import run_notebook\nimport config\nml = None")
+    assert found(notebook(first, code(source, "parameters"))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ['rate = 1\nrun_notebook("roc")', 'def f():\n    ml = run_notebook("roc")', 'ml = notebook("roc")'],
+)
+def test_another_call_in_a_parameters_cell_is_no_parameter(found: Callable[..., Found], source: str) -> None:
+    [(rule, message)] = found(notebook(code(source, "parameters")))
+    assert (rule, "is no assignment of a literal" in message) == ("parameters", True)
+
+
+@pytest.mark.parametrize(
     "statement",
     [
         "import os",

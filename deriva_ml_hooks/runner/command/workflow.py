@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deriva_ml_hooks import packages
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
@@ -166,8 +167,9 @@ def _guess(found: Invocation, cwd: str, executable: str | None) -> Finding | Non
             for site in environment.glob("lib/python3*/site-packages")
         ):
             return None
+    how = "uv sync" if packages.is_of_uv(cwd) else "pip install -e ."
     message = "taken for the module that runs; it is, if the project is installed from here"
-    return Finding(CODE, os.path.relpath(found.path, cwd), message, "install it editable: pip install -e .")
+    return Finding(CODE, os.path.relpath(found.path, cwd), message, f"install it editable: {how}")
 
 
 def _is_editable(site: Path, source: str, module: str) -> bool:

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from deriva_ml_hooks import packages
 from deriva_ml_hooks.errors import HooksError
 
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 
-EXTRA = f"{shlex.quote(sys.executable)} -m pip install 'deriva-ml-hooks[notebook]'"
 OWN = "python3"
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 """What Jupyter takes for the name of a kernel."""
@@ -33,6 +33,11 @@ class NotebookRunError(HooksError):
     """The notebook cannot be executed here; nothing was started (125, as for what the gate refuses)."""
 
     exit_code = 125
+
+
+def missing_extra() -> str:
+    """The command that brings what executes notebooks into this environment."""
+    return packages.installing("deriva-ml-hooks[notebook]", python=sys.executable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ def choose(metadata: Mapping[str, Any], wanted: str | None) -> Kernel:
     try:
         own = _usable(specs, OWN)
     except NoSuchKernel:
-        raise NotebookRunError("this environment has no Python kernel", fix=EXTRA) from None
+        raise NotebookRunError("this environment has no Python kernel", fix=missing_extra()) from None
     note = f"the kernel {named} is not installed, so the environment's own is used" if named else None
     return replace(own, note=note)
 

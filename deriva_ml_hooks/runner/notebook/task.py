@@ -22,7 +22,7 @@ from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.baked import BakedProvenance
 from deriva_ml_hooks.runner.notebook import executing, kernels, parameters, sound
-from deriva_ml_hooks.runner.notebook.kernels import EXTRA, Kernel, NotebookRunError
+from deriva_ml_hooks.runner.notebook.kernels import Kernel, NotebookRunError, missing_extra
 from deriva_ml_hooks.runner.notebook.masking import masked
 from deriva_ml_hooks.runner.notebook.outcome import told
 from deriva_ml_hooks.runner.notebook.parameters import Parameter
@@ -52,7 +52,9 @@ def read(path: str, data: bytes, *, kernel: str | None = None) -> Notebook:
     try:
         import papermill  # noqa: F401
     except ImportError as error:
-        raise NotebookRunError("run-notebook needs papermill, which is not installed", fix=EXTRA) from error
+        raise NotebookRunError(
+            "run-notebook needs papermill, which is not installed", fix=missing_extra()
+        ) from error
     document = sound.document(path, data)
     found = kernels.choose(document["metadata"], kernel)
     if found.language.lower() != "python":
