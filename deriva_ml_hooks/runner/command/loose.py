@@ -88,7 +88,10 @@ def is_code(path: str, real: str, *, perhaps: bool = True) -> bool:
     beginning = _beginning(real)
     if beginning.startswith((b"#!", *_COMPILED)):
         return True
-    return perhaps and Path(real).suffix.lower() in _PERHAPS and beginning != b"" and b"\0" not in beginning
+    named = Path(real)
+    # `.env` and `.git` are settings, which nobody may be advised to commit.
+    perhaps = perhaps and named.suffix.lower() in _PERHAPS and not named.name.startswith(".")
+    return perhaps and beginning != b"" and b"\0" not in beginning
 
 
 def is_compiled(real: str) -> bool:

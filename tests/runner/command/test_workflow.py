@@ -228,6 +228,13 @@ def test_code_from_outside_is_refused_whatever_program_is_given_it(
         assert "outside the repository" in said
 
 
+@pytest.mark.parametrize("words", ["set -a; . ./.env; src/train.py", "find . -name .git -prune"])
+def test_settings_that_nobody_should_commit_are_no_code(repo: Any, words: str) -> None:
+    repo.write(".git/info/exclude", ".env\n")
+    repo.write(".env", "TOKEN=x\n")
+    assert resolved(repo, "bash", "-c", words).reason is None
+
+
 def test_what_is_installed_or_data_may_be_outside(repo: Any, tmp_path: Path) -> None:
     (tmp_path / "env/pyvenv.cfg").parent.mkdir()
     (tmp_path / "env/pyvenv.cfg").write_text("")
