@@ -20,6 +20,7 @@ from deriva_ml_hooks.runner.command.launchers import launcher_of
 from deriva_ml_hooks.runner.command.options import Operand
 
 _BETWEEN_WORDS = re.compile(r"[\s=,:;|&()<>'\"`]+")
+_SOURCED = re.compile(r"(?:^|[;&|({\n])\s*(?:\.|source)\s+['\"]?([^\s;&|'\")]+)")
 _OUTPUT_OPTIONS = frozenset({"-o", "--output", "--output-file", "--outfile", "--out"})
 _MAKE = (("GNUmakefile", "makefile", "Makefile"), ("-f", "--file", "--makefile"))
 _DEFAULTS = {
@@ -64,7 +65,12 @@ def loose_code(argv: Sequence[str], cwd: str, provenance: Provenance) -> list[Lo
     names = list(dict.fromkeys(_names(argv[1:])))
     named = [folder for name in names if name and os.path.isdir(folder := os.path.join(cwd, name))]
     words = [word for text in argv for word in _BETWEEN_WORDS.split(text)]
-    interpreted = {os.path.join(folder, name) for name in _interpreted(words) for folder in (cwd, *named)}
+    sourced = [match[1] for text in argv for match in _SOURCED.finditer(text)]
+    interpreted = {
+        os.path.join(folder, _expanded(name))
+        for name in (*sourced, *_interpreted(words))
+        for folder in (cwd, *named)
+    }
     paths = [*_defaults(words, cwd, named)]
     if not _TESTS_FOLDERS.isdisjoint(map(os.path.basename, words)):
         paths += [path for folder in named for path in _within(os.path.normpath(folder), provenance)]
@@ -113,12 +119,12 @@ def _beginning(real: str) -> bytes:
 
 
 def _interpreted(words: Sequence[str]) -> Iterator[str]:
-    """What stands where the file of an interpreter does, or of a shell's `.`."""
+    """What stands where the file of an interpreter does."""
     for at, word in enumerate(words):
         launcher = launcher_of(word)
-        runs_file = launcher is not None and launcher.runs in (Operand.PYTHON, Operand.SCRIPT)
-        if word in (".", "source") or (runs_file and launcher is not None and not launcher.verbs):
-            yield _expanded(next((other for other in words[at + 1 :] if not other.startswith("-")), ""))
+        if launcher is None or launcher.verbs or launcher.runs not in (Operand.PYTHON, Operand.SCRIPT):
+            continue
+        yield next((other for other in words[at + 1 :] if not other.startswith("-")), "")
 
 
 def _defaults(words: Sequence[str], cwd: str, named: Sequence[str]) -> Iterator[str]:
@@ -154,6 +160,8 @@ def _is_loose(path: str, provenance: Provenance, *, interpreted: bool) -> bool:
     except ValueError:  # a NUL
         return False
     real = os.path.realpath(path)
+    if os.path.basename(real) == ".git":  # git's own, which no commit can hold
+        return False
     if not is_inside(real, worktree):
         return not is_installed(real, [worktree]) and is_code(path, real, perhaps=interpreted)
     return is_code(path, real) and not _is_committed(real, provenance)

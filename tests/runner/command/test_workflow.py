@@ -211,6 +211,7 @@ def test_what_a_program_runs_unnamed_or_by_its_folder_is_code_too(
         ("launch", "python", "-u", "{out}/evil"),
         ("bash", "-c", "cd {out} && A=1 python evil | tee log"),
         ("bash", "-c", ". {out}/evil"),
+        ("bash", "-c", "cd src && source '{out}/evil'; python train.py"),
         ("bash", "-c", "python $OUT/evil"),
         ("bash", "-c", "bash -c \"python '{out}/evil'\""),
     ],
@@ -263,7 +264,9 @@ def test_what_is_installed_or_data_may_be_outside(repo: Any, tmp_path: Path) -> 
         ("bash", "-c", "python src/train.py > results/log; cp src/train.py results"),
         ("bash", "-c", "python src/train.py --settings {out}/shared.yml"),
         ("wrapper", "{out}/shared.yml", "{out}/subjects", "{out}"),
+        ("sh", "-c", "find . {out}/subjects -name .git -prune"),
         ("wrapper", "--mode", "python", "data/x.csv"),
+        ("wrapper", "{out}/linked/.git", "{out}/linked"),
     ],
     ids=" ".join,
 )
@@ -289,6 +292,7 @@ def test_data_settings_and_what_else_is_made_is_not_refused(
         repo.write(name)
     for name in ("shared.yml", "subjects", "x.py"):
         (tmp_path / name).write_text("x\n")
+    repo.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "linked"))
     found = resolved(repo, *(word.format(out=tmp_path) for word in argv))
     assert (found.reason, found.warning) == (None, None)
 
