@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Optional
@@ -61,6 +60,10 @@ def provenance(
         raise UsageError("an ID goes with --format ro-crate, and with nothing else", fix=fix)
     if target is not None and form is None:
         raise UsageError("--output says where, but not what", fix="--format json, env, docker or ro-crate")
+    if target is not None and execution_id is None:
+        from deriva_ml_hooks.commands.run import require_replaceable
+
+        require_replaceable(target, "--output", streams=True)
     if left_out and form is not Form.json:
         raise UsageError("--left-out goes with --format json", fix="leave it out, or: --format json")
     if execution_id is not None:
@@ -147,13 +150,13 @@ def _repository() -> Repository | None:
 
 
 def _write(text: str, target: str | None) -> None:
-    from deriva_ml_hooks.files import write_atomically
+    from deriva_ml_hooks.runner.places import put
 
     if target is None:
         output.as_is(text.rstrip("\n"))
         return
     try:
-        write_atomically(os.path.abspath(target), text.encode("utf-8", "surrogateescape"))
+        put(target, text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         fix = "name a file in a folder that exists"
         raise UsageError(f"{target}: not written: {error.strerror}", fix=fix) from None

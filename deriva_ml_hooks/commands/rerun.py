@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from deriva_ml_hooks.commands.run import complain, concluded, make_way
+from deriva_ml_hooks.commands.run import complain, concluded, require_json
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import LedgerError
 from deriva_ml_hooks.executions.places import ledger_of
@@ -65,7 +65,7 @@ def rerun(
         return run_isolated(wanted, say=say, complain=complain)
 
     try:
-        make_way(json_file)
+        require_json(json_file)
         code = concluded(again, json_file)
     except EndedBySignalError as ended:
         raise typer.Exit(ended.exit_code) from None

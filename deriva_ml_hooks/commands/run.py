@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -11,11 +10,10 @@ import typer
 
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.errors import HooksError, UsageError
-from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.report import as_error, as_text
 from deriva_ml_hooks.runner.acceptance import Request, accept
-from deriva_ml_hooks.runner.places import require_apart, require_free
+from deriva_ml_hooks.runner.places import put, require_apart, require_free
 from deriva_ml_hooks.runner.recorded import run_recorded, run_unrecorded
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ def run(
     if (output_paths and not isolated) or (isolated and dry_run):
         wrong = "--isolated and --dry-run exclude each other" if dry_run else "--output is for --isolated"
         raise UsageError(wrong, fix="deriva-ml-hooks run --isolated --output PATH -- COMMAND")
-    make_way(json_file)
+    require_json(json_file)
     if dry_run:
         raise typer.Exit(run_unrecorded(command, say=say))
     request = Request(command, description, entry_point, tag_required, catalog, paranoid=paranoid)
@@ -116,24 +114,13 @@ def _with_publications(execution: Execution) -> dict[str, Any]:
         return execution.as_json()
 
 
-def make_way(path: str | None) -> None:
-    """Take away what an earlier run left at `path`, and see that it can be written before anything runs.
+def require_json(path: str | None) -> None:
+    """See, before anything runs, that `--json` can be written. What is there stays until there is another.
 
     Raises UsageError where it cannot, or must not be replaced.
     """
-    if path is None:
-        return
-    require_replaceable(path, "--json", streams=True)
-    if os.path.exists(path) and not os.path.isfile(path):
-        return
-    try:
-        with open(path, "wb"):
-            pass
-        os.unlink(path)
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written: {error.strerror}", fix="name a file in a folder that exists"
-        ) from None
+    if path is not None:
+        require_replaceable(path, "--json", streams=True)
 
 
 def require_replaceable(path: str, option: str, *, streams: bool = False) -> None:
@@ -154,13 +141,8 @@ def require_replaceable(path: str, option: str, *, streams: bool = False) -> Non
 def _write(path: str | None, document: Any) -> None:
     if path is None:
         return
-    data = json.dumps(document, indent=2).encode("ascii") + b"\n"
     try:
-        if os.path.exists(path) and not os.path.isfile(path):  # /dev/null must not become a file
-            with open(path, "wb") as stream:
-                stream.write(data)
-        else:
-            write_atomically(path, data)
+        put(path, json.dumps(document, indent=2).encode("ascii") + b"\n")
     except OSError as error:
         problem = UsageError(
             f"{path}: not written: {error.strerror}", fix="name a file in a folder that exists"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from deriva_ml_hooks.commands import output
-from deriva_ml_hooks.commands.run import complain, concluded, make_way, require_replaceable
+from deriva_ml_hooks.commands.run import complain, concluded, require_json, require_replaceable
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.report import printable
 
@@ -110,7 +110,7 @@ def run_notebook(
 
     if executed is not None:
         require_replaceable(executed, "--output")
-    make_way(json_file)
+    require_json(json_file)
     if inspect:
         _list(found(notebook, _working_file(notebook)))
     elif dry_run:

@@ -1,10 +1,14 @@
-"""Where a run may write a file that the user names: never over anything that has to stay what it is."""
+"""Where a file that the user names may be written: never over anything that has to stay what it is."""
 
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
+from collections.abc import Iterator
 
-from deriva_ml_hooks.errors import BareRepositoryError, GitError, NotARepositoryError, UsageError
+from deriva_ml_hooks.errors import BareRepositoryError, GitError, HooksError, NotARepositoryError, UsageError
+from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
@@ -15,29 +19,95 @@ _ANOTHER = "name another file, or leave it to the execution's own folder"
 def require_free(path: str, option: str, *, streams: bool = False) -> None:
     """Raises UsageError where writing `path`, given with `option`, would replace what has to stay.
 
-    That is a folder, a tracked file of whatever repository, and anything in a git directory; a device or
-    a pipe too, unless `streams`, which are then written to. Its folder has to exist.
+    That is a folder, a tracked file of whatever repository, and anything in a git directory, or what a link
+    of a commit leads to outside of its repository; a device or a pipe too, unless `streams`, which are then
+    written to. Its folder has to exist, and to let a file be made in it.
     """
     real = os.path.realpath(path)
-    folder, name = os.path.split(real)
+    if is_stream(path):
+        if not streams:
+            raise UsageError(f"{option} {path}: not a regular file", fix="name a file")
+        return
     if os.path.isdir(real) or path.endswith(os.sep):
         raise UsageError(f"{option} {path}: a folder", fix=f"name a file in it: {os.path.join(path, 'NAME')}")
-    if os.path.exists(real) and not os.path.isfile(real):
-        if streams:
-            return
-        raise UsageError(f"{option} {path}: not a regular file", fix="name a file")
+    for place in dict.fromkeys((os.path.abspath(path), real)):  # a link itself, and what it leads to
+        _require_untracked(place, f"{option} {path}")
+    for link in _links_above(path):
+        if _leads_out(link):
+            what = f"{link} is a link of the repository, and leads out of it"
+            raise UsageError(f"{option} {path}: {what}", fix=f"name the file itself: {real}")
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        problem = f"{option} {path}: cannot be written: {error.strerror}"
+        raise UsageError(problem, fix="name a file in a folder where you may write") from None
+
+
+def is_stream(path: str) -> bool:
+    """Whether `path` is written to as it stands: a device, a pipe, a descriptor (`/dev/stdout`)."""
+    try:
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode) and os.readlink(path).startswith("/proc/"):
+            return True
+    except OSError:
+        return False
+    folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    other = stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+    return not other or folder.startswith("/proc/")
+
+
+def put(path: str, data: bytes) -> None:
+    """Write `data` whole: to a device or pipe, or beside and then in the place of a file. Raises OSError.
+
+    A link is replaced, never followed.
+    """
+    if is_stream(path):
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as stream:
+            stream.write(data)
+    else:
+        write_atomically(path, data)
+
+
+def _require_untracked(place: str, told: str) -> None:
+    folder, name = os.path.split(place)
     if not os.path.isdir(folder):
-        raise UsageError(f"{option} {path}: no such folder", fix="name a file in a folder that exists")
+        raise UsageError(f"{told}: no such folder", fix="name a file in a folder that exists")
     try:
         repository = discover(folder)
     except BareRepositoryError:
-        raise UsageError(f"{option} {path}: inside a git directory", fix="name a file elsewhere") from None
+        raise UsageError(f"{told}: inside a git directory", fix="name a file elsewhere") from None
     except (NotARepositoryError, GitError):
         return
-    listed = process.run("--literal-pathspecs", "ls-files", "-z", "--cached", "--", name, cwd=folder)
-    if listed.stdout:
+    if _is_tracked(folder, name):
         what = f"a tracked file of {repository.worktree}, which has to stay what it is"
-        raise UsageError(f"{option} {path}: {what}", fix="name another file, one that git does not track")
+        raise UsageError(f"{told}: {what}", fix="name another file, one that git does not track")
+
+
+def _is_tracked(folder: str, name: str) -> bool:
+    listed = process.run("--literal-pathspecs", "ls-files", "-z", "--cached", "--", name, cwd=folder)
+    return bool(listed.stdout)
+
+
+def _links_above(path: str) -> Iterator[str]:
+    """The folders on the way to `path` that are symbolic links."""
+    above = os.path.dirname(os.path.abspath(path))
+    while os.path.dirname(above) != above:
+        if os.path.islink(above):
+            yield above
+        above = os.path.dirname(above)
+
+
+def _leads_out(link: str) -> bool:
+    """Whether a link is of a commit, whose repository does not hold what it leads to."""
+    folder, name = os.path.split(link)
+    try:
+        worktree = discover(folder).worktree
+    except HooksError:
+        return False
+    outside = not os.path.realpath(link).startswith(worktree.rstrip(os.sep) + os.sep)
+    return outside and _is_tracked(folder, name)
 
 
 def require_uncommitted(path: str, option: str, provenance: Provenance) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from deriva_ml_hooks.cli import main
 
 Program = Callable[..., Any]
 
@@ -151,13 +154,85 @@ def test_a_secret_is_nowhere_in_the_files_or_the_output(repo: Any, program: Prog
     assert "hunter2" not in refused.err + file.read_text()
 
 
-def test_the_json_of_an_earlier_run_is_gone_when_this_one_leaves_none(
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["run", "--json", "left.log", "--", "no-such-program"], 127),
+        (["run", "--json", "left.log", "--output", "x", "--", "true"], 2),
+        (["rerun", "zzzz", "--json", "left.log"], 125),
+    ],
+)
+def test_a_call_that_leaves_no_record_leaves_the_file_that_is_there(
+    repo: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int
+) -> None:
+    monkeypatch.chdir(repo.path)
+    repo.write("left.log", "of an earlier run\n")
+    assert main(words) == code
+    assert (repo.path / "left.log").read_text() == "of an earlier run\n"
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_is_not_touched(
+    repo: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(repo.path)
+    kept = tmp_path / "kept.txt"
+    kept.write_text("kept\n")
+    (repo.path / "link.log").symlink_to(kept)
+    assert main(["run", "--json", "link.log", "--", "cat", str(kept)]) == 0
+    assert kept.read_text() == "kept\n"
+    assert json.loads((repo.path / "link.log").read_text())["status"] == "Completed"
+
+
+def test_standard_output_that_is_a_file_is_added_to_and_stays_what_it_is(
     repo: Any, program: Program, tmp_path: Path
 ) -> None:
-    left = tmp_path / "left.json"
-    assert program("run", "--json", str(left), "--", "true").code == 0
-    assert program("run", "--json", str(left), "--", "no-such-program").code == 127
-    assert not left.exists()
+    file = tmp_path / "out.txt"
+    line = f"{sys.executable} -m deriva_ml_hooks run --quiet --json /dev/stdout -- echo first > {file}"
+    assert subprocess.run(["sh", "-c", line], cwd=repo.path, check=False).returncode == 0
+    first, _, rest = file.read_text().partition("\n")
+    assert (first, json.loads(rest)["status"]) == ("first", "Completed")
+    assert os.path.islink("/dev/stdout")
+
+
+WRITING = [
+    ("run", "--json", "{}", "--", "touch", "ran.log"),
+    ("run-notebook", "x.ipynb", "--json", "{}"),
+    ("provenance", "--format", "json", "--output", "{}"),
+]
+
+
+@pytest.mark.parametrize("words", WRITING, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("README.md", "a tracked file"),
+        ("link", "a tracked file"),
+        ("src", "a folder"),
+        (".git/index", "inside a git directory"),
+        ("away/x.json", "is a link of the repository, and leads out of it"),
+    ],
+)
+def test_a_file_that_the_user_names_replaces_nothing_that_has_to_stay(
+    repo: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    file: str,
+    said: str,
+    words: tuple[str, ...],
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (repo.path / "away").symlink_to(tmp_path / "elsewhere")
+    (repo.path / "link").symlink_to(tmp_path / "no-such-file")
+    repo.commit("Links")
+    monkeypatch.chdir(repo.path)
+    assert main([word.format(file) for word in words]) == 2
+    told = capsys.readouterr().err
+    assert f" {file}: " in told
+    assert said in told
+    assert "fix: " in told
+    assert repo.git("status", "--porcelain", "--ignored") == ""
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_a_json_file_that_cannot_be_written_is_told_before_anything_runs(
@@ -167,17 +242,3 @@ def test_a_json_file_that_cannot_be_written_is_told_before_anything_runs(
     ran = program("run", "--json", str(tmp_path / "none" / "x.json"), "--", "touch", str(marker))
     assert ran.code == 2
     assert not marker.exists()
-
-
-@pytest.mark.parametrize(
-    ("file", "said"),
-    [("README.md", "a tracked file"), ("src", "a folder"), (".git/index", "inside a git directory")],
-)
-def test_json_replaces_nothing_that_has_to_stay(repo: Any, program: Program, file: str, said: str) -> None:
-    before = repo.git("status", "--porcelain")
-    for words in (("run", "--json", file, "--", "touch", "ran"), ("run-notebook", "x.ipynb", "--json", file)):
-        done = program(*words)
-        assert done.code == 2
-        assert f"--json {file}: {said}" in done.err
-        assert "fix: " in done.err
-    assert (repo.git("status", "--porcelain"), (repo.path / "ran").exists()) == (before, False)
