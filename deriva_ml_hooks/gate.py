@@ -32,22 +32,11 @@ from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding, few
+from deriva_ml_hooks.ways_out import as_finding, ways_out
 
 SCHEMA = 1
 _MOST_LINKS = 8
 CREDENTIAL = "remote-credential"
-
-_FIXES = {
-    "operation-in-progress": "conclude it or give it up: git {operation} --continue, git {operation} --abort",
-    "unmerged": "settle the conflicts, then: git add -A && git commit",
-    "staged": "git commit",
-    "unstaged": "git commit -a, or set the changes aside: git stash",
-    "untracked": "git add -A && git commit, or have git ignore them: .gitignore",
-    "submodule": "commit inside it and record that here, or: git submodule update --init --recursive",
-    "hidden-change": "show it to git again: git update-index --no-assume-unchanged --no-skip-worktree PATH",
-    "foreign-filter": "commit the attributes: .gitattributes, or put the file back: git checkout -- PATH",
-    "git-error": "see what git says: git status",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +106,12 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
         reasons.append(_reason(error))
     else:
         tolerated, refused = _tolerated(measured.changes, config.untracked_ignore)
+        fix_of = ways_out(repository, refused, measured)
         for change in refused:
             policy = config.foreign_filter if change.code == "foreign-filter" else "refuse"
             if policy != "ignore":
-                (reasons if policy == "refuse" else warnings).append(as_finding(change))
+                found = fix_of.get((change.code, change.path)) or as_finding(change)
+                (reasons if policy == "refuse" else warnings).append(found)
         warnings += [as_finding(change) for change in tolerated]
         if config.lfs_pointer != "ignore":
             (reasons if config.lfs_pointer == "refuse" else warnings).extend(_pointers(repository, measured))
@@ -194,14 +185,6 @@ def _reason(error: HooksError) -> Finding:
     )
     code = next((code for kind, code in codes if isinstance(error, kind)), "git-error")
     return Finding(code, None, str(error), error.fix)
-
-
-def as_finding(change: Change) -> Finding:
-    """A change of the worktree with the way out of it."""
-    if change.code == "operation-in-progress":
-        fix = _FIXES[change.code].format(operation=change.detail)
-        return Finding(change.code, None, f"a {change.detail} is in progress", fix)
-    return Finding(change.code, change.path, change.detail, _FIXES[change.code])
 
 
 def _tolerated(changes: Iterable[Change], patterns: Sequence[str]) -> tuple[list[Change], list[Change]]:

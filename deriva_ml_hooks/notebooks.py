@@ -11,7 +11,7 @@ import functools
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -103,6 +103,46 @@ class StripOptions:
 
 
 DEFAULTS = StripOptions()
+
+
+def options_of(
+    table: Mapping[str, Any],
+    extra_keys: Sequence[str] = (),
+    keep_metadata_keys: Sequence[str] = (),
+    *,
+    given: Mapping[str, Any] | None = None,
+) -> StripOptions:
+    """The options in force: what is `given` as arguments before the `table` of the settings.
+
+    The keys are those of the git configuration, which go with both.
+    """
+    arguments = given or {}
+
+    def wanted(name: str) -> tuple[str, ...]:
+        value = arguments.get(name)
+        if value is None:
+            value = table.get(name.replace("_", "-"), ())
+        return tuple(value.split() if isinstance(value, str) else value)
+
+    def switched(name: str) -> bool:
+        value = arguments.get(name)
+        return bool(table.get(name.replace("_", "-"), False) if value is None else value)
+
+    max_size = arguments.get("max_size")
+    return StripOptions(
+        # Off means as nbstripout without the option: the notebook's own metadata decides.
+        keep_output=switched("keep_output") or None,
+        keep_count=switched("keep_count"),
+        keep_id=switched("keep_id"),
+        extra_keys=(*extra_keys, *wanted("extra_keys")),
+        keep_metadata_keys=(*keep_metadata_keys, *wanted("keep_metadata_keys")),
+        drop_empty_cells=switched("drop_empty_cells"),
+        drop_tagged_cells=wanted("drop_tagged_cells"),
+        strip_init_cells=switched("strip_init_cells"),
+        max_size=table.get("max-size", "0") if max_size is None else max_size,
+        drop_output_type=wanted("drop_output_type"),
+        keep_output_type=wanted("keep_output_type"),
+    )
 
 
 def strip(data: bytes, options: StripOptions = DEFAULTS, *, zeppelin: bool = False, path: str = "") -> bytes:

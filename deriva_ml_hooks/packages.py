@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import sys
 from fnmatch import fnmatchcase
 
 LOCKFILES = ("environment.yml", "pixi.lock", "poetry.lock", "requirements*.txt", "uv.lock")
@@ -28,6 +30,15 @@ def installing(package: str, *, newer: bool = False, python: str = "") -> str:
         return f"uv add {upgrade}{word}"
     pip = f"{shlex.quote(python)} -m pip" if python else "pip"
     return f"{pip} install {'--upgrade ' if newer else ''}{word}"
+
+
+def running(program: str) -> str:
+    """The command that starts `program`, which comes along with this package, also where PATH has it not."""
+    if shutil.which(program):
+        return shlex.quote(program)
+    if is_of_uv():
+        return f"uv run {shlex.quote(program)}"
+    return shlex.join([sys.executable, "-m", program])
 
 
 def is_of_uv(start: str = ".") -> bool:

@@ -211,7 +211,7 @@ def break_index(repo: Repo) -> None:
         (conflict, [("operation-in-progress", None), ("unmerged", TRAIN)], "git merge --abort"),
         (stage, [("staged", TRAIN)], "git commit"),
         (edit, [("unstaged", TRAIN)], "git stash"),
-        (leave, [("untracked", "helper.py")], ".gitignore"),
+        (leave, [("untracked", "helper.py")], "git add -- "),
         (hide, [("hidden-change", TRAIN)], "--no-assume-unchanged"),
         (add_submodule_and_edit, [("submodule", f"lib/{TRAIN}")], "git submodule update"),
         (break_index, [("git-error", None)], "git status"),

@@ -18,10 +18,11 @@ ROOT = Path(deriva_ml_hooks.__file__).parent
 # A layer may import those before it, and its own modules.
 LAYERS = (
     {"errors", "redact", "files", "globs", "packages"},
-    {"report", "patterns"},
+    {"report", "patterns", "untracked"},
     {"config", "notebooks"},
     {"git"},
     {"provenance"},
+    {"ways_out"},
     {"gate"},
     {"hooks"},
     {"executions"},

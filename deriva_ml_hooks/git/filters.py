@@ -24,6 +24,14 @@ _LOSSY = ("filter", "ident", "working-tree-encoding")
 _OFF = ("unspecified", "unset")
 
 
+def nbstripout_keys(repository: Repository) -> tuple[list[str], list[str]]:
+    """filter.nbstripout.extrakeys and keepmetadatakeys, as git has them."""
+    extra, keep = (
+        repository.setting("filter", name, "nbstripout") or "" for name in ("extrakeys", "keepmetadatakeys")
+    )
+    return extra.split(), keep.split()
+
+
 def hiding(repository: Repository, listing: Listing, settings: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The files that differ from the commit byte by byte, and the filter that hides it: path, attribute.
 

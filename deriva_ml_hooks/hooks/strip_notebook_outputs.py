@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from deriva_ml_hooks.config import Settings
+from deriva_ml_hooks.git.filters import nbstripout_keys
 from deriva_ml_hooks.hooks._common import arguments, parsed, repository_here, require_own_file, settings, tell
-from deriva_ml_hooks.notebooks import NotebookError, StripOptions, strip
+from deriva_ml_hooks.notebooks import NotebookError, StripOptions, options_of, strip
 from deriva_ml_hooks.report import LISTED, Finding
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not files:
         return tell([], as_json=given.json)
     repository = repository_here()
-    options = _options(given, settings(HOOK, repository), _keys_of_git(repository))
+    keys_of_git = nbstripout_keys(repository) if repository is not None else ((), ())
+    options = options_of(settings(HOOK, repository), *keys_of_git, given=vars(given))
     for key in options.ignored_keys():
         sys.stderr.write(f"deriva-ml-hooks: extra key {key!r} ignored: not metadata.KEY or cell.KEY\n")
     stripped, findings = _strip_all(files, options, repository, check=given.check)
@@ -162,48 +163,6 @@ def _files(given: argparse.Namespace) -> list[str]:
         kept = [word for word in types if not word.endswith(SUFFIXES)]
         setattr(given, name, None if getattr(given, name) is None else kept)
     return list(dict.fromkeys([*swallowed, *given.files]))
-
-
-def _options(
-    given: argparse.Namespace, table: Settings, keys_of_git: tuple[list[str], list[str]]
-) -> StripOptions:
-    """The options in force: arguments before the table, and the git configuration's keys with both."""
-    extra_keys, keep_metadata_keys = keys_of_git
-
-    def wanted(name: str) -> tuple[str, ...]:
-        value = getattr(given, name)
-        if value is None:
-            value = table.get(name.replace("_", "-"), ())
-        return tuple(value.split() if isinstance(value, str) else value)
-
-    def switched(name: str) -> bool:
-        value = getattr(given, name)
-        return bool(table.get(name.replace("_", "-"), False) if value is None else value)
-
-    return StripOptions(
-        # Off means as nbstripout without the option: the notebook's own metadata decides.
-        keep_output=switched("keep_output") or None,
-        keep_count=switched("keep_count"),
-        keep_id=switched("keep_id"),
-        extra_keys=(*extra_keys, *wanted("extra_keys")),
-        keep_metadata_keys=(*keep_metadata_keys, *wanted("keep_metadata_keys")),
-        drop_empty_cells=switched("drop_empty_cells"),
-        drop_tagged_cells=wanted("drop_tagged_cells"),
-        strip_init_cells=switched("strip_init_cells"),
-        max_size=table.get("max-size", "0") if given.max_size is None else given.max_size,
-        drop_output_type=wanted("drop_output_type"),
-        keep_output_type=wanted("keep_output_type"),
-    )
-
-
-def _keys_of_git(repository: Repository | None) -> tuple[list[str], list[str]]:
-    """filter.nbstripout.extrakeys and keepmetadatakeys, as git has them for `repository`."""
-    if repository is None:
-        return [], []
-    extra, keep = (
-        repository.setting("filter", name, "nbstripout") or "" for name in ("extrakeys", "keepmetadatakeys")
-    )
-    return extra.split(), keep.split()
 
 
 def _parser() -> argparse.ArgumentParser:

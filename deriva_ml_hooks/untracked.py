@@ -1,0 +1,120 @@
+"""What git does not know, sorted by kind: code, which belongs into a commit, and what runs and editors leave.
+
+Code is what has the name of code, or of a file that its folder holds already. All else is left by something
+that ran; for that there are lines for .gitignore.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from deriva_ml_hooks.packages import is_lockfile
+
+FOLDERS = (
+    *("checkpoints", "findings", "lightning_logs", "mlruns", "multirun", "outputs", "runs", "wandb"),
+    *(".idea", ".scratch", ".snakemake", ".vscode"),
+)
+"""Where common tools put results and settings of their own, code among them. DerivaML, Hydra, PyTorch,
+TensorBoard, MLflow, Weights & Biases, Snakemake, editors."""
+
+# fmt: off
+_CODE = frozenset((
+    ".bash", ".c", ".cc", ".cfg", ".cpp", ".cu", ".cuh", ".cwl", ".go", ".h", ".hpp", ".ini", ".ipynb",
+    ".java", ".jl", ".js", ".m", ".md", ".nf", ".pl", ".py", ".pyi", ".pyx", ".r", ".rb", ".rmd", ".rs",
+    ".rst", ".scala", ".sh", ".smk", ".sql", ".toml", ".ts", ".yaml", ".yml",
+))
+# fmt: on
+_SETTINGS_OF_THE_PROJECT = (".git", ".python-version")  # .gitignore, .gitattributes, .gitmodules
+_NAMED = 20
+"""Paths or lines that a command spells out."""
+
+
+class Sorted(NamedTuple):
+    """Untracked paths that are code, and lines for .gitignore that cover all the others."""
+
+    code: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
+def sort(untracked: Collection[str], tracked: Collection[str] | None) -> Sorted:
+    """Sort paths (from the top, `/` between names) among `tracked` ones; None: those are not known.
+
+    A line names the highest folder with nothing tracked and no code in it. Where there is none it names the
+    file, or all with its ending where there are several.
+    """
+    kinds = {(_folder(path), _suffix(path)) for path in tracked or ()}
+    code = tuple(path for path in untracked if _is_code(path, kinds))
+    taken = {folder for path in (*(tracked or ()), *code) for folder in _folders(path)}
+    left = [path for path in untracked if path not in set(code)]
+    alike = Counter((_folder(path), _suffix(path)) for path in left)
+    lines = (_line(path, None if tracked is None else taken, alike) for path in left)
+    return Sorted(code, tuple(dict.fromkeys(lines)))
+
+
+def _is_code(path: str, kinds: Collection[tuple[str, str]]) -> bool:
+    *folders, name = path.rstrip("/").split("/")
+    if path.endswith("/") or any(folder in FOLDERS for folder in folders):
+        return False
+    if name.startswith("."):
+        if name.startswith(_SETTINGS_OF_THE_PROJECT) or name.endswith("ignore"):
+            return True
+    elif _suffix(path) == "" and not folders:  # Makefile, Dockerfile, LICENSE
+        return True
+    suffix = _suffix(path)
+    return suffix.lower() in _CODE or is_lockfile(path) or (suffix != "" and (_folder(path), suffix) in kinds)
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path.rpartition("/")[2])[1]
+
+
+def _folders(path: str) -> Iterator[str]:
+    """The folders above `path`, the highest first."""
+    for at, character in enumerate(path):
+        if character == "/":
+            yield path[:at]
+
+
+def _line(path: str, taken: Collection[str] | None, alike: Counter[tuple[str, str]]) -> str:
+    above = () if taken is None else _folders(path)
+    own = next((folder for folder in above if folder not in (taken or ())), None)
+    if own is not None:
+        return f"/{_escaped(own)}/"
+    folder, suffix = _folder(path), _suffix(path)
+    if suffix and alike[folder, suffix] > 1:
+        return f"/{_escaped(folder + '/' if folder else '')}*{_escaped(suffix)}"
+    return "/" + _escaped(path)
+
+
+def _escaped(path: str) -> str:
+    """`path` as a line of .gitignore takes it; any byte where it would not print (gitignore(5))."""
+    text = "".join(
+        f"\\{c}" if c in "\\*?[" else c if c.isprintable() else "?" * len(os.fsencode(c)) for c in path
+    )
+    return text if not text.endswith(" ") else text[:-1] + "\\ "
+
+
+def ignoring(lines: Iterable[str], file: str, *, ends: bool) -> str:
+    """The command that adds `lines` to .gitignore at `file` and commits it; `ends`: its last line does."""
+    words = shlex.join(["printf", "%s\\n", *([] if ends else [""]), *lines])
+    name = shlex.quote(file)
+    return f"{words} >> {name} && git add -- {name} && git commit -m 'Ignore what runs leave' -- {name}"
+
+
+def fixes(found: Sorted, *, file: str, ends: bool, names: Collection[str]) -> tuple[str, str]:
+    """How to commit the code, which is called `names` from here, and how to ignore the rest."""
+    rest = ignoring(found.lines, file, ends=ends) if found.lines else ""
+    if len(found.lines) > _NAMED:
+        rest = f"have git ignore what is no code: name it in {shlex.quote(file)}, and commit that"
+    if len(names) <= _NAMED:
+        return f"git add -- {shlex.join(names)} && git commit", rest
+    first = f"{rest}, then: " if len(found.lines) > _NAMED else f"{rest} && " if rest else ""
+    return f"{first}git add -A && git commit", rest

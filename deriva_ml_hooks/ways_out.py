@@ -1,0 +1,109 @@
+"""What to do about each difference of a worktree from its commit: commands that work as they are pasted."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+
+from deriva_ml_hooks import notebooks, packages, untracked
+from deriva_ml_hooks.config import hook_settings
+from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.files import read_regular
+from deriva_ml_hooks.git.filters import nbstripout_keys
+from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.git.status import Change, Measurement
+from deriva_ml_hooks.report import Finding
+
+_STRIP = "strip-notebook-outputs"
+_MOST = 1 << 28
+"""Bytes of a file that are read to tell the way out."""
+
+_FIXES = {
+    "operation-in-progress": "conclude it or give it up: git {operation} --continue, git {operation} --abort",
+    "unmerged": "settle the conflicts, then: git add -A && git commit",
+    "staged": "git commit",
+    "unstaged": "git commit -a, or set the changes aside: git stash",
+    "untracked": "git add -- PATH && git commit, or have git ignore it: .gitignore",
+    "submodule": "commit inside it and record that here, or: git submodule update --init --recursive",
+    "hidden-change": "show it to git again: git update-index --no-assume-unchanged --no-skip-worktree PATH",
+    "foreign-filter": "commit the attributes: .gitattributes, or put the file back: git checkout -- PATH",
+    "git-error": "see what git says: git status",
+}
+
+
+def as_finding(change: Change) -> Finding:
+    """A change of the worktree with the way out of it."""
+    if change.code == "operation-in-progress":
+        fix = _FIXES[change.code].format(operation=change.detail)
+        return Finding(change.code, None, f"a {change.detail} is in progress", fix)
+    return Finding(change.code, change.path, change.detail, _FIXES[change.code])
+
+
+def ways_out(
+    repository: Repository, changes: Sequence[Change], measured: Measurement
+) -> dict[tuple[str, str | None], Finding]:
+    """Findings, by code and path, for changes whose way out depends on what the file is."""
+    found = {
+        (change.code, change.path): ran
+        for change in changes
+        if change.code in ("unstaged", "staged") and (ran := _executed(repository, change)) is not None
+    }
+    paths = [change.path for change in changes if change.code == "untracked" and change.path is not None]
+    if not paths:
+        return found
+    stamps = measured.traces.stamps if measured.traces is not None else None
+    kinds = untracked.sort(paths, None if stamps is None else [*map(os.fsdecode, stamps)])
+    file = _from_here(repository, ".gitignore")
+    names = [_from_here(repository, path) for path in kinds.code]
+    add, ignore = untracked.fixes(kinds, file=file, ends=_ends(repository), names=names)
+    code = {*kinds.code}
+    return found | {
+        (change.code, change.path): as_finding(change)._replace(fix=add if change.path in code else ignore)
+        for change in changes
+        if change.code == "untracked"
+    }
+
+
+def _from_here(repository: Repository, path: str) -> str:
+    """The path of a file in the worktree as a command names it that is typed in the current folder."""
+    return os.path.relpath(os.path.join(repository.worktree, path))
+
+
+def _ends(repository: Repository) -> bool:
+    """Whether a line that is added to .gitignore is one of its own."""
+    try:
+        return read_regular(os.path.join(repository.worktree, ".gitignore"), at_most=_MOST)[-1:] in (
+            b"",
+            b"\n",
+        )
+    except OSError:
+        return True
+
+
+def _executed(repository: Repository, change: Change) -> Finding | None:
+    """What is said of a notebook whose cells are the commit's, and whose outputs are not; None for others."""
+    if change.path is None or not change.path.endswith(".ipynb"):
+        return None
+    head = repository.head()
+    entry = repository.entry(repository.commit(head).tree, change.path) if head is not None else None
+    path = os.path.join(repository.worktree, change.path)
+    if entry is None or os.path.islink(path):
+        return None
+    keys = nbstripout_keys(repository)
+    try:
+        options = notebooks.options_of(hook_settings(repository.worktree, _STRIP), *keys)
+        committed_as = repository.blob(entry[1]).data
+        left = notebooks.strip(read_regular(path, at_most=_MOST), options)
+        if left != committed_as and left != notebooks.strip(committed_as, options):
+            return None
+    except (OSError, HooksError):
+        return None
+    name = shlex.quote(_from_here(repository, change.path))
+    unstage = f"git restore --staged -- {name} && " if change.code == "staged" else ""
+    if left != committed_as:  # the commit holds outputs too
+        way = f"{unstage}git checkout -- {name} throws them away, git commit -- {name} keeps them"
+    else:
+        for_good = f"{packages.running('nbstripout')} --install"
+        way = f"{unstage}deriva-ml-hooks hook {_STRIP} -- {name}; for good: {for_good}"
+    return Finding(change.code, change.path, "executed; only its outputs differ from the commit", way)
