@@ -32,6 +32,8 @@ from deriva_ml_hooks.report import as_line, few, printable
 from deriva_ml_hooks.runner import baked, child, deriva_ml, publishing
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.child import Ending
+from deriva_ml_hooks.runner.inside_python import Worktrees
+from deriva_ml_hooks.runner.witness import OTHER_WORKTREE, Witness, refuse_other_worktrees, worktrees_of
 
 EXECUTION_VARIABLE = "DERIVA_ML_HOOKS_EXECUTION"
 PROVENANCE_VARIABLE = "DERIVA_ML_HOOKS_PROVENANCE"
@@ -95,6 +97,9 @@ def run_recorded(
         if task is not None:
             start = task.start(execution, os.path.dirname(env[PROVENANCE_VARIABLE]))
             execution, argv, stdin = start.execution, start.argv, start.stdin
+        witness = _witness(accepted, argv, env)
+        if witness is not None:
+            env |= witness.variables(env)
         config = accepted.verdict.config
         repository = accepted.home or accepted.repository
         during = publishing.part_in_run(
@@ -127,6 +132,8 @@ def run_recorded(
         changes = child.interruptible(lambda: changed_since(accepted), mask)
         if changes is None:
             changes = [_unmeasured("interrupted before the worktree was measured again")]
+        if witness is not None:
+            changes += _loaded_elsewhere(accepted, witness)
         results = child.interruptible(lambda: _results(accepted, changes), mask) or []
         execution = replace(execution, changed_during_run=changes, results=results)
         _close(ledger, execution, complain)
@@ -135,6 +142,30 @@ def run_recorded(
         say(f"the executed notebook: {printable(execution.notebook['output'])}")
     say(_closing_line(execution))
     return ending.exit_code, execution
+
+
+def _witness(accepted: Accepted, argv: Sequence[str], env: Mapping[str, str]) -> Witness | None:
+    """What has to be seen of the Pythons of this run: there is nothing where there is one worktree only.
+
+    Raises OtherWorktreeError where it is known by now that code of another one would be imported.
+    """
+    if isinstance(accepted.provenance, baked.BakedProvenance):
+        return None
+    here, isolated = accepted.repository.worktree, accepted.home is not None
+    others = [top for top in worktrees_of(accepted.home or accepted.repository) if top != here]
+    if not others:
+        return None
+    worktrees = Worktrees(here, others)
+    if not isolated:
+        refuse_other_worktrees(argv, env, worktrees, led=False)
+    folder = os.path.dirname(env[PROVENANCE_VARIABLE])
+    return Witness(os.path.join(os.path.realpath(folder), "python"), worktrees, leads=isolated)
+
+
+def _loaded_elsewhere(accepted: Accepted, witness: Witness) -> Iterator[dict[str, Any]]:
+    which = "outside the temporary worktree" if accepted.home is not None else "another worktree"
+    for path in witness.told()[:_MOST_TOUCHED]:
+        yield {"code": OTHER_WORKTREE, "path": path, "message": f"code from {which} was loaded"}
 
 
 def run_unrecorded(argv: Sequence[str], *, say: Say, stdin: bytes | None = None) -> int:
@@ -189,7 +220,9 @@ def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
 def _results(accepted: Accepted, changes: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The files that differ from the commit now, and what was made where the user looks for outputs."""
     top = accepted.repository.worktree
-    paths = [c["path"] for c in changes if c["path"] is not None and c["code"] != "touched"]
+    paths = [
+        c["path"] for c in changes if c["path"] is not None and c["code"] not in ("touched", OTHER_WORKTREE)
+    ]
     if accepted.outputs:
         with suppress(HooksError):  # whatever became of the repository
             wanted = [f":(top){path}" for path in accepted.outputs]
@@ -347,7 +380,11 @@ def _closing_line(execution: Execution) -> str:
     ended = execution.detail or f"exit {execution.exit_code}"
     line = f"{execution.id}  {execution.status}  {ended}  {execution.duration:.1f} s"
     changes = execution.changed_during_run
-    if not changes:
-        return line
-    what = few([change["path"] or change["message"] for change in changes])
-    return f"{line}  (changed during the run: {what})"
+    for is_loaded, told in (
+        (False, "changed during the run"),
+        (True, "code that is not the commit's was loaded"),
+    ):
+        found = [c for c in changes if (c["code"] == OTHER_WORKTREE) is is_loaded]
+        if found:
+            line += f"  ({told}: {few([change['path'] or change['message'] for change in found])})"
+    return line

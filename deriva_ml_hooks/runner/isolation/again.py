@@ -112,7 +112,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _refuse_outside(first: Execution, home: Repository) -> None:
-    own = OwnTree(home.worktree, home.worktree)
+    own = OwnTree(home)
     absolute = own.absolute([*first.command[:1], *given(first)])
     if absolute:
         raise IsolationError(

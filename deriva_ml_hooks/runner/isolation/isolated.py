@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from deriva_ml_hooks.runner.isolation.standard_input import given_again
 from deriva_ml_hooks.runner.isolation.uncommitted import uncommitted
 from deriva_ml_hooks.runner.isolation.worktrees import Temporary, clear_left_over, temporary_worktree
 from deriva_ml_hooks.runner.recorded import Say, Task, run_recorded
+from deriva_ml_hooks.runner.witness import refuse_other_worktrees
 
 
 class IsolationError(HooksError):
@@ -107,7 +107,7 @@ def _run_in(
     temporary: Temporary, home: Repository, wanted: Isolated, say: Say, complain: Say
 ) -> tuple[int, Execution]:
     inside = temporary.repository
-    tree = OwnTree(home.worktree, inside.worktree)
+    tree = OwnTree(home, inside.worktree)
     there, here = (
         os.path.normpath(os.path.join(top, wanted.cwd or ".")) for top in (inside.worktree, home.worktree)
     )
@@ -120,11 +120,11 @@ def _run_in(
     tree.refuse_absolute(argv, lambda path: _is_tracked(inside, path))
     explicit = wanted.request.entry_point
     if explicit is not None and os.path.isabs(explicit) and tree.holds(explicit):
-        explicit = tree.doubled(explicit)
+        explicit = tree.worktrees.doubled(explicit)
     changed = tree.environment(os.environ) | {"PWD": there}
     again = given_again(wanted.stdin, wanted.rerun_of or "", inside.worktree)
     with _moved(there, changed), again as differs:
-        _lead_imports(tree, wanted.request.executable or shutil.which(argv[0]))
+        refuse_other_worktrees(argv, os.environ, tree.worktrees, led=True)
         accepted = accept(replace(wanted.request, argv=argv, entry_point=explicit))
         accepted = _from_home(accepted, home)
         if wanted.commit is None:
@@ -140,17 +140,9 @@ def _run_in(
         if task is not None:
             words, variables = task.within()
             tree.refuse_absolute([*words, *variables.values()], lambda path: _is_tracked(inside, path))
-            _lead_imports(tree, shutil.which(words[0]))
+            refuse_other_worktrees([*words, *variables], os.environ, tree.worktrees, led=True)
         temporary.keep = wanted.keep  # from here on there is something to look at
         return run_recorded(accepted, say=say, complain=complain, task=task)
-
-
-def _lead_imports(tree: OwnTree, program: str | None) -> None:
-    """Have the Python that `program` is, or is written for, import from the temporary worktree."""
-    imports = tree.imports(program, os.environ) if program is not None else []
-    if imports:
-        entries = [*imports, *filter(None, [os.environ.get("PYTHONPATH")])]
-        os.environ["PYTHONPATH"] = os.pathsep.join(entries)
 
 
 def _from_home(accepted: Accepted, home: Repository) -> Accepted:
@@ -212,12 +204,16 @@ def _tell_of_absent(wanted: Isolated, cwd: str, commit: str, home: Repository, s
 
 
 @contextlib.contextmanager
-def _moved(folder: str, variables: Mapping[str, str]) -> Iterator[None]:
+def _moved(folder: str, variables: Mapping[str, str | None]) -> Iterator[None]:
     """Work in `folder` with these variables, and go back."""
     back, before = os.open(os.curdir, os.O_RDONLY), dict(os.environ)
     try:
         os.chdir(folder)
-        os.environ.update(variables)
+        for name, value in variables.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
         yield
     finally:
         os.environ.clear()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from deriva_ml_hooks.git.content import GITLINK, SYMLINK
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
+from deriva_ml_hooks.runner.inside_python import is_installed
 
 
 def uncommitted(words: Sequence[str], cwd: str, commit: str, home: Repository) -> dict[str, str]:
@@ -17,7 +17,6 @@ def uncommitted(words: Sequence[str], cwd: str, commit: str, home: Repository) -
     environment (.venv) is no such thing. Raises GitError where the commit is not here.
     """
     tree = tree_of(home, commit)
-    own = OwnTree(home.worktree, home.worktree)
     found = {}
     for word in words:
         for part in (word, word.partition("=")[2]):
@@ -25,7 +24,7 @@ def uncommitted(words: Sequence[str], cwd: str, commit: str, home: Repository) -
                 continue
             here = os.path.normpath(os.path.join(home.worktree, cwd, part))
             inside = os.path.relpath(here, home.worktree).replace(os.sep, "/")
-            if inside == "." or not os.path.exists(here) or own.is_installed(here):
+            if inside == "." or not os.path.exists(here) or is_installed(here, home.worktree):
                 continue
             if inside.startswith("../") or not _is_held(home, tree, inside):
                 found[part] = inside

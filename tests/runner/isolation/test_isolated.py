@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.consent import agree
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.runner.isolation import worktrees
-from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
 from deriva_ml_hooks.runner.isolation.worktrees import WorktreeError, clear_left_over
 from tests.conftest import Repo
 
@@ -55,9 +53,7 @@ class TestWhatRuns:
         repo.write("src/train.py", "print('dirty')\n")
         repo.write("new.py")
         repo.write("data.log")
-        done = program(
-            *ISOLATED, "--", "sh", "-c", "find . -name .git -prune -o -type f -print; python3 src/train.py"
-        )
+        done = program(*ISOLATED, "--", "sh", "-c", "find . -type f -not -name '.g*t'; python3 src/train.py")
         assert (done.code, sorted(done.out.split())) == (
             0,
             ["./.gitignore", "./README.md", "./src/train.py", "trained"],
@@ -172,7 +168,9 @@ class TestOwnTree:
         subprocess.run(
             [sys.executable, "-m", "venv", "--without-pip", str(repo.path / "env.log")], check=True
         )
-        words = ("env.log/bin/python", "-c", "import sys; print(sys.prefix)")
+        repo.write("src/train.py", "import sys; print(sys.prefix)\n")
+        repo.commit("Prefix")
+        words = ("env.log/bin/python", "src/train.py")
         assert program(*ISOLATED, "--", *words).out == f"{repo.path}/env.log\n"
         assert newest(program)["command"][0] == f"{repo.path}/env.log/bin/python"
         for name in ("tool.log", "tool.sh"):
@@ -273,9 +271,66 @@ class TestOwnTree:
         assert program(*ISOLATED, "--", python, "main.py", env=env).out == "committed committed committed\n"
         finder = packages / "__editable___two_finder.py"
         finder.write_text(finder.read_text().replace("append(", "insert(0, "))
-        done = program(*ISOLATED, "--", python, "main.py", env=env)
+        assert program(*ISOLATED, "--", python, "main.py", env=env).out == "committed committed committed\n"
+        done = program(*ISOLATED, "--", "timeout", "60", python, "-I", "main.py")
         assert (done.code, done.out) == (125, "")
         assert "imports from your own worktree" in done.err
+        assert newest(program)["changed_during_run"] == []
+
+    def test_an_installation_of_another_worktree(self, repo: Any, program: Program, tmp_path: Path) -> None:
+        """The environment has the main worktree installed, and the user is in a linked one."""
+        repo.write("lib/one.py", "WORD = 'committed'\n")
+        repo.write("main.py", "import one\nprint(one.WORD)\n")
+        repo.write("run.sh", 'exec "$OTHER" main.py\n')
+        repo.commit("Package")
+        linked = tmp_path / "linked"
+        repo.git("worktree", "add", "--quiet", "--detach", str(linked))
+        repo.write("lib/one.py", "WORD = 'dirty'\n")
+        venv = tmp_path / "venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+        [packages] = venv.glob("lib/python*/site-packages")
+        (packages / "one.pth").write_text(f"{repo.path}/lib\n")
+        python = str(venv / "bin" / "python")
+        done = program("run", "--", "env", "A=1", python, "main.py", cwd=linked)
+        assert (done.code, done.out) == (125, "")
+        assert f"{python} imports from another worktree of this repository: {repo.path}/lib" in done.err
+        assert json.loads(program("executions", "list", "--json").out) == []
+        assert program(*ISOLATED, "--", python, "main.py", cwd=linked).out == "committed\n"
+        assert newest(program)["changed_during_run"] == []
+        done = program("run", "--", "sh", "run.sh", cwd=linked, env={"OTHER": python})
+        assert (done.code, done.out) == (0, "dirty\n")
+        assert f"(code that is not the commit's was loaded: {repo.path}/lib/one.py)" in done.err
+        [change] = newest(program)["changed_during_run"]
+        assert (change["code"], change["path"]) == ("other-worktree", f"{repo.path}/lib/one.py")
+
+    def test_code_that_a_program_takes_from_the_users_tree_is_told(self, repo: Any, program: Program) -> None:
+        repo.write(
+            "main.py", "import os, sys\nos.execv(sys.executable, ['python', os.environ['WHERE'] + '.py'])\n"
+        )
+        repo.write("one.py", "print('committed')\n")
+        repo.commit("Package")
+        repo.write("one.py", "print('dirty')\n")
+        done = program(*ISOLATED, "--", sys.executable, "main.py", env={"WHERE": f"{repo.path}/one"})
+        assert done.out == "dirty\n"
+        [change] = newest(program)["changed_during_run"]
+        assert change["path"] == f"{repo.path}/one.py"
+        assert change["message"] == "code from outside the temporary worktree was loaded"
+        assert nothing_is_left(repo)
+
+    def test_an_environment_that_uv_would_rewire_is_not_handed_on(self, repo: Any, program: Program) -> None:
+        env = {"VIRTUAL_ENV": str(repo.path.parent / "venv")}
+        assert (
+            program(*ISOLATED, "--", "sh", "-c", 'echo "[${VIRTUAL_ENV-unset}]"', env=env).out == "[unset]\n"
+        )
+
+    @pytest.mark.parametrize("url", ["file://{}/data", "sqlite:///{}/data", "{}/data:{}/data"])
+    def test_a_url_in_a_variable_stays_one(self, repo: Any, program: Program, url: str) -> None:
+        repo.write("data", "committed\n")
+        repo.commit("Data")
+        script = 'echo "$URL"; pwd'
+        value = url.format(repo.path, repo.path)
+        said, where = program(*ISOLATED, "--", "sh", "-c", script, env={"URL": value}).out.split()
+        assert said == url.format(where, where)
 
 
 class TestOutputs:
@@ -580,33 +635,3 @@ class TestKilled:
         assert program(*ISOLATED, "--", "true").code == 0
         (tmp_path / "unplugged").rename(tmp_path / "usb")
         assert repo.git("-C", str(tmp_path / "usb"), "status", "--porcelain") == ""
-
-
-def test_the_interpreter_that_is_asked_imports_nothing_from_a_folder_that_others_write_to(
-    repo: Any, temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    planted = tmp_path / "planted"
-    for name in ("json", "os", "importlib"):
-        (temporary / f"{name}.py").write_text(f"open({str(planted)!r}, 'w')\n")
-        (repo.path / f"{name}.py").write_text(f"open({str(planted)!r}, 'w')\n")
-    assert OwnTree(str(repo.path), str(tmp_path / "double")).imports(sys.executable, os.environ) == []
-    assert not planted.exists()
-
-
-@pytest.mark.parametrize("name", ["python-tool", "python", "tool"])
-def test_asking_where_imports_come_from_runs_no_code_of_the_commit(
-    repo: Any, tmp_path: Path, name: str
-) -> None:
-    planted, double = tmp_path / "planted", Repo(tmp_path / "double")
-    tool = double.write(f"bin/{name}", f"#!/bin/sh\ntouch {planted}\n")
-    tool.chmod(0o755)
-    double.write("src/sitecustomize.py", f"open({str(planted)!r}, 'w')\n")
-    env = {
-        **os.environ,
-        "PATH": f"{double.path}/bin:{os.environ['PATH']}",
-        "PYTHONPATH": f"{double.path}/src::{double.path}",
-    }
-    tree = OwnTree(str(repo.path), str(double.path))
-    assert tree.imports(str(tool), env) == tree.imports(sys.executable, env) == []
-    assert not planted.exists()

@@ -1,0 +1,176 @@
+"""Stands in every Python process of a run: keeps its imports in one worktree, tells what came from others.
+
+Written out as `sitecustomize`, so it has to do with the standard library alone, and with Python 3.8. It
+must change nothing else that a program does: the environment's own sitecustomize comes next.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+
+TYPE_CHECKING = False  # as type checkers know it: typing takes longer to import than all of this
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+_MARKS = ("pyvenv.cfg", "conda-meta")
+
+
+class Worktrees:
+    """The worktrees of a repository, seen from `here`, whose code is to run: that of the `others` is not.
+
+    An environment that stands in one of them (.venv) is none of its code.
+    """
+
+    def __init__(self, here: str | None, others: Sequence[str]) -> None:
+        self.here = here
+        self.others = sorted(others, key=len, reverse=True)  # one may stand in another: the inner one first
+        self._known: dict[str, tuple[str, str] | None] = {}
+
+    def inside(self, path: str) -> tuple[str, str] | None:
+        """Which of the others holds the absolute `path` as code, and where; None where none of them does."""
+        if path not in self._known:
+            self._known[path] = self._looked_up(path)
+        return self._known[path]
+
+    def _looked_up(self, path: str) -> tuple[str, str] | None:
+        for known in (os.path.normpath(path), os.path.realpath(path)):
+            if self.here is not None and _is_in(known, self.here):
+                continue
+            for other in self.others:
+                if _is_in(known, other):
+                    return None if is_installed(known, other) else (other, os.path.relpath(known, other))
+        return None
+
+    def is_here(self, path: str) -> bool:
+        """Whether `path`, or what it leads to, is a file of the worktree whose code is to run."""
+        real = os.path.realpath(path)
+        return self.here is not None and _is_in(real, self.here) and not is_installed(real, self.here)
+
+    def doubled(self, path: str) -> str:
+        """The place in `here` of what one of the others holds at `path`; any other path as it is."""
+        found = self.inside(path) if os.path.isabs(path) else None
+        if found is None or self.here is None:
+            return path
+        return os.path.normpath(os.path.join(self.here, found[1]))
+
+    def doubled_file(self, path: str) -> str:
+        """The same for a file: its folder, looked up once for all files in it, is decisive, or a link."""
+        folder, name = os.path.split(path)
+        new = self.doubled(folder)
+        if new != folder:
+            return os.path.join(new, name)
+        return self.doubled(path) if os.path.islink(path) else path
+
+
+def _is_in(path: str, top: str) -> bool:
+    return path == top or path.startswith(top.rstrip(os.sep) + os.sep)
+
+
+def is_installed(path: str, top: str) -> bool:
+    """Whether `path`, in the worktree `top`, is in an environment that stands there."""
+    while path != top and path != os.path.dirname(path):
+        if any(os.path.exists(os.path.join(path, mark)) for mark in _MARKS):
+            return True
+        path = os.path.dirname(path)
+    return False
+
+
+class Leader:
+    """Asks the finders that come after it, and leads what they find in other worktrees to its double.
+
+    What has no double is not found, as if it were not installed: sys.path, the maps of editable
+    installations, portions of namespaces and links all end here.
+    """
+
+    def __init__(self, worktrees: Worktrees) -> None:
+        self._worktrees = worktrees
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """As importlib.abc.MetaPathFinder has it."""
+        self.settle()
+        places = path if path is None else self._led(path)
+        after = [*sys.meta_path]
+        for finder in after[after.index(self) + 1 :] if self in after else []:
+            find = getattr(finder, "find_spec", None)
+            if find is None:  # of the old kind (until Python 3.11): the import system goes on by itself
+                return None
+            spec = find(name, places, target)
+            if spec is not None:
+                spec = self._led_spec(spec)
+            if spec is not None:
+                return spec
+        return None
+
+    def settle(self) -> None:
+        """Lead sys.path, whoever has put something there."""
+        new = self._led(sys.path)
+        if new is not sys.path:
+            sys.path[:] = new
+
+    def _led(self, places: Any) -> Any:
+        new = [self._worktrees.doubled(place) if isinstance(place, str) else place for place in places]
+        return places if new == [*places] else new
+
+    def _led_spec(self, spec: Any) -> Any:
+        places = spec.submodule_search_locations
+        if spec.has_location and isinstance(spec.origin, str):
+            new = self._worktrees.doubled_file(os.path.abspath(spec.origin))
+            if new == os.path.abspath(spec.origin):
+                return spec
+            if not os.path.isfile(new):
+                return None
+            from importlib.util import spec_from_file_location  # not loaded at the start of Python
+
+            within = None if places is None else [os.path.dirname(new)]
+            return spec_from_file_location(spec.name, new, submodule_search_locations=within)
+        if places is not None:
+            led = self._led(places)
+            if led is not places:
+                old = {*places}
+                led = [place for place in led if place in old or os.path.isdir(place)]
+                if not led:
+                    return None
+                spec.submodule_search_locations = led
+        return spec
+
+
+def _loaded() -> Iterator[str]:
+    """The files that the modules of this process were loaded from; a lazy module stays so."""
+    for module in [*sys.modules.values()]:
+        try:
+            names = object.__getattribute__(module, "__dict__")
+        except AttributeError:
+            continue
+        # The main script's own __file__ is gone by now.
+        file = names.get("__file__") or getattr(names.get("__loader__"), "path", None)
+        if isinstance(file, str):
+            yield os.path.abspath(file)
+
+
+def _report(folder: str, worktrees: Worktrees) -> None:
+    """Leave a file with the interpreter, and with the code of other worktrees that was loaded."""
+    found = {file for file in _loaded() if worktrees.doubled_file(file) != file}
+    data = os.fsencode("\0".join([sys.executable or "", *sorted(found)]))
+    name = os.path.join(folder, f"{os.getpid()}-{time.time_ns()}")
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError:  # the run is over, or it is another user's process
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
+def begin(folder: str, here: str, others: Sequence[str], leads: bool) -> None:
+    """Begin in this process; `folder` is where the reports go, in the one that this module stands in."""
+    worktrees = Worktrees(here, others)
+    private = os.path.dirname(folder)
+    sys.path[:] = [place for place in sys.path if place != private]
+    if leads:
+        leader: Any = Leader(worktrees)
+        leader.settle()
+        sys.meta_path.insert(0, leader)
+    atexit.register(_report, folder, worktrees)  # what is registered first is called last

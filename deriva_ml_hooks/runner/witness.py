@@ -1,0 +1,239 @@
+"""What stands in every Python process of a run, from the outside: brought in, and its reports read.
+
+It is a `sitecustomize` in a folder of the run that is first on PYTHONPATH. A Python that is told to read
+no variables (-E, -I), or that gets another PYTHONPATH, has none of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.runner import inside_python
+from deriva_ml_hooks.runner.inside_python import Worktrees
+
+OTHER_WORKTREE = "other-worktree"
+"""Code of a finding: code of another worktree was loaded."""
+
+_VARIABLE = "PYTHONPATH"
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?(?:\.exe)?")
+_BETWEEN = re.compile(r"[\s;&|()`'\"]+")
+_PATHS = re.compile(r"['\"](/[^'\"\n]+)['\"]")
+_TIMEOUT = 60.0
+"""Seconds that an interpreter may take to say where it imports from."""
+_MOST_WORDS = 200
+
+
+class OtherWorktreeError(HooksError):
+    """Something would be imported from a worktree whose code is not what is to run."""
+
+
+def worktrees_of(repository: Repository) -> list[str]:
+    """All worktrees of a repository, the main one too (gitrepository-layout(5))."""
+    common = repository.common_dir
+    found = [repository.worktree]
+    main = repository.setting("core", "worktree")
+    if main is not None:
+        found.append(os.path.join(common, main))
+    elif os.path.basename(common) == ".git":
+        found.append(os.path.dirname(common))
+    with contextlib.suppress(OSError):
+        for name in os.listdir(os.path.join(common, "worktrees")):
+            admin = os.path.join(common, "worktrees", name)
+            with contextlib.suppress(OSError), open(os.path.join(admin, "gitdir"), "rb") as file:
+                found.append(os.path.dirname(os.path.join(admin, os.fsdecode(file.read().strip()))))
+    return [*dict.fromkeys(map(os.path.realpath, found))]
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """What stands in the Pythons of one run; `folder`: its own. `leads`: whether imports are led, too."""
+
+    folder: str
+    worktrees: Worktrees
+    leads: bool
+
+    def variables(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Write it down; the variables that bring it in. None where that cannot be: nothing depends on it
+        in a run that leads no imports.
+        """
+        source = Path(inside_python.__file__).read_text(encoding="utf-8")
+        about = (self._reports, self.worktrees.here, self.worktrees.others, self.leads)
+        # The next of that name is the environment's own. Where there is none, the error is the one that
+        # site expects (ImportError with that name).
+        ending = "import sys; del sys.modules[__name__]\nimport sitecustomize\n"
+        try:
+            if os.pathsep in self.folder:
+                raise OSError(0, "a folder with the separator of PATH in its name")
+            os.makedirs(self._reports, 0o700)
+            with open(os.path.join(self.folder, "sitecustomize.py"), "w", encoding="utf-8") as file:
+                file.write(f"{source}\n\nbegin(*{about!a})\n{ending}")
+        except OSError as error:
+            if not self.leads:
+                return {}
+            raise OtherWorktreeError(
+                f"{self.folder}: {error.strerror}, so imports cannot be led to the temporary worktree",
+                fix="see its owner, and the space on its disk",
+            ) from None
+        return {_VARIABLE: os.pathsep.join([self.folder, *filter(None, [env.get(_VARIABLE)])])}
+
+    @property
+    def _reports(self) -> str:
+        return os.path.join(self.folder, "reports")
+
+    def told(self) -> list[str]:
+        """The code of other worktrees that the processes have loaded; what was written down is gone then."""
+        found: dict[str, None] = {}
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(self._reports)):
+                with open(os.path.join(self._reports, name), "rb") as file:
+                    found.update(dict.fromkeys(os.fsdecode(file.read()).split("\0")[1:]))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return [*found]
+
+
+def refuse_other_worktrees(
+    words: Sequence[str], env: Mapping[str, str], worktrees: Worktrees, *, led: bool
+) -> None:
+    """Raise OtherWorktreeError where a Python that `words` start has code of another worktree installed.
+
+    With `led`, only one that no variable reaches. Those that a script starts in its turn are not seen.
+    """
+    if not worktrees.others:
+        return
+    tokens = [*_tokens(words)]
+    drops = _drops(tokens)
+    for python, flags in _pythons(tokens, env):
+        if worktrees.is_here(python):  # a file of the commit, which nothing starts before the run itself
+            continue
+        unreached = drops or any(letter in flag for flag in flags for letter in "IE")
+        if any("S" in flag for flag in flags) or (led and not unreached):
+            continue
+        path = next(_installed(_asked(python, env) if led else _sites(python), worktrees), None)
+        if path is None:
+            continue
+        if led:
+            raise OtherWorktreeError(
+                f"{python} imports from your own worktree, and is told to read no PYTHONPATH: {path}",
+                fix="leave out -I, -E and what sets PYTHONPATH, or install the package there as a copy",
+            )
+        raise OtherWorktreeError(
+            f"{python} imports from another worktree of this repository: {path}",
+            fix="deriva-ml-hooks run --isolated -- COMMAND, or install the package of this worktree there",
+        )
+
+
+def _tokens(words: Sequence[str]) -> Iterator[str]:
+    """The words, and those within one that a shell reads."""
+    for word in words:
+        yield from filter(None, _BETWEEN.split(word) if _BETWEEN.search(word) else [word])
+
+
+def _drops(tokens: Sequence[str]) -> bool:
+    """Whether the words take PYTHONPATH away, or set another."""
+    names = {os.path.basename(token) for token in tokens}
+    emptied = {"-", "-i", "--ignore-environment"} & names and "env" in names
+    return bool(emptied) or "sudo" in names or any(_VARIABLE in token for token in tokens)
+
+
+def _pythons(tokens: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """Each Python that is started, by name or by the first lines of a program, and its flags."""
+    for at, token in enumerate(tokens[:_MOST_WORDS]):
+        if token.startswith("-") or "=" in token:
+            continue
+        program = shutil.which(token, path=env.get("PATH"))
+        if program is None:
+            continue
+        if _PYTHON.fullmatch(os.path.basename(token)):
+            yield os.path.abspath(program), [*_flags(tokens[at + 1 :])]
+            continue
+        with contextlib.suppress(OSError), open(program, "rb") as file:
+            if file.read(2) == b"#!":
+                # A path that is too long for a first line is in the second one (distlib).
+                first = os.fsdecode(file.readline(4096) + file.readline(4096))
+                if "python" in first or "pypy" in first:
+                    yield from _pythons([*_tokens([first])], env)
+
+
+def _flags(words: Sequence[str]) -> Iterator[str]:
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("-") or word.startswith("--") or word[1:2] in ("", "c", "m"):
+            return
+        if word in ("-W", "-X"):
+            next(rest, None)
+        elif word[1] not in "WX":
+            yield word
+
+
+def _asked(python: str, env: Mapping[str, str]) -> list[str]:
+    """Where a Python that reads no variables imports from, as it says itself."""
+    script = "import json, sys; print('\\n' + json.dumps(sys.path[1:]))"
+    try:
+        done = subprocess.run(
+            [python, "-E", "-c", script],
+            cwd=os.sep,  # where nobody else can put a module
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_TIMEOUT,
+        )
+        return [place for place in json.loads(done.stdout.splitlines()[-1]) if isinstance(place, str)]
+    except (OSError, ValueError, IndexError, TypeError, subprocess.TimeoutExpired):
+        raise OtherWorktreeError(
+            f"{python}: does not say where it imports from", fix="name a Python that starts"
+        ) from None
+
+
+def _sites(python: str) -> list[str]:
+    """Where a Python keeps what is installed, by the places alone: it is not started."""
+    folders = []
+    for program in dict.fromkeys([python, os.path.realpath(python)]):
+        prefix = Path(program).parent.parent
+        for pattern in ("lib*/*/site-packages", "lib*/*/dist-packages", "local/lib/*/dist-packages"):
+            folders += sorted(map(str, prefix.glob(pattern)))
+        if (prefix / "pyvenv.cfg").is_file():
+            break
+    return folders
+
+
+def _installed(places: Sequence[str], worktrees: Worktrees) -> Iterator[str]:
+    """What is installed there from other worktrees: by .pth files, the modules they import, and links."""
+    for place in places:
+        if worktrees.inside(place) is not None:
+            yield place
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(place)):
+                entry, named = os.path.join(place, name), []
+                if name.endswith(".pth"):
+                    named = [*_named_by(entry)]
+                elif os.path.islink(entry):
+                    named = [entry]
+                for path in named:
+                    if os.path.isabs(path) and worktrees.inside(path) is not None:
+                        yield path
+
+
+def _named_by(pth: str) -> Iterator[str]:
+    folder = os.path.dirname(pth)
+    for line in Path(pth).read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        if not line.startswith(("import ", "import\t")):
+            yield os.path.join(folder, line.strip())
+            continue
+        texts = [line]
+        for module in re.findall(r"import\s+(\w+)", line):
+            with contextlib.suppress(OSError):
+                source = Path(folder, f"{module}.py")
+                texts.append(source.read_text(encoding="utf-8", errors="surrogateescape"))
+        for text in texts:
+            yield from _PATHS.findall(text)
