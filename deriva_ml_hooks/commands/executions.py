@@ -6,7 +6,7 @@ import itertools
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -25,7 +25,7 @@ from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.executions.rows import COLUMNS, JSON, Damaged
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.redact import redact, redact_command, redacted
-from deriva_ml_hooks.report import as_error, printable, shown
+from deriva_ml_hooks.report import as_error, few, printable, shown
 from deriva_ml_hooks.runner import baked
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def show(
         ("host", f"{execution.host}, process {execution.pid}"),
     ]
     pairs += [("result", f"{result['path']} ({result['sha256']})") for result in execution.results]
-    pairs += [("warning", warning["message"]) for warning in execution.warnings]
+    pairs += [("warning", line) for line in _gathered(execution.warnings)]
     pairs += [
         ("changed", f"{change['path'] or ''} {change['message']}".strip())
         for change in execution.changed_during_run
@@ -222,6 +222,15 @@ def show(
         pairs.append(("record", publication["url"]))
         pairs.append(("not published", publication["error"]))
     output.text(output.fields(pairs))
+
+
+def _gathered(warnings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Warnings with the paths that they are about, those of equal words together."""
+    paths: dict[str, list[str]] = {}
+    for warning in warnings:
+        paths.setdefault(warning["message"], []).extend([path] if (path := warning.get("path")) else [])
+    for message, about in paths.items():
+        yield f"{message}: {few(about, most=8)}" if about else message
 
 
 def _of_notebook(notebook: Optional[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from deriva_ml_hooks.errors import LedgerError
 from deriva_ml_hooks.executions.places import ledger_of
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import few
-from deriva_ml_hooks.runner.isolation.again import given, lost_variables, request_of, task_of
+from deriva_ml_hooks.runner.isolation.again import given, left_out, lost_variables, request_of, task_of
 from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, Isolated, run_isolated
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def rerun(
             given=given(first),
             task=task_of(first, progress=progress),
             stdin=first.stdin,
+            warnings=left_out(first),
         )
         lost = lost_variables(first, os.environ)
         if lost:

@@ -76,6 +76,19 @@ def test_one_is_shown_by_the_whole_id_or_enough_of_it(program: Program, repo: An
         assert words in text
 
 
+def test_equal_warnings_are_shown_once_with_all_their_paths(program: Program, repo: Any) -> None:
+    repo.write(".deriva-ml-hooks.toml", 'untracked-ignore = ["notes/"]\n')
+    repo.commit("Tolerant")
+    for name in "abcd":
+        repo.write(f"notes/{name}.txt")
+    assert program("run", "--", "true").code == 0
+    (record,) = json.loads(program("executions", "list", "--json").out)
+    out = program("executions", "show", record["id"]).out
+    assert out.count("not tracked by git, not ignored") == 1
+    lines = " ".join(out.split())
+    assert "not ignored: notes/a.txt, notes/b.txt, notes/c.txt, notes/d.txt" in lines
+
+
 def test_too_little_of_an_id_and_one_that_is_not_there_are_errors(
     program: Program, repo: Any, runs: Any
 ) -> None:

@@ -130,6 +130,26 @@ def test_keep_leaves_the_worktree_and_says_where(script: Any, first: Any, progra
     assert nothing_is_left(script)
 
 
+def test_untracked_files_that_were_let_pass_are_told_not_to_be_there(script: Any, program: Program) -> None:
+    script.write(".deriva-ml-hooks.toml", 'untracked-ignore = ["notes/"]\n')
+    script.commit("Tolerant")
+    for name in ("notes/a.txt", "notes/b.txt"):
+        script.write(name)
+    assert program("run", "--", "true").code == 0
+    first = json.loads(program("executions", "list", "--json").out)[0]
+    assert [w["path"] for w in first["warnings"] if w["code"] == "untracked"] == [
+        "notes/a.txt",
+        "notes/b.txt",
+    ]
+    done = program("rerun", first["id"])
+    assert done.code == 0, done
+    message = "not here, though let pass untracked in the first run: notes/a.txt, notes/b.txt"
+    assert message in done.err
+    again = json.loads(program("executions", "list", "--json").out)[0]
+    assert again["rerun_of"] == first["id"]
+    assert message in [warning["message"] for warning in again["warnings"]]
+
+
 class TestRefused:
     def refused(self, repo: Any, program: Program, execution_id: str) -> str:
         count = len(json.loads(program("executions", "list", "--json").out))
@@ -163,13 +183,13 @@ class TestRefused:
         masked = json.loads(program("executions", "list", "--json").out)[0]
         assert "secret" in self.refused(script, program, masked["id"])
 
-    def test_untracked_files_that_were_let_pass(self, script: Any, program: Program) -> None:
+    def test_an_untracked_file_that_was_let_pass_and_is_named(self, script: Any, program: Program) -> None:
         script.write(".deriva-ml-hooks.toml", 'untracked-ignore = ["notes/"]\n')
         script.commit("Tolerant")
         script.write("notes/a.txt")
-        assert program("run", "--", "true").code == 0
+        assert program("run", "--", "cat", "notes/a.txt").code == 0
         tolerant = json.loads(program("executions", "list", "--json").out)[0]
-        assert "notes/a.txt" in self.refused(script, program, tolerant["id"])
+        assert "notes/a.txt: named by the command" in self.refused(script, program, tolerant["id"])
 
     def test_a_file_outside_the_repository(self, script: Any, program: Program, tmp_path: Path) -> None:
         shutil.copy(str(shutil.which("true")), tmp_path / "launch")

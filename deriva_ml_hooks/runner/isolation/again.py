@@ -13,7 +13,7 @@ from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import MASK
-from deriva_ml_hooks.report import few
+from deriva_ml_hooks.report import Finding, few
 from deriva_ml_hooks.runner.acceptance import Accepted, Request
 from deriva_ml_hooks.runner.command.entry_point import Kind, invocation
 from deriva_ml_hooks.runner.isolation.isolated import IsolationError
@@ -48,12 +48,6 @@ def request_of(first: Execution, home: Repository, outputs: Collection[str] = ()
             f"the record does not hold the whole command: {masked[0]} stands for a secret",
             fix=f"run it yourself, and hand secrets over in the environment: deriva-ml-hooks {how}",
         )
-    untracked = [str(warning.get("path")) for warning in first.warnings if warning.get("code") == "untracked"]
-    if untracked:
-        raise IsolationError(
-            f"untracked files were let pass in the first run, and are in no commit: {few(untracked)}",
-            fix="commit what the command reads, and run it anew",
-        )
     _refuse_outside(first, home)
     _refuse_uncommitted(first, home, [below_top(path).replace(os.sep, "/") for path in outputs])
     path = first.entry_point.get("path")
@@ -86,6 +80,15 @@ def task_of(first: Execution, *, progress: bool) -> Callable[[Accepted], Task] |
         )
 
     return task
+
+
+def left_out(first: Execution) -> tuple[Finding, ...]:
+    """What is not there this time: files that no commit holds, and that were let pass in the first run."""
+    let_pass = [str(warning.get("path")) for warning in first.warnings if warning.get("code") == "untracked"]
+    if not let_pass:
+        return ()
+    message = f"not here, though let pass untracked in the first run: {few(let_pass, most=8)}"
+    return (Finding("left-out", None, message, "commit what the command reads, and run it anew"),)
 
 
 def _without_output(words: Sequence[str]) -> list[str]:

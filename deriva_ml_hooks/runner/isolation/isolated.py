@@ -22,7 +22,7 @@ from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.cache import provenance_of
-from deriva_ml_hooks.report import few
+from deriva_ml_hooks.report import Finding, few
 from deriva_ml_hooks.runner import child
 from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
 from deriva_ml_hooks.runner.isolation.outputs import below_top, bring_back
@@ -55,6 +55,7 @@ class Isolated:
     `given`: what may name files, where that is not the words of the request.
     `task`: makes what is run, where that is not the words of the request.
     `stdin`: what the record `rerun_of` says of standard input, which is given to it again.
+    `warnings`: in what the run differs from that of `rerun_of`.
     """
 
     request: Request
@@ -66,6 +67,7 @@ class Isolated:
     given: Sequence[str] | None = None
     task: Callable[[Accepted], Task] | None = None
     stdin: Mapping[str, Any] | None = None
+    warnings: tuple[Finding, ...] = ()
 
 
 def run_isolated(wanted: Isolated, *, say: Say, complain: Say) -> tuple[int, Execution]:
@@ -129,7 +131,7 @@ def _run_in(
         accepted = _from_home(accepted, home)
         if wanted.commit is None:
             accepted = _of_the_branch(accepted, home)
-        warnings = accepted.verdict.warnings + ((differs,) if differs is not None else ())
+        warnings = accepted.verdict.warnings + wanted.warnings + ((differs,) if differs is not None else ())
         accepted = replace(
             accepted,
             rerun_of=wanted.rerun_of,
