@@ -31,18 +31,27 @@ DEFAULT_EXTRA_KEYS = (
 
 Tree: TypeAlias = "dict[str, Tree | None]"
 
+_MARKER = re.compile(rb"^(?:<{7}|>{7})(?: |\r?$)", re.MULTILINE)
 _SIZE = re.compile(r"[0-9]+[KMG]?", re.IGNORECASE)
+
+
+def reopening(path: str, data: bytes = b"") -> str:
+    """How to come by a notebook again at `path`, where `data` is none: Jupyter opens no merge in conflict."""
+    if not path:
+        return "open it in Jupyter and save it"
+    name = shlex.quote(path)
+    if _MARKER.search(data):
+        one_side = f"git checkout --merge -- {name} && git checkout --ours -- {name} && git add -- {name}"
+        forgotten = f"or take it from a commit before the merge: git log --oneline -- {name}"
+        return f"it holds the markers of a conflict; keep one side: {one_side} (or --theirs); {forgotten}"
+    return f"open it in Jupyter and save it, or restore it: git checkout -- {name}"
 
 
 class NotebookError(HooksError):
     """What `path` holds cannot be stripped: `problem` is one line of json, nbformat or nbstripout."""
 
     def __init__(self, path: str, problem: str, *, fix: str | None = None) -> None:
-        restore = f", or restore it: git checkout -- {shlex.quote(path)}" if path else ""
-        super().__init__(
-            f"{path}: {problem}" if path else problem,
-            fix=fix or f"open it in Jupyter and save it{restore}",
-        )
+        super().__init__(f"{path}: {problem}" if path else problem, fix=fix or reopening(path))
         self.path = path
         self.problem = problem
 
@@ -219,7 +228,7 @@ def _nbstripout(data: bytes, options: StripOptions, *, zeppelin: bool, path: str
         fix = "open it in Jupyter and take the keep_output tag, or the keep_output metadata, from that cell"
         raise NotebookError(path, str(error), fix=fix) from error
     except Exception as error:  # with data that is no notebook, both libraries fail wherever they are
-        raise NotebookError(path, _problem(error)) from error
+        raise NotebookError(path, _problem(error), fix=reopening(path, data)) from error
 
 
 def _problem(error: Exception) -> str:

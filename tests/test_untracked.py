@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from deriva_ml_hooks.untracked import FOLDERS, ignoring, sort
-from tests.conftest import Repo
+
+if TYPE_CHECKING:
+    from tests.conftest import Repo
 
 TRACKED = ["README.md", "pyproject.toml", "src/train.py", "src/configs/a.yaml", "data/old.csv", "notes/a.log"]
 

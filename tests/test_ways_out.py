@@ -8,13 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from deriva_ml_hooks import gate
 from deriva_ml_hooks.notebooks import strip
-from tests.conftest import Repo
+
+if TYPE_CHECKING:
+    from tests.conftest import Repo
 
 
 @pytest.fixture(autouse=True)

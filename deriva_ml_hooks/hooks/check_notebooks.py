@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from deriva_ml_hooks.errors import ConfigError, UsageError
 from deriva_ml_hooks.hooks import _cells
 from deriva_ml_hooks.hooks._common import arguments, parsed, repository_here, require_own_file, settings, tell
 from deriva_ml_hooks.hooks._installations import installations
+from deriva_ml_hooks.notebooks import reopening
 from deriva_ml_hooks.report import Finding
 
 if TYPE_CHECKING:
@@ -88,15 +88,15 @@ def _check(path: str, rules: Sequence[str], repository: Repository | None) -> It
     except (ValueError, RecursionError) as error:
         if "format" in rules:
             kind = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
-            fix = _RESTORE.replace("FILE", shlex.quote(path))
-            yield Finding("format", path, f"not a notebook, no {kind}: {error}", fix)
+            yield Finding("format", path, f"not a notebook, no {kind}: {error}", reopening(path, data))
         return
     for rule in rules:
         for message, fix in RULES[rule](notebook):
-            yield Finding(rule, path, message, fix.replace("FILE", shlex.quote(path)))
+            yield Finding(rule, path, message, fix or reopening(path))
 
 
-_RESTORE = "open it in Jupyter and save it, or restore it: git checkout -- FILE"
+_REOPEN = ""
+"""The fix that is `reopening`."""
 
 
 def _parameters(notebook: Any) -> Iterator[Problem]:
@@ -156,7 +156,7 @@ def _install_magics(notebook: Any) -> Iterator[Problem]:
 def _format(notebook: Any) -> Iterator[Problem]:
     """nbformat's schema, and ids as 4.5 asks for them, which nbformat would silently repair."""
     if not isinstance(notebook, dict) or type(notebook.get("nbformat")) is not int:
-        yield "not a notebook, it says no nbformat", _RESTORE
+        yield "not a notebook, it says no nbformat", _REOPEN
         return
     version = notebook["nbformat"]
     if version not in (3, 4):
@@ -168,7 +168,7 @@ def _format(notebook: Any) -> Iterator[Problem]:
         return
     problem = _schema_problem(notebook)
     if problem is not None:
-        yield problem, _RESTORE
+        yield problem, _REOPEN
 
 
 def _ids(notebook: Mapping[str, Any]) -> Iterator[Problem]:
@@ -179,7 +179,7 @@ def _ids(notebook: Mapping[str, Any]) -> Iterator[Problem]:
     seen: dict[str, int] = {}
     for number, cell in enumerate(cells, start=1):
         if not isinstance(cell, dict):
-            yield f"cell {number}: no cell at all", _RESTORE
+            yield f"cell {number}: no cell at all", _REOPEN
             continue
         identifier = cell.get("id", "")
         if not isinstance(identifier, str):

@@ -617,6 +617,43 @@ def test_the_way_out_of_a_root_commit_works_as_printed(
     assert "data.csv" not in bare.git("ls-tree", "--name-only", "main")
 
 
+@pytest.mark.parametrize("depth", [(), ("--depth=2",)], ids=["whole", "shallow"])
+@pytest.mark.parametrize("variable", ["", "GITHUB_HEAD_REF", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"])
+def test_in_the_merge_commit_of_a_request_its_branch_is_named(
+    repo: Repo,
+    remote: Repo,
+    make_repo: Callable[..., Repo],
+    program: Program,
+    depth: tuple[str, ...],
+    variable: str,
+) -> None:
+    repo.git("switch", "--quiet", "--create", "feature/it's")
+    repo.commit("Add", **{"big.csv": BIG})
+    repo.push()
+    repo.git("switch", "--quiet", "main")
+    repo.commit("Meanwhile", other="o")
+    repo.push()
+    repo.git("switch", "--quiet", "--detach")
+    repo.git("merge", "--quiet", "--no-ff", "--message", "Merge", "feature/it's")
+    repo.push("origin", "HEAD:refs/pull/1/merge")
+    ci = make_repo("ci")
+    ci.git("remote", "add", "origin", remote.path.as_uri())
+    refs = ["+refs/pull/1/merge:refs/remotes/pull/1/merge"]
+    refs += [] if depth else ["+refs/heads/*:refs/remotes/origin/*"]
+    ci.git("fetch", "--quiet", *depth, "origin", *refs)
+    ci.git("checkout", "--quiet", "--detach", "refs/remotes/pull/1/merge")
+    env = {"PRE_COMMIT_FROM_REF": "HEAD^1", "PRE_COMMIT_TO_REF": "HEAD"}
+    env |= {variable: "feature/it's"} if variable else {}
+    said = program(*HOOK, "--max-kb=1", cwd=ci.path, env=env).out
+    assert "big.csv" in said
+    assert ("fix: git switch 'feature/it'\"'\"'s' && git " in said) == (bool(variable) or not depth)
+    assert "switch --detach" not in said
+    if not depth:
+        repo.git("switch", "--quiet", "main")
+        mended(repo, said)
+        assert repo.git("log", "--format=%s", "main..feature/it's", "--", "big.csv") == ""
+
+
 def test_a_detached_head_is_mended_where_it_is(guarded: Repo) -> None:
     guarded.git("checkout", "--quiet", "--detach")
     guarded.commit("Add", big=BIG, a="a")

@@ -412,6 +412,36 @@ def test_what_is_no_valid_notebook_is_said_in_one_line(
     assert found(made, "--skip", "format") == []
 
 
+@pytest.mark.parametrize(("side", "kept"), [("--ours", "rate = 1"), ("--theirs", "rate = 2")])
+@pytest.mark.parametrize("state", ["in conflict", "added", "committed"])
+def test_a_notebook_in_conflict_is_led_to_one_side(
+    repo: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    side: str,
+    kept: str,
+    state: str,
+) -> None:
+    monkeypatch.chdir(repo.path)
+    name = "it's.ipynb"
+    for branch, source in (("main", "rate = 0"), ("side", "rate = 2"), ("main", "rate = 1")):
+        repo.git("switch", "--quiet", *(["--create"] if branch == "side" else []), branch)
+        repo.write(name, json.dumps(notebook(code(source)), indent=1))
+        repo.commit(source)
+    repo.git("merge", "side", check=False)
+    if state != "in conflict":
+        repo.git("add", "--all")
+    if state == "committed":
+        repo.commit("In conflict")
+    assert main(["--", name]) == 1
+    fix = capsys.readouterr().out.partition("keep one side: ")[2].partition(" (or")[0]
+    done = subprocess.run(["sh", "-c", fix.replace("--ours", side)], capture_output=True, check=False)
+    assert done.returncode == 0, done
+    assert main(["--", name]) == 0
+    assert kept in (repo.path / name).read_text()
+    assert repo.git("diff", "--name-only") == ""
+
+
 def test_missing_ids_are_found_though_nbformat_would_add_them(found: Callable[..., Found]) -> None:
     made = notebook(text(""), text(""))
     del made["cells"][1]["id"]

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from deriva_ml_hooks.notebooks import reopening
 from deriva_ml_hooks.runner.notebook.kernels import NotebookRunError
 
 _CONVERT = "import nbformat; nbformat.write(nbformat.read({path!r}, 4), {path!r})"
@@ -34,7 +35,7 @@ def document(path: str, data: bytes) -> dict[str, Any]:
     if data.startswith(codecs.BOM_UTF8):
         what = f"{path}: begins with a byte order mark, which no reader of notebooks expects"
         raise NotebookRunError(what, fix=_mending(_STRIP, path))
-    reopen = f"open it in Jupyter and save it, or restore it: git checkout -- {name}"
+    reopen = reopening(path, data)
     try:
         found: dict[str, Any] = json.loads(data.decode("utf-8"))
         version = found["nbformat"]
