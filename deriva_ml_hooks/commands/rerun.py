@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from deriva_ml_hooks.commands.run import complain, concluded, require_json
+from deriva_ml_hooks.commands.run import complain, concluded, keeper, require_json
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import LedgerError
 from deriva_ml_hooks.executions.places import ledger_of
@@ -63,7 +63,7 @@ def rerun(
         lost = lost_variables(first, os.environ)
         if lost:
             say(f"not set now, but in the first run: {few(lost, most=8)}")
-        return run_isolated(wanted, say=say, complain=complain)
+        return run_isolated(wanted, say=say, complain=complain, keeps=keeper(quiet=quiet))
 
     try:
         require_json(json_file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -45,8 +46,12 @@ def run(
         False, "--isolated", help="Run in a temporary worktree of HEAD, whatever is changed in yours."
     ),
     output_paths: Optional[list[str]] = typer.Option(
-        None, "--output", metavar="PATH", help="With --isolated: copy this back; may be given several times."
+        None,
+        "--output",
+        metavar="PATH",
+        help="With --isolated: copy this, or all of a glob, back; repeatable.",
     ),
+    keep: bool = typer.Option(False, "--keep", help="With --isolated: leave the temporary worktree behind."),
     json_file: Optional[str] = typer.Option(
         None, "--json", metavar="FILE", help="Write the record to FILE; the verdict when refused."
     ),
@@ -62,8 +67,12 @@ def run(
         if not quiet:
             complain(line)
 
-    if (output_paths and not isolated) or (isolated and dry_run):
-        wrong = "--isolated and --dry-run exclude each other" if dry_run else "--output is for --isolated"
+    if ((output_paths or keep) and not isolated) or (isolated and dry_run):
+        wrong = (
+            "--isolated and --dry-run exclude each other"
+            if dry_run
+            else "--output and --keep are for --isolated"
+        )
         raise UsageError(wrong, fix="deriva-ml-hooks run --isolated --output PATH -- COMMAND")
     require_json(json_file)
     if dry_run:
@@ -72,9 +81,10 @@ def run(
     if isolated:
         from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, Isolated, run_isolated
 
-        wanted = Isolated(request, outputs=output_paths or ())
+        wanted = Isolated(request, outputs=output_paths or (), keep=keep)
+        keeps = keeper(quiet=quiet)
         try:
-            code = concluded(lambda: run_isolated(wanted, say=say, complain=complain), json_file)
+            code = concluded(lambda: run_isolated(wanted, say=say, complain=complain, keeps=keeps), json_file)
         except EndedBySignalError as ended:
             code = ended.exit_code
         raise typer.Exit(code)
@@ -84,6 +94,21 @@ def run(
 def complain(line: str) -> None:
     """Tell what went wrong with a record."""
     output.note(f"deriva-ml-hooks: {line}")
+
+
+def keeper(*, quiet: bool) -> Callable[[str], bool]:
+    """Asks on a terminal whether to keep what would go; without an answer it is kept."""
+    streams = (sys.stdin, sys.stderr)
+    asks = not quiet and all(stream is not None and stream.isatty() for stream in streams)
+
+    def keeps(told: str) -> bool:
+        complain(told)
+        try:
+            return typer.confirm("keep the temporary worktree?", default=True, err=True)
+        except typer.Abort:
+            return True
+
+    return keeps if asks else lambda _: False
 
 
 def concluded(action: Callable[[], tuple[int, Execution]], json_file: str | None) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
 
 from deriva_ml_hooks.errors import BareRepositoryError, GitError, HooksError, NotARepositoryError, UsageError
 from deriva_ml_hooks.files import write_atomically
@@ -32,10 +32,9 @@ def require_free(path: str, option: str, *, streams: bool = False) -> None:
         raise UsageError(f"{option} {path}: a folder", fix=f"name a file in it: {os.path.join(path, 'NAME')}")
     for place in dict.fromkeys((os.path.abspath(path), real)):  # a link itself, and what it leads to
         _require_untracked(place, f"{option} {path}")
-    for link in _links_above(path):
-        if _leads_out(link):
-            what = f"{link} is a link of the repository, and leads out of it"
-            raise UsageError(f"{option} {path}: {what}", fix=f"name the file itself: {real}")
+    if (link := leaving_link(path)) is not None:
+        what = f"{link} is a link of the repository, and leads out of it"
+        raise UsageError(f"{option} {path}: {what}", fix=f"name the file itself: {real}")
     folder = os.path.dirname(os.path.abspath(path))
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -90,24 +89,17 @@ def _is_tracked(folder: str, name: str) -> bool:
     return bool(listed.stdout)
 
 
-def _links_above(path: str) -> Iterator[str]:
-    """The folders on the way to `path` that are symbolic links."""
-    above = os.path.dirname(os.path.abspath(path))
-    while os.path.dirname(above) != above:
-        if os.path.islink(above):
-            yield above
-        above = os.path.dirname(above)
-
-
-def _leads_out(link: str) -> bool:
-    """Whether a link is of a commit, whose repository does not hold what it leads to."""
-    folder, name = os.path.split(link)
-    try:
-        worktree = discover(folder).worktree
-    except HooksError:
-        return False
-    outside = not os.path.realpath(link).startswith(worktree.rstrip(os.sep) + os.sep)
-    return outside and _is_tracked(folder, name)
+def leaving_link(path: str) -> str | None:
+    """The folder on the way to `path` that is a link of a commit, and leads out of its repository."""
+    link = os.path.dirname(os.path.abspath(path))
+    while (folder := os.path.dirname(link)) != link:
+        if os.path.islink(link) and _is_tracked(folder, os.path.basename(link)):
+            with contextlib.suppress(HooksError):
+                worktree = discover(folder).worktree
+                if not os.path.realpath(link).startswith(worktree.rstrip(os.sep) + os.sep):
+                    return link
+        link = folder
+    return None
 
 
 def require_uncommitted(path: str, option: str, provenance: Provenance) -> None:

@@ -172,13 +172,12 @@ def test_a_call_that_leaves_no_record_leaves_the_file_that_is_there(
 
 
 def test_a_link_is_replaced_and_what_it_leads_to_is_not_touched(
-    repo: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    repo: Any, program: Program, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(repo.path)
     kept = tmp_path / "kept.txt"
     kept.write_text("kept\n")
     (repo.path / "link.log").symlink_to(kept)
-    assert main(["run", "--json", "link.log", "--", "cat", str(kept)]) == 0
+    assert program("run", "--json", "link.log", "--", "cat", str(kept)).code == 0
     assert kept.read_text() == "kept\n"
     assert json.loads((repo.path / "link.log").read_text())["status"] == "Completed"
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.gate import judge
 
 from ..conftest import Repo
@@ -76,14 +76,12 @@ HOW = ("variable", "configuration", "exclusion")
 
 @pytest.mark.parametrize("how", HOW)
 def test_a_temporary_worktree_has_the_data_whatever_the_user_skips(
-    data: Repo, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], how: str
+    data: Repo, monkeypatch: pytest.MonkeyPatch, program: Callable[..., Any], how: str
 ) -> None:
     skipping(monkeypatch, data, how)
-    monkeypatch.chdir(with_pointers(data).path)
-    code = main(["run", "--isolated", "--", "cat", "model.bin"])
-    said = capfd.readouterr()
-    assert (code, said.out) == (0, DATA)
-    assert "pointer" not in said.err
+    done = program("run", "--isolated", "--", "cat", "model.bin", cwd=with_pointers(data).path)
+    assert (done.code, done.out) == (0, DATA)
+    assert "pointer" not in done.err
 
 
 @pytest.mark.parametrize("how", HOW)

@@ -25,7 +25,7 @@ from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.report import Finding, few
 from deriva_ml_hooks.runner import child
 from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
-from deriva_ml_hooks.runner.isolation.outputs import below_top, bring_back
+from deriva_ml_hooks.runner.isolation.outputs import Ask, below_top, bring_back
 from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
 from deriva_ml_hooks.runner.isolation.standard_input import given_again
 from deriva_ml_hooks.runner.isolation.uncommitted import uncommitted
@@ -70,8 +70,12 @@ class Isolated:
     warnings: tuple[Finding, ...] = ()
 
 
-def run_isolated(wanted: Isolated, *, say: Say, complain: Say) -> tuple[int, Execution]:
+def run_isolated(
+    wanted: Isolated, *, say: Say, complain: Say, keeps: Ask = lambda _: False
+) -> tuple[int, Execution]:
     """Run it; the exit code for the caller, and the closed record, as `run_recorded`.
+
+    `keeps` is told of what was made and not asked for, before it goes.
 
     Raises what `accept` raises, and IsolationError, OwnTreeError, WorktreeError or UsageError where nothing
     was started; EndedBySignalError after a signal that no command was there to get.
@@ -94,8 +98,11 @@ def run_isolated(wanted: Isolated, *, say: Say, complain: Say) -> tuple[int, Exe
             try:
                 code, execution = _run_in(temporary, home, replace(wanted, cwd=cwd), say, complain)
                 temporary.keep = True  # what a copy cannot bring, or a signal stops, is not lost
-                brought = [bring_back(path, temporary.repository, home, say, complain) for path in outputs]
-                temporary.keep = wanted.keep or not all(brought)
+                asked: Ask = (lambda _: True) if wanted.keep else keeps
+                whole = bring_back(
+                    *(outputs, temporary.repository, home, commit), say=say, complain=complain, keeps=asked
+                )
+                temporary.keep = wanted.keep or not whole
             finally:
                 if temporary.keep:
                     path = shlex.quote(temporary.repository.worktree)
