@@ -502,6 +502,8 @@ def _word(word: str, before: str) -> str:
     login = _fits(_LOGIN_VALUE, word) if _fits(_LOGIN, before) else None
     if login is not None:
         return f"{login[1]}{MASK}"
+    if word.startswith("-H") and ":" in word:  # a header behind curl's option, in one word
+        return f"-H{redact(word[2:])}"
     if before in ("-b", "-u", "-U"):
         return redact(f"{before} {word}")[len(before) + 1 :]
     return redact(word)

@@ -313,6 +313,13 @@ def test_there_are_enough_forms() -> None:
     assert len(STAY) >= 70
 
 
+@pytest.mark.parametrize("header", ["Authorization: Basic ", "Cookie: session=", "X-Api-Key: "])
+def test_a_header_may_be_in_one_word_with_its_option(header: str) -> None:
+    shown = redact_command(["curl", f"-H{header}{S}"])[1]
+    assert shown.startswith(f"-H{header.split(': ')[0]}: ")
+    assert (S in shown, MASK in shown) == (False, True)
+
+
 @pytest.mark.parametrize("line", FORMS)
 def test_a_secret_of_a_command_line_is_removed_and_nothing_else(line: str) -> None:
     left = FORMS[line].replace("*", MASK)

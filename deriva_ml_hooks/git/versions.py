@@ -98,6 +98,7 @@ def right_spelling(tag: str, prefix: str) -> str | None:
     """
     if len(tag) > _LONGEST or version_tag(tag, prefix) is not None:
         return None
+    tag = _in_ascii(tag)
     stem = re.escape(prefix.rstrip("vV").rstrip("-_/."))
     word = rf"(?:(?:{stem}|release|rel|version|ver)[-_/.]?)?v?[-_/.]?"
     match = re.fullmatch(rf"(?i:{word})(?P<numbers>[0-9]+(?:\.[0-9]+){{1,3}}){_TAIL}", tag)
@@ -107,6 +108,16 @@ def right_spelling(tag: str, prefix: str) -> str | None:
     numbers = [str(int(number)) for number in match["numbers"].split(".")][:3]
     release = ".".join(numbers + ["0"] * (3 - len(numbers)))
     return f"{prefix}{release}{_right_tail(match['tail'] or '')}"
+
+
+def _in_ascii(tag: str) -> str:
+    """The tag with the digits and dots of other scripts as ours: people read them as the same version."""
+    if tag.isascii():
+        return tag
+    import unicodedata
+
+    normal = unicodedata.normalize("NFKC", tag)
+    return "".join(str(unicodedata.decimal(character, character)) for character in normal)
 
 
 def same_release(first: str, second: str) -> bool:
