@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import typer
 
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.report import as_text
 
 
+class Service(str, Enum):
+    """Where continuous integration runs."""
+
+    github = "github"
+    gitlab = "gitlab"
+
+
 def install(
     pre_commit: bool = typer.Option(
         False, "--pre-commit", help="Write .pre-commit-config.yaml, or add the recommended hooks to it."
+    ),
+    gitignore: bool = typer.Option(
+        False, "--gitignore", help="Add the lines to .gitignore that this project is missing."
+    ),
+    ci: list[Service] = typer.Option(
+        [], "--ci", help="Write a workflow that checks pushes and pull requests; a file is never replaced."
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would be done."),
 ) -> None:
@@ -20,7 +35,14 @@ def install(
     """
     from deriva_ml_hooks.install import setup
 
-    setup.install(pre_commit=pre_commit, dry_run=dry_run, say=output.text)
+    setup.install(
+        pre_commit=pre_commit,
+        gitignore=gitignore,
+        services=[service.value for service in ci],
+        dry_run=dry_run,
+        say=output.text,
+    )
+    setup.offer(say=output.text)
 
 
 def uninstall(

@@ -15,13 +15,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.git import own
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.install import frameworks, native
+from deriva_ml_hooks.install import ci, frameworks, native, offers
 from deriva_ml_hooks.install.steps import InstallError, Move, Remove, Step, Write, do
 from deriva_ml_hooks.provenance.cache import cache_path, provenance_of
 from deriva_ml_hooks.report import Finding, printable
@@ -31,32 +32,49 @@ _INSTALL = "deriva-ml-hooks install"
 _UNSET = "deriva-ml-hooks uninstall && git config --unset-all core.hooksPath"
 
 
+class File(NamedTuple):
+    """A file of the worktree as we have written it, and as it was before that; None: it was not there."""
+
+    name: str
+    written: bytes
+    before: bytes | None
+
+
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """What was there before: hook types that the framework did not serve, its configuration's bytes (as
-    written by us, and before that), and the native hooks that had to make room."""
+    """What was there before: hook types that the framework did not serve, files of the worktree, and the
+    native hooks that had to make room."""
 
     types: tuple[str, ...] = ()
-    written: bytes | None = None
-    before: bytes | None = None
+    files: tuple[File, ...] = ()
     kept: tuple[str, ...] = ()
 
 
-def install(start: str = ".", *, pre_commit: bool = False, dry_run: bool = False, say: Say) -> None:
+def install(
+    start: str = ".",
+    *,
+    pre_commit: bool = False,
+    gitignore: bool = False,
+    services: Sequence[str] = (),
+    dry_run: bool = False,
+    say: Say,
+) -> None:
     """Put everything in place that is missing; `say` is told each step, or that there was none.
 
-    `pre_commit` brings the recommended ids into pre-commit's configuration. All is planned, and what
-    stands against it is raised as InstallError, before anything is done.
+    `pre_commit` brings the recommended ids into pre-commit's configuration, `gitignore` the lines that are
+    missing into .gitignore, and `services` the files of CI. All is planned, and what stands against it is
+    raised as InstallError, before anything is done.
     """
     repository = discover(start)
     undo = _remembered(repository)
-    plan: list[Step] = []
     text = frameworks.config_text(repository)
     config = frameworks.config_step(repository, text) if pre_commit else None
     if config is not None:
-        plan.append(config)
-        undo = replace(undo, written=config.data, before=None if text is None else text.encode("utf-8"))
         text = config.data.decode("utf-8")
+    files, left = ci.steps(repository, services)
+    written = [config, offers.gitignore_step(repository) if gitignore else None, *files]
+    plan: list[Step] = [step for step in written if step is not None]
+    undo = replace(undo, files=_with_written(repository, undo.files, plan))
     hooks = list(native.install_steps(repository, sys.executable, undo.kept))
     plan += hooks + _exclude(repository)
     kept = {os.path.basename(step.target).removesuffix(".kept") for step in hooks if isinstance(step, Move)}
@@ -68,12 +86,33 @@ def install(start: str = ".", *, pre_commit: bool = False, dry_run: bool = False
             undo = replace(undo, types=(*undo.types, *types))
         else:
             fix = _with_hooks_path(repository, types)
-            say(f"left out: pre-commit's own hooks, since core.hooksPath is set. fix: {fix}")
+            left.append(f"left out: pre-commit's own hooks, since core.hooksPath is set. fix: {fix}")
+    for line in left:
+        say(printable(line))
     if not dry_run:
         _remember(repository, undo)
     _take(plan, dry_run=dry_run, say=say, none="everything is in place already")
     if not dry_run and repository.head() is not None:
         provenance_of(repository, load(repository.worktree))
+
+
+def offer(start: str = ".", *, say: Say) -> None:
+    """Tell `say` what is not installed unasked, where it is missing."""
+    for line in offers.offers(discover(start)):
+        say(printable(line))
+
+
+def _with_written(repository: Repository, known: Sequence[File], steps: Sequence[Step]) -> tuple[File, ...]:
+    """What is `known` of files, and those that `steps` write; what was before us stays known as that."""
+    files = {file.name: file for file in known}
+    for step in steps:
+        if isinstance(step, Write):
+            name = os.path.relpath(step.path, repository.worktree).replace(os.sep, "/")
+            there = _read(repository, name)
+            earlier = files.get(name)
+            before = earlier.before if earlier is not None and earlier.written == there else there
+            files[name] = File(name, step.data, before)
+    return tuple(files.values())
 
 
 def uninstall(start: str = ".", *, dry_run: bool = False, say: Say) -> None:
@@ -84,7 +123,9 @@ def uninstall(start: str = ".", *, dry_run: bool = False, say: Say) -> None:
     repository = discover(start)
     undo = _remembered(repository)
     plan = list(native.uninstall_steps(repository, undo.types, undo.kept))
-    plan += _include(repository) + _restore_config(repository, undo, say)
+    plan += _include(repository)
+    for file in undo.files:
+        plan += _restored(repository, file, say)
     _take(plan, dry_run=dry_run, say=say, none="nothing of ours is installed")
     if not dry_run:
         _forget(repository)
@@ -113,6 +154,7 @@ def examine(start: str = ".", *, say: Say) -> list[Finding]:
         missing.append(Finding("not-installed", None, message, fix))
     if text is None:
         say(f"no {frameworks.CONFIG}: only the native hooks run (to have one: {_INSTALL} --pre-commit)")
+    offer(start, say=say)
     if repository.head() is not None and not os.path.exists(cache_path(repository)):
         missing.append(Finding("no-cache", None, "what is known of the commit is not cached", _INSTALL))
     return missing
@@ -203,28 +245,34 @@ def _exclusion(repository: Repository) -> tuple[str, bytes, bytes]:
     return path, before, native.exclusion(repository)
 
 
-def _restore_config(repository: Repository, undo: Undo, say: Say) -> list[Step]:
-    if undo.written is None:
+def _restored(repository: Repository, file: File, say: Say) -> list[Step]:
+    there = _read(repository, file.name)
+    if there is None:
         return []
-    path = frameworks.config_path(repository)
-    text = frameworks.config_text(repository)
-    if text is None:
+    if there != file.written:
+        say(f"left as it is: {file.name} (it was edited since)")
         return []
-    if text.encode("utf-8") != undo.written:
-        say(f"left as it is: {frameworks.CONFIG} (it was edited since)")
+    if _committed(repository, file):
+        say(f"left as it is: {file.name} (it was committed since)")
         return []
-    if _committed(repository, undo.written):
-        say(f"left as it is: {frameworks.CONFIG} (it was committed since)")
-        return []
-    if undo.before is None:
+    path = os.path.join(repository.worktree, file.name)
+    if file.before is None:
         return [Remove(path, "it was not here before")]
-    return [Write(path, undo.before, "as it was before")]
+    return [Write(path, file.before, "as it was before")]
 
 
-def _committed(repository: Repository, data: bytes) -> bool:
+def _read(repository: Repository, name: str) -> bytes | None:
+    try:
+        with open(os.path.join(repository.worktree, name), "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _committed(repository: Repository, file: File) -> bool:
     head = repository.head()
-    entry = repository.entry(repository.commit(head).tree, frameworks.CONFIG) if head else None
-    return entry is not None and repository.blob(entry[1]).data == data
+    entry = repository.entry(repository.commit(head).tree, file.name) if head else None
+    return entry is not None and repository.blob(entry[1]).data == file.written
 
 
 def _undo_path(repository: Repository) -> str:
@@ -235,14 +283,21 @@ def _remembered(repository: Repository) -> Undo:
     try:
         with open(_undo_path(repository), "rb") as file:
             found = json.loads(file.read())
-        written, before = _bytes(found["written"]), _bytes(found["before"])
-        return Undo(tuple(found["types"]), written, before, tuple(found["kept"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        files = found.get("files", {})
+        if found.get("written") is not None:  # as earlier releases wrote it
+            files = {frameworks.CONFIG: [found["written"], found["before"]]}
+        read = (File(name, _bytes(data) or b"", _bytes(before)) for name, (data, before) in files.items())
+        return Undo(tuple(found["types"]), tuple(read), tuple(found["kept"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Undo()
 
 
 def _bytes(text: str | None) -> bytes | None:
     return base64.b64decode(text) if text is not None else None
+
+
+def _text(data: bytes | None) -> str | None:
+    return base64.b64encode(data).decode("ascii") if data is not None else None
 
 
 def _remember(repository: Repository, undo: Undo) -> None:
@@ -252,8 +307,7 @@ def _remember(repository: Repository, undo: Undo) -> None:
     shown = {
         "types": list(undo.types),
         "kept": list(undo.kept),
-        "written": base64.b64encode(undo.written).decode() if undo.written is not None else None,
-        "before": base64.b64encode(undo.before).decode() if undo.before is not None else None,
+        "files": {file.name: [_text(file.written), _text(file.before)] for file in undo.files},
     }
     try:
         own.write(repository, path, json.dumps(shown).encode("ascii"))
