@@ -28,6 +28,8 @@ _PASSED_ON = tuple(
     getattr(signal, name) for name in ("SIGQUIT", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
 )
 _POSIX = hasattr(os, "posix_spawn") and hasattr(signal, "pthread_sigmask")
+_LOOK_ANYWAY = 1.0
+"""Seconds after which the child is asked for: another thread of this process may have had its SIGCHLD."""
 T = TypeVar("T")
 
 
@@ -234,8 +236,10 @@ def _next_signal() -> tuple[int, bool]:
     Keys reach the whole process group, but the end of a terminal only the leader of its session.
     """
     heeded, keys = _heeded(), (signal.SIGINT, signal.SIGQUIT)
-    if hasattr(signal, "sigwaitinfo"):
-        info = signal.sigwaitinfo(heeded)
+    if hasattr(signal, "sigtimedwait"):
+        info = signal.sigtimedwait(heeded, _LOOK_ANYWAY)
+        if info is None:
+            return signal.SIGCHLD, False
         # sigaction(2): positive codes are the kernel's
         return info.si_signo, info.si_signo in keys and info.si_code > 0
     number = signal.sigwait(heeded)

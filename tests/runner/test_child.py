@@ -416,3 +416,21 @@ def test_interruptible_gives_the_answer_and_holds_signals_again() -> None:
         assert child.interruptible(lambda: os.kill(os.getpid(), signal.SIGTERM) or 1, mask) is None
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == held
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_thread_that_has_the_signal_of_the_childs_end_keeps_nobody_waiting() -> None:
+    code = """if True:
+        import os, threading
+        from deriva_ml_hooks.runner import child
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        with child.held_signals() as mask:
+            spawn = child._spawn
+            def ended_at_once(*words):
+                pid = spawn(*words)
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+                return pid
+            child._spawn = ended_at_once
+            raise SystemExit(child.run("/bin/sh", ["sh", "-c", "exit 3"], os.environ, mask).exit_code)
+        """
+    done = subprocess.run([sys.executable, "-c", code], timeout=DEADLINE, check=False)
+    assert done.returncode == 3
