@@ -64,16 +64,23 @@ def _to_a_repository() -> str:
 
 
 class BareRepositoryError(HooksError):
-    """`path` is a repository without a worktree, or a place inside a git directory."""
+    """`path` is a repository without a worktree, or a place inside a git directory.
 
-    def __init__(self, path: str) -> None:
+    `git_dir` is that directory, and `worktree` one that the repository has, where they are known.
+    """
+
+    def __init__(self, path: str, git_dir: str | None = None, worktree: str | None = None) -> None:
         above, dot_git, _ = f"{path}/".partition("/.git/")
-        add = f"git -C {shlex.quote(path)} worktree add ../work && cd ../work"
-        worktree = f"cd {shlex.quote(above)}" if dot_git else add
+        if worktree is not None or dot_git:
+            into = f"cd {shlex.quote(worktree or above)}"
+        else:
+            new = os.path.join(os.path.dirname(git_dir or path), "work")
+            into = f"git -C {shlex.quote(path)} worktree add {shlex.quote(new)} && cd {shlex.quote(new)}"
         super().__init__(
-            f"{path}: a git directory without checked-out files", fix=f"run from a worktree: {worktree}"
+            f"{path}: a git directory without checked-out files", fix=f"run from a worktree: {into}"
         )
         self.path = path
+        self.git_dir = git_dir
 
 
 class GitError(HooksError):

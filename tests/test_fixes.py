@@ -1,15 +1,22 @@
-"""The commands of a fix can be pasted: what is put into them is quoted for a shell."""
+"""The commands of a fix can be pasted: what is put into them is quoted for a shell, and it helps."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import deriva_ml_hooks
+
+from .conftest import Repo
+
+Program = Callable[..., Any]
 
 ROOT = Path(deriva_ml_hooks.__file__).parent
 MODULES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
@@ -139,3 +146,78 @@ def test_what_is_put_into_a_command_is_quoted(path: Path) -> None:
 def test_a_name_that_is_not_quoted_is_found(source: str, fine: bool | None) -> None:
     found = [*commands(ast.parse(source))]
     assert [is_quoted(node, scope) for node, scope in found] == ([] if fine is None else [fine])
+
+
+def pasted(said: str) -> str:
+    """The command of the last fix in what was said, whole: what stands after words of ours and a colon."""
+    fix = said.rpartition("fix: ")[2].partition("\n")[0]
+    found = re.search(r"(?:^|: )((?:git|cd|rm) .*)", fix)
+    assert found, fix
+    return found[1]
+
+
+class TestPasted:
+    """What is refused goes once its fix has been typed as it stands."""
+
+    @staticmethod
+    def helps(program: Program, folder: Path, *words: str, code: int = 1) -> str:
+        refused = program(*words, cwd=folder)
+        assert refused.code == code, refused.err
+        command = pasted(refused.err)
+        again = f'{command} && "$@"'
+        ours = [sys.executable, "-m", "deriva_ml_hooks", *words]
+        done = subprocess.run(["sh", "-ec", again, "sh", *ours], cwd=folder, capture_output=True, check=False)
+        assert done.returncode == 0, (command, done.stderr)
+        return command
+
+    @pytest.mark.parametrize("remote_name", ["origin", "a b", None])
+    def test_a_rerun_of_a_commit_that_is_not_here(
+        self, repo: Repo, remote: Repo, program: Program, remote_name: str | None
+    ) -> None:
+        if remote_name == "a b":
+            repo.git("config", "--rename-section", "remote.origin", "remote.a b")
+        if remote_name is None:
+            repo.git("remote", "remove", "origin")
+        lost = repo.commit("Lost")
+        repo.git("push", "--quiet", str(remote.path), "HEAD:refs/heads/kept")
+        assert program("run", "--quiet", "--json", "run.log", "--", "true").code == 0
+        if remote_name is None:
+            repo.git("remote", "add", "other", str(remote.path))
+        repo.git("reset", "--quiet", "--hard", "HEAD~1")
+        repo.git("reflog", "expire", "--expire=now", "--all")
+        repo.git("gc", "--quiet", "--prune=now")
+        assert repo.git("cat-file", "-t", lost, check=False) == ""
+        execution = re.search(r'"id": "([^"]+)"', (repo.path / "run.log").read_text())
+        assert execution
+        self.helps(program, repo.path, "rerun", execution[1], code=125)
+
+    @pytest.mark.parametrize("way", ["lock", "name"])
+    def test_a_version_whose_name_is_taken(
+        self, repo: Repo, remote: Repo, program: Program, way: str
+    ) -> None:
+        if way == "lock":
+            (repo.git_dir / "refs/tags/v0.1.0.lock").touch()
+        else:
+            repo.git("tag", "v0.1.0/x")
+        self.helps(program, repo.path, "bump-version")
+        assert "v0.1.0" in remote.git("tag")
+
+    @pytest.mark.parametrize("there", [True, False])
+    @pytest.mark.parametrize("inside", ["", "hooks"])
+    def test_a_check_beside_the_worktrees(
+        self, repo: Repo, program: Program, tmp_path: Path, there: bool, inside: str
+    ) -> None:
+        bare = tmp_path / "the bare.git"
+        repo.git("clone", "--quiet", "--bare", str(repo.path), str(bare))
+        if there:
+            repo.git("-C", str(bare), "worktree", "add", "--quiet", "-b", "own", str(tmp_path / "a worktree"))
+        command = self.helps(program, bare / inside, "check")
+        assert command.startswith("cd " if there else "git -C ")
+
+    def test_a_tag_that_is_gone(self, repo: Repo, remote: Repo, program: Program) -> None:
+        repo.git("tag", "--annotate", "--message", "One", "v1.0.0")
+        repo.push("origin", "v1.0.0")
+        assert program("run", "--quiet", "--", "true").code == 0
+        repo.git("tag", "--delete", "v1.0.0")
+        repo.git("gc", "--quiet", "--prune=now")
+        self.helps(program, repo.path, "verify")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +16,11 @@ import typer
 from deriva_ml_hooks.catalog.address import parse
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import Config, load
-from deriva_ml_hooks.errors import LedgerError, NotARepositoryError
+from deriva_ml_hooks.errors import BareRepositoryError, LedgerError, NotARepositoryError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.circumstances import FILE
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.executions.places import default_path, ledger_of
 from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.executions.rows import COLUMNS, JSON, Damaged
@@ -37,7 +38,7 @@ _COLOURS = {"Completed": "green", "Failed": "red", "Aborted": "yellow", "Running
 _HEAD = ("ID", "STARTED (UTC)", "STATUS", "TIME", "COMMIT", "VERSION", "RID", "COMMAND")
 _LINE = "{:<36}  {:<19}  {:<14}  {:<9}  {:<9}  {:<20}  {:<6}  {}"
 _ROOM = 20
-"""Columns of a terminal that the commands of a list get at least."""
+"""Columns of a terminal that the commands of a list get at least; a third of a narrow one."""
 _AROUND = 4
 """Lines of a terminal for the head, a note, and what is typed next."""
 _PAGE = 500
@@ -265,13 +266,18 @@ def ledger_here() -> Ledger:
         if path is None:
             raise
         return Ledger(path)
+    except BareRepositoryError as bare:  # beside its worktrees, which share the ledger
+        path = default_path(bare.git_dir or bare.path)
+        if not os.path.isfile(path):
+            raise
+        return Ledger(path)
     return ledger_of(repository, load(repository.worktree))
 
 
 def _config_here() -> Config:
     try:
         return load(discover().worktree)
-    except NotARepositoryError:  # an image without one
+    except (NotARepositoryError, BareRepositoryError):  # an image, or beside the worktrees
         return Config()
 
 
@@ -336,11 +342,13 @@ def _table(console: Console, found: list[Execution], length: int, published: _Pu
         del columns["RID"]
     commands = columns.pop("COMMAND")
     widths = {name: max(len(name), *map(len, cells)) + 2 for name, cells in columns.items()}
-    for name in ("VERSION", "COMMIT", "TIME"):  # they are in `show`; the command is what people look for
-        if sum(widths.values()) + _ROOM > console.width:
+    room = min(_ROOM, console.width // 3)
+    # They are in `show`; the command is what people look for, by an id that leads there.
+    for name in ("VERSION", "COMMIT", "TIME", "STARTED (UTC)", "RID", "STATUS"):
+        if name in widths and sum(widths.values()) + room > console.width:
             del columns[name], widths[name]
     for command in commands:  # here, since a table that is too wide takes from every column
-        command.truncate(max(console.width - sum(widths.values()), _ROOM), overflow="ellipsis")
+        command.truncate(max(console.width - sum(widths.values()), 1), overflow="ellipsis")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, no_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -178,6 +178,14 @@ class Facts:
         return dates
 
 
+def fetching(remote: Any, known: Collection[str], *words: str, force: bool = False) -> str:
+    """The command that fetches `words` from a record's remote, or all where that is not `known` here."""
+    forced = ["--force"] if force else []
+    if remote not in known:
+        return shlex.join(["git", "fetch", "--all", "--tags", *forced])
+    return shlex.join(["git", "fetch", *forced, remote, *words])
+
+
 def intact_tag(
     facts: Facts, tag: str, tag_object: str | None, commit: str, remote: str | None
 ) -> tuple[str, str] | None:
@@ -195,7 +203,7 @@ def intact_tag(
     if facts.has(target):
         fix = f"git tag --force {name} {shlex.quote(target)}"
     else:
-        fix = f"git fetch --force {shlex.quote(remote or 'REMOTE')} tag {name}"
+        fix = fetching(remote, facts.addresses, "tag", tag, force=True)
     if current is None:
         return f"tag {tag} is not here any more", fix
     leads_to = _peeled(facts, current)

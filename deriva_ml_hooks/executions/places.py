@@ -33,7 +33,7 @@ def ledger_path(repository: Repository, config: Config) -> str:
     Raises ConfigError for a place that the repository may not choose.
     """
     if config.ledger is None:
-        path = os.path.join(own.folder(repository.common_dir), "executions.sqlite3")
+        path = default_path(repository.common_dir)
     else:
         path = os.path.join(repository.worktree, os.path.expanduser(config.ledger))
         if config.ledger == os.environ.get(LEDGER_VARIABLE):
@@ -51,6 +51,11 @@ def ledger_path(repository: Repository, config: Config) -> str:
             raise LedgerError(f"{path}: a symbolic link leads elsewhere: {error}", fix=error.fix) from None
         raise
     return path
+
+
+def default_path(common: str) -> str:
+    """Where the ledger of a repository with this common directory is, unless it is configured."""
+    return os.path.join(own.folder(common), "executions.sqlite3")
 
 
 def _require_allowed(real: str, repository: Repository) -> None:

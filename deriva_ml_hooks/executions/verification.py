@@ -17,7 +17,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from deriva_ml_hooks.errors import GitError, HooksError
-from deriva_ml_hooks.executions.facts import Facts, Known, NotFetchedError, intact_tag
+from deriva_ml_hooks.executions.facts import Facts, Known, NotFetchedError, fetching, intact_tag
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.executions.rows import Damaged
 from deriva_ml_hooks.executions.whereabouts import Claim, Whereabouts
@@ -241,8 +241,7 @@ def _missing(facts: Facts, provenance: Mapping[str, Any], oid: str, error: GitEr
     where = provenance.get("remote")
     if facts.repository.shallow():
         return f"commit {oid[:12]} is not in this shallow clone", "git fetch --unshallow --tags"
-    known = isinstance(where, str) and where in facts.addresses
-    fix = f"git fetch {shlex.quote(str(where))} {shlex.quote(oid)}" if known else "git fetch --all --tags"
+    fix = fetching(where, facts.addresses, oid)
     recorded = provenance.get("repository_url")
     if recorded is not None and recorded not in facts.addresses.values():  # a ledger can be of several
         return f"commit {oid[:12]} is not here; the record is of {redact(str(recorded))}", fix

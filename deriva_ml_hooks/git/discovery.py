@@ -5,6 +5,7 @@ Files on disk are asked, never inherited variables: inside a hook they name the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 
@@ -29,7 +30,7 @@ def discover(start: str = ".") -> Repository:
         if _is_git_directory(dot_git):
             return _opened(folder, dot_git, here)
         if _is_git_directory(folder):
-            raise BareRepositoryError(here)
+            raise BareRepositoryError(here, folder, _a_worktree(folder))
         parent = os.path.dirname(folder)
         if parent == folder:
             raise NotARepositoryError(here)
@@ -48,7 +49,7 @@ def _opened(folder: str, git_dir: str, start: str) -> Repository:
     # core.bare and core.worktree are about the main worktree (git-worktree(1))
     is_main = common == git_dir
     if is_main and repository.is_set("core", "bare", default=False):
-        raise BareRepositoryError(folder)
+        raise BareRepositoryError(folder, common, _a_worktree(common))
     of_each = is_main or repository.is_set("extensions", "worktreeConfig", default=False)
     moved = repository.setting("core", "worktree") if of_each else None
     if moved is not None and os.path.realpath(os.path.join(git_dir, moved)) != folder:
@@ -58,6 +59,18 @@ def _opened(folder: str, git_dir: str, start: str) -> Repository:
             fix=f"git config --file {shlex.quote(os.path.join(git_dir, 'config'))} --unset core.worktree",
         )
     return repository
+
+
+def _a_worktree(common: str) -> str | None:
+    """A linked worktree that is there (gitrepository-layout(5), worktrees/<id>/gitdir)."""
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(os.path.join(common, "worktrees"))):
+            own = os.path.join(common, "worktrees", name)
+            with contextlib.suppress(OSError), open(os.path.join(own, "gitdir"), "rb") as file:
+                dot_git = os.path.normpath(os.path.join(own, os.fsdecode(file.read().rstrip(b"\r\n"))))
+                if os.path.isfile(dot_git):
+                    return os.path.dirname(dot_git)
+    return None
 
 
 def _gitfile(path: str) -> str:

@@ -68,6 +68,17 @@ def _findings(args: argparse.Namespace, environ: Mapping[str, str]) -> list[Find
     return list(_of_push(place, updates, remote, url, rules, complete=False))
 
 
+def of_new(place: Place, name: str, commit: str) -> list[Finding]:
+    """What a push would be refused for that brings the annotated tag `name`, not made yet, on `commit`."""
+    rules = _rules(place, argparse.Namespace(prefix=None, allow_pre_releases=None))
+    tag = Tag(name, commit, "tag", commit, "commit", name)
+    if not rules.is_ours(name):
+        return []
+    rules = replace(rules, known={**rules.known, name: tag})
+    found = _version_rules.findings(place, [tag], rules)
+    return [*found, *_contradicted(place, [tag], rules)]
+
+
 def _rules(place: Place, args: argparse.Namespace) -> Rules:
     """Arguments win over [tool.deriva-ml-hooks.check-version-tags]. Raises UsageError for a bad prefix."""
     found = hook_settings(place.folder, HOOK)

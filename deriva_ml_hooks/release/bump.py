@@ -12,9 +12,11 @@ from deriva_ml_hooks.config import hook_settings
 from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.gate import Verdict, judge, require_accepted
 from deriva_ml_hooks.git import process, remotes
+from deriva_ml_hooks.git.blobs import Place
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import Version, semver
+from deriva_ml_hooks.hooks import check_version_tags
 from deriva_ml_hooks.release import published
 from deriva_ml_hooks.release.numbers import PRE_RELEASES, Part, following, spelled
 from deriva_ml_hooks.release.series import Series, is_contained
@@ -96,6 +98,8 @@ def plan(wanted: Wanted, start: str = ".", *, fetch: bool = True) -> tuple[Repos
         _require_current(repository, there.get(theirs), f"{remote}/{target}", branch)
     _require_current(repository, _upstream(repository), _UPSTREAM, branch)
     bump = _numbered(Series(repository, prefix, there), wanted, commit, remote)
+    if wanted.push and _is_checked(repository):
+        _require_passing(repository, bump)
     return repository, replace(bump, branch=branch, remote=remote, target=target)
 
 
@@ -134,6 +138,21 @@ def _check_pre_release(repository: Repository, wanted: Wanted) -> None:
             f"pre-releases are not tagged here: {HOOK} does not let them pass",
             fix=f"allow-pre-releases = true in [tool.deriva-ml-hooks.{HOOK}], and commit that",
         )
+
+
+def _require_passing(repository: Repository, bump: Bump) -> None:
+    """See that our own pre-push hook would let the new tag pass."""
+    found = check_version_tags.of_new(
+        Place(repository.worktree, process.environment()), bump.tag, bump.commit
+    )
+    if not found:
+        return
+    code, _, message, fix = found[0]
+    fixes = {
+        "several-versions": "git commit first: a new version needs a new commit",
+        "tag-spelling": f"leave out --prefix, or set it in [tool.deriva-ml-hooks.{HOOK}], and commit that",
+    }
+    raise BumpError(code, f"{HOOK} would refuse it: {message}", fix=fixes.get(code, fix))
 
 
 def _is_checked(repository: Repository) -> bool:

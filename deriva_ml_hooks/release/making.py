@@ -7,12 +7,13 @@ to take back.
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from deriva_ml_hooks.config import load
+from deriva_ml_hooks.config import hook_settings, load
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.discovery import discover
@@ -21,7 +22,7 @@ from deriva_ml_hooks.git.versions import same_release
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.provenance.version import project_of, settings_of, written
 from deriva_ml_hooks.release import published
-from deriva_ml_hooks.release.bump import Bump, BumpError, Wanted
+from deriva_ml_hooks.release.bump import HOOK, Bump, BumpError, Wanted
 from deriva_ml_hooks.release.tagging import tag_object
 
 Say = Callable[[str], None]
@@ -33,13 +34,10 @@ def make(repository: Repository, bump: Bump, wanted: Wanted, *, say: Say) -> Bum
     Raises BumpError where something stands in the way, and GitError; nothing is left of it then, unless
     the error says so.
     """
-    _require_legible(repository, bump)
-    if bump.remote is not None:
-        _require_one_address(repository, bump.remote)
+    require_possible(repository, bump)
     message = wanted.message or f"Version {bump.version}"
     date = _date_after(repository, bump.commit)
     oid = tag_object(repository, bump.tag, bump.commit, message, sign=wanted.sign, date=date)
-    _require_name(repository, bump.tag, oid)
     if bump.remote is not None:
         _push(repository, bump, bump.remote, oid, say=say)
     _name(repository, bump, oid)
@@ -47,6 +45,26 @@ def make(repository: Repository, bump: Bump, wanted: Wanted, *, say: Say) -> Bum
     with contextlib.suppress(HooksError):  # the version is made, and a cache can be rebuilt
         provenance_of(after, load(after.worktree), refresh=True)
     return replace(bump, pushed=bump.remote is not None)
+
+
+def require_possible(repository: Repository, bump: Bump) -> None:
+    """See that nothing here is in the way of what was planned. Raises BumpError and GitError.
+
+    Nothing is made, signed or sent, so what a key, a server or a hook would say is not known.
+    """
+    _require_legible(repository, bump)
+    if bump.remote is not None:
+        _require_one_address(repository, bump.remote)
+    _require_name(repository, bump.tag, bump.commit)
+    env = process.command_environment()
+    done = process.run("var", "GIT_COMMITTER_IDENT", cwd=repository.worktree, env=env)
+    if done.returncode:
+        fix = "say who you are: git config --global user.name NAME && git config --global user.email ADDRESS"
+        raise GitError("git tag", _first_line(done.said), fix=fix)
+
+
+def _first_line(said: str) -> str:
+    return next((line for line in said.splitlines() if line.startswith("fatal: ")), said.partition("\n")[0])
 
 
 def _require_legible(repository: Repository, bump: Bump) -> None:
@@ -64,8 +82,18 @@ def _require_legible(repository: Repository, bump: Bump) -> None:
         raise BumpError(
             "unreadable-version",
             f"setuptools-scm {what}, so the version would not be {bump.version}",
-            fix="--prefix v, and tag_regex in [tool.setuptools_scm] as it is by default",
+            fix=_legible_prefix(repository, bump),
         )
+
+
+def _legible_prefix(repository: Repository, bump: Bump) -> str:
+    """A way to a tag that setuptools-scm can read and that check-version-tags lets pass."""
+    configured = str(hook_settings(repository.worktree, HOOK).get("prefix", "v"))
+    if configured != "v" and bump.tag == configured + bump.version:
+        other = f'prefix = "v" in [tool.deriva-ml-hooks.{HOOK}]'
+        return f"{other}, or a tag_regex in [tool.setuptools_scm] that reads {bump.tag}; commit that"
+    prefix = f"--prefix {shlex.quote(configured)}"
+    return f"{prefix}, and tag_regex in [tool.setuptools_scm] as it is by default"
 
 
 def _require_one_address(repository: Repository, remote: str) -> None:
@@ -101,11 +129,21 @@ def _require_name(repository: Repository, tag: str, oid: str) -> None:
     steps = f"start\ncreate refs/tags/{tag} {oid}\nprepare\nabort\n"
     done = process.run("update-ref", "--stdin", cwd=repository.worktree, stdin=steps.encode())
     if done.returncode:
-        raise BumpError(
-            "name",
-            f"{tag} cannot be made here: {done.said}",
-            fix="see which tag is in its way: git tag --list",
+        what = f"{tag} cannot be made here: {_first_line(done.said)}"
+        raise BumpError("name", what, fix=_out_of_the_way(done.said))
+
+
+def _out_of_the_way(said: str) -> str:
+    """What to do about what git says is in the way of a new tag."""
+    lock = re.search(r"Unable to create '(.+\.lock)': File exists", said)
+    if lock is not None:
+        return f"unless another git is at work here: rm {shlex.quote(lock[1])}"
+    taken = re.search(r": 'refs/tags/(.+)' exists; cannot create", said)
+    if taken is not None:
+        return (
+            f"take another --prefix, or delete the tag in its way: git tag --delete {shlex.quote(taken[1])}"
         )
+    return "see what is there, and whose it is: git for-each-ref refs/tags"
 
 
 def _push(repository: Repository, bump: Bump, remote: str, oid: str, *, say: Say) -> None:
@@ -132,7 +170,9 @@ def _name(repository: Repository, bump: Bump, oid: str) -> None:
     if not done.returncode:
         return
     if bump.remote is None:
-        raise BumpError("name", f"{bump.tag} cannot be made here: {done.said}", fix="git tag --list")
-    message = f"{bump.tag} is published on {bump.remote}, but could not be made here: {done.said}"
+        what = f"{bump.tag} cannot be made here: {_first_line(done.said)}"
+        raise BumpError("name", what, fix=_out_of_the_way(done.said))
+    said = _first_line(done.said)
+    message = f"{bump.tag} is published on {bump.remote}, but could not be made here: {said}"
     fix = shlex.join(["git", "fetch", bump.remote, f"+refs/tags/{bump.tag}:refs/tags/{bump.tag}"])
     raise BumpError("name", message, fix=fix)

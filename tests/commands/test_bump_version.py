@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.conftest import Ran, Repo
 
@@ -62,8 +64,44 @@ def test_a_dry_run_says_the_same_and_changes_nothing_at_all(
     assert made == would | {"made": True, "pushed": True}
 
 
-def test_a_dry_run_gives_the_same_reasons(repo: Repo, remote: Repo, program: Program) -> None:
+def _has_a_version(repo: Repo) -> None:
     repo.git("tag", "v1.0.0")
+
+
+def _is_locked(repo: Repo) -> None:
+    (repo.git_dir / "refs/tags/v0.1.0.lock").touch()
+
+
+def _has_a_name_in_the_way(repo: Repo) -> None:
+    repo.git("tag", "v0.1.0/x")
+
+
+def _has_several_addresses(repo: Repo) -> None:
+    for address in ("/one", "/two"):
+        repo.git("remote", "set-url", "--add", "--push", "origin", address)
+
+
+def _is_not_legible(repo: Repo) -> None:
+    repo.write(".deriva-ml-hooks.toml", '[check-version-tags]\nprefix = "release/"\n')
+    repo.commit()
+
+
+def _is_nobodys(repo: Repo) -> None:
+    repo.git("config", "user.useConfigOnly", "true")
+    repo.git("config", "--global", "--unset", "user.email")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(_has_a_version, _is_locked, _has_a_name_in_the_way),
+        *(_has_several_addresses, _is_not_legible, _is_nobodys),
+    ],
+)
+def test_a_dry_run_gives_the_same_reasons(
+    repo: Repo, remote: Repo, program: Program, wrong: Callable[[Repo], None]
+) -> None:
+    wrong(repo)
     program("check")
     before = everything(repo.path)
     dry, real = program("bump-version", "--dry-run", "--json"), program("bump-version", "--json")

@@ -152,6 +152,41 @@ def test_on_a_terminal_of_80_columns_each_execution_is_one_line(
         assert record["command"][0] in line
 
 
+@pytest.mark.parametrize("width", [20, 24, 30, 40, 60])
+@pytest.mark.parametrize("rid", ["", "1-ABC"])
+def test_on_a_narrow_terminal_each_is_one_line_with_an_id_that_leads_to_the_rest(
+    here: Ledger, capsys: pytest.CaptureFixture[str], width: int, rid: str
+) -> None:
+    from rich.console import Console
+
+    found = [made(command=["python", "train.py", "--epochs", "1000"]) for _ in range(2)]
+    one = {"rid": rid or None}
+    executions._table(Console(width=width), found, 8, {execution.id: [one] for execution in found})
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(len(line) <= width for line in (head, *lines))
+    for execution, line in zip(found, lines, strict=True):
+        assert line.startswith(f"{execution.id[:8]}  ")
+        assert "pyth" in line
+
+
+@pytest.mark.parametrize("name", ["bare", "project"])
+def test_beside_the_worktrees_of_a_bare_repository_the_ledger_is_theirs(
+    repo: Any, tmp_path: Any, program: Program, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    top = tmp_path / name
+    where = top if name == "bare" else top / ".bare"
+    repo.git("clone", "--quiet", "--bare", str(repo.path), str(where))
+    if name == "project":
+        (top / ".git").write_text("gitdir: ./.bare\n")
+    repo.git("-C", str(where), "worktree", "add", "--quiet", "-b", "own", str(top / "a worktree"))
+    assert program("executions", "list", cwd=top).code == 1  # there is none yet
+    assert program("run", "--", "true", cwd=top / "a worktree").code == 0
+    inside = json.loads(program("executions", "list", "--json", cwd=top / "a worktree").out)
+    assert len(inside) == 1
+    assert json.loads(program("executions", "list", "--json", cwd=top).out) == inside
+
+
 def test_outside_a_repository_it_is_an_error_with_a_fix(program: Program, tmp_path: Any) -> None:
     done = program("executions", "list", cwd=tmp_path)
     assert done.code == 1

@@ -488,14 +488,42 @@ class TestOurOwnHook:
         assert bump(repo, pre="rc").tag == "v0.1.0-rc.1"
         assert remote.git("tag") == "v0.1.0-rc.1"
 
-    def test_what_it_says_is_told_and_nothing_is_left(self, repo: Repo, remote: Repo) -> None:
-        bump(repo)
+    @pytest.mark.parametrize(
+        ("wanted", "code", "said"),
+        [
+            ({"force_new": True}, "several-versions", "one version only"),
+            ({"prefix": "V"}, "tag-spelling", "not spelled as a version tag"),
+            ({"initial": "1.0.0-rc.1"}, "pre-release", "only releases are tagged here"),
+        ],
+    )
+    def test_what_it_would_refuse_is_refused_before_anything_is_made(
+        self, repo: Repo, remote: Repo, wanted: dict[str, Any], code: str, said: str
+    ) -> None:
+        if "force_new" in wanted:
+            bump(repo)
         before = state(repo, remote)
-        said: list[str] = []
-        with pytest.raises(GitError):
-            bump(repo, said, force_new=True)
-        assert any("one version only" in line for line in said)
+        with pytest.raises(BumpError) as caught:
+            plan(Wanted(**wanted), str(repo.path))  # as far as a dry run goes
+        assert caught.value.code == code
+        assert str(caught.value).startswith("check-version-tags would refuse it: ")
+        assert said in str(caught.value)
         assert state(repo, remote) == before
+
+    def test_a_version_that_a_file_of_the_commit_contradicts(self, repo: Repo, remote: Repo) -> None:
+        repo.write("pyproject.toml", '[project]\nname = "x"\nversion = "9.9.9"\n')
+        repo.commit()
+        assert refused(repo).code == "contradicted-version"
+
+    def test_the_advice_for_a_prefix_that_cannot_be_read_is_one_that_it_lets_pass(
+        self, repo: Repo, remote: Repo
+    ) -> None:
+        repo.write(".deriva-ml-hooks.toml", '[check-version-tags]\nprefix = "release/"\n')
+        repo.commit()
+        advice = refused(repo).fix
+        assert advice.startswith('prefix = "v" in [tool.deriva-ml-hooks.check-version-tags]')
+        repo.write(".deriva-ml-hooks.toml", '[check-version-tags]\nprefix = "v"\n')
+        repo.commit()
+        assert bump(repo).tag == "v0.1.0"
 
 
 class TestPushFails:

@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.executions.facts import fetching
 from deriva_ml_hooks.executions.record import Execution
+from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import MASK
 from deriva_ml_hooks.report import Finding, few
@@ -36,10 +38,9 @@ def request_of(first: Execution, home: Repository, outputs: Collection[str] = ()
     try:
         tree = tree_of(home, commit)
     except GitError as error:
-        remote = shlex.quote(first.provenance.get("remote") or "REMOTE")
         raise IsolationError(
             f"commit {commit[:12]} is not here, so it cannot run: {error}",
-            fix=f"git fetch {remote} {shlex.quote(commit)}, from wherever it still is",
+            fix=fetching(first.provenance.get("remote"), remotes.remote_names(home), commit),
         ) from None
     masked = [word for word in (*first.command[:1], *given(first)) if MASK in word]
     if masked:
