@@ -15,9 +15,10 @@ from pathlib import Path
 from deriva_ml_hooks.runner.command.launchers import MODULES, launcher_of
 from deriva_ml_hooks.runner.command.options import Kind, Launcher, Operand, operand
 
-__all__ = ["Invocation", "Kind", "invocation", "is_installed"]
+__all__ = ["Invocation", "Kind", "invocation", "is_installed", "on_path"]
 
 _ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
+_PYTHON_PATH = "PYTHONPATH="
 _PYTHON_SUFFIXES = (".py", ".pyw", ".pyz", ".zip")
 _SYSTEM_FOLDERS = tuple(
     map(
@@ -60,9 +61,10 @@ def invocation(argv: Sequence[str], *, cwd: str, roots: Sequence[str], executabl
         if runs is Operand.TARGET:
             runs = Operand.PYTHON if _is_python(name, cwd) else Operand.COMMAND
         if runs is Operand.COMMAND:
-            found = _program(name, _on_path(name, cwd), cwd, roots)
+            found = _program(name, on_path(name, cwd), cwd, roots)
         elif runs is Operand.MODULE:
-            found = _module(name, cwd, roots, _python_path(argv, cwd))
+            is_set = any(word.startswith(_PYTHON_PATH) for word in argv)
+            found = _module(name, cwd, roots, _python_path(argv, cwd), is_set=is_set)
         else:
             found = _script(name, cwd, python=runs is Operand.PYTHON)
     return found
@@ -89,16 +91,20 @@ def _program(name: str, executable: str | None, cwd: str, roots: Sequence[str]) 
     return Invocation(Kind.FILE, beside) if own else Invocation(Kind.PROGRAM)
 
 
-def _module(name: str, cwd: str, roots: Sequence[str], python_path: Sequence[str]) -> Invocation | Launcher:
+def _module(
+    name: str, cwd: str, roots: Sequence[str], python_path: Sequence[str], *, is_set: bool
+) -> Invocation | Launcher:
     """What `python -m name` runs: `cwd` and PYTHONPATH go before everything that is installed.
 
-    What is found below `roots` alone is a guess: that the project is installed from there.
+    What is found below `roots` alone is a guess: that the project is installed from there. `is_set`: the
+    command itself sets PYTHONPATH, so that what is there was chosen for it; else it may be an installation.
     """
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
         return Invocation(Kind.PROGRAM)
     first = next(filter(None, (_module_file(folder, parts) for folder in (cwd, *python_path))), None)
-    if first is not None and (_is_own(first, roots) or _module_file(cwd, parts) == first):
+    is_told = first is not None and is_set and not _is_package(first, roots)
+    if first is not None and (is_told or _is_own(first, roots) or _module_file(cwd, parts) == first):
         return Invocation(Kind.FILE, first)
     if name in MODULES:
         return MODULES[name]
@@ -112,10 +118,14 @@ def _module(name: str, cwd: str, roots: Sequence[str], python_path: Sequence[str
     return Invocation(Kind.PROGRAM)
 
 
+def _is_package(path: str, roots: Sequence[str]) -> bool:
+    """Whether a module was installed, in an environment or into a folder of packages."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(Path(path).parts) or is_installed(path, roots)
+
+
 def _python_path(argv: Sequence[str], cwd: str) -> list[str]:
     """The folders of PYTHONPATH, as `env` or `sudo` in `argv` sets it or else as it is; relative to `cwd`."""
-    sets = "PYTHONPATH="
-    set_there = [word[len(sets) :] for word in argv if word.startswith(sets)]
+    set_there = [word[len(_PYTHON_PATH) :] for word in argv if word.startswith(_PYTHON_PATH)]
     value = set_there[-1] if set_there else os.environ.get("PYTHONPATH", "")
     return [_absolute(folder, cwd) for folder in value.split(os.pathsep)] if value else []
 
@@ -191,7 +201,7 @@ def _resolved(path: str) -> str:
         return path
 
 
-def _on_path(name: str, cwd: str) -> str | None:
+def on_path(name: str, cwd: str) -> str | None:
     """Where PATH finds the bare `name`; its relative folders start at `cwd`."""
     if os.path.dirname(name):
         return None

@@ -15,12 +15,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
-from deriva_ml_hooks.runner.command.entry_point import is_installed
+from deriva_ml_hooks.runner.command.entry_point import Kind, invocation, is_installed, on_path
 from deriva_ml_hooks.runner.command.launchers import launcher_of
 from deriva_ml_hooks.runner.command.options import Operand
+from deriva_ml_hooks.runner.command.quoted import (
+    ASSIGNMENT,
+    BETWEEN_WORDS,
+    commands,
+    expanded,
+    files_of,
+    is_text,
+)
 
-_BETWEEN_WORDS = re.compile(r"[\s=,:;|&()<>'\"`]+")
-_SOURCED = re.compile(r"(?:^|[;&|({\n])\s*(?:\.|source)\s+['\"]?([^\s;&|'\")]+)")
 _OUTPUT_OPTIONS = frozenset({"-o", "--output", "--output-file", "--outfile", "--out"})
 _MAKE = (("GNUmakefile", "makefile", "Makefile"), ("-f", "--file", "--makefile"))
 _DEFAULTS = {
@@ -32,6 +38,7 @@ _DEFAULTS = {
     ),
     "just": (("justfile", "Justfile", ".justfile"), ("-f", "--justfile")),
     "rake": (("rakefile", "Rakefile"), ("-f", "--rakefile")),
+    **dict.fromkeys(("pytest", "py.test"), (("conftest.py",), ("--noconftest",))),
 }
 """The file that a program runs where none is named, the first that is there; the options that name one."""
 _TESTS_FOLDERS = frozenset({"unittest", "pytest", "py.test", "nose2"})
@@ -42,8 +49,12 @@ _CODE_SUFFIX = re.compile(
     r"|sas|sps|sql|c|cc|c[pux]{2}|cu|h|hpp|java|jar|class|so|dylib|dll|scala|f90|mk|smk|nf|[wc][dw]l)",
     re.IGNORECASE,
 )
-_PERHAPS = frozenset({"", ".yml", ".yaml"})
-"""Suffixes of texts that are code in a repository as often as not."""
+YAML = frozenset({".yml", ".yaml"})
+"""Suffixes of texts that some programs run, and most read."""
+_CHANGES_FOLDER = ("-C", "--directory", "--chdir")
+_DEEPEST = 4
+"""Commands quoted in commands that are looked into."""
+_MOST_FOLDERS = 8
 _COMPILED = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"MZ")
 _ARCHIVES = frozenset({".jar", ".war"})
 _LOOKED_AT = 10_000
@@ -51,53 +62,49 @@ _LOOKED_AT = 10_000
 
 
 class Loose(NamedTuple):
-    """Code that no commit of the repository holds: its real path; whether it was compiled, so none will."""
+    """Code that no commit of the repository holds: its real path; whether it was compiled, so none will.
+
+    `is_given`: a script of the commit, or a program that reads it as settings, is given it: it may be data.
+    """
 
     path: str
     compiled: bool
+    is_given: bool
+
+
+class _Seen(NamedTuple):
+    """A path that a command names; whether it `runs` that, whatever it is called, or is given it only."""
+
+    path: str
+    runs: bool = False
+    is_given: bool = False
 
 
 def loose_code(argv: Sequence[str], cwd: str, provenance: Provenance) -> list[Loose]:
-    """The code that the command `argv` may run besides its program, and no commit holds.
+    """The code that the command `argv` may run besides its program, and no commit holds; the worst first.
 
     What was installed is no such thing.
     """
-    names = list(dict.fromkeys(_names(argv[1:])))
-    named = [folder for name in names if name and os.path.isdir(folder := os.path.join(cwd, name))]
-    words = [word for text in argv for word in _BETWEEN_WORDS.split(text)]
-    sourced = [match[1] for text in argv for match in _SOURCED.finditer(text)]
-    interpreted = {
-        os.path.join(folder, _expanded(name))
-        for name in (*sourced, *_interpreted(words))
-        for folder in (cwd, *named)
-    }
-    paths = [*_defaults(words, cwd, named)]
-    if not _TESTS_FOLDERS.isdisjoint(map(os.path.basename, words)):
-        paths += [path for folder in named for path in _within(os.path.normpath(folder), provenance)]
-    paths += [os.path.join(folder, name) for name in names for folder in (cwd, *named)]
-    found = dict.fromkeys(
-        os.path.realpath(path)
-        for path in dict.fromkeys(paths)
-        if _is_loose(path, provenance, interpreted=path in interpreted)
-    )
-    return [Loose(real, is_compiled(real)) for real in found]
+    found: dict[str, Loose] = {}
+    # A path that one command runs and another is given counts as run.
+    for seen in sorted(dict.fromkeys(_Reader(provenance).read(argv, cwd)), key=lambda seen: seen.is_given):
+        if _is_loose(seen, provenance):
+            real = os.path.realpath(seen.path)
+            found.setdefault(real, Loose(real, is_compiled(real), seen.is_given))
+    return [*found.values()]
 
 
-def is_code(path: str, real: str, *, perhaps: bool = True) -> bool:
-    """Whether the file at `path`, perhaps a link to `real`, is code by its name or its beginning.
-
-    `perhaps`: also a text that is code or data.
-    """
+def is_code(path: str, real: str) -> bool:
+    """Whether the file at `path`, perhaps a link to `real`, is code by its name or its beginning."""
     for name in (path, real):
-        if _CODE_SUFFIX.fullmatch(Path(name).suffix) or Path(name).stem.lower() in _CODE_NAMES:
+        if _CODE_SUFFIX.fullmatch(Path(name).suffix) or has_code_name(name):
             return True
-    beginning = _beginning(real)
-    if beginning.startswith((b"#!", *_COMPILED)):
-        return True
-    named = Path(real)
-    # `.env` and `.git` are settings, which nobody may be advised to commit.
-    perhaps = perhaps and named.suffix.lower() in _PERHAPS and not named.name.startswith(".")
-    return perhaps and beginning != b"" and b"\0" not in beginning
+    return _beginning(real).startswith((b"#!", *_COMPILED))
+
+
+def has_code_name(real: str) -> bool:
+    """Whether a file has the name of one that a program runs unnamed (`Makefile`)."""
+    return Path(real).stem.lower() in _CODE_NAMES
 
 
 def is_compiled(real: str) -> bool:
@@ -118,22 +125,151 @@ def _beginning(real: str) -> bytes:
     return b""
 
 
-def _interpreted(words: Sequence[str]) -> Iterator[str]:
-    """What stands where the file of an interpreter does."""
-    for at, word in enumerate(words):
-        launcher = launcher_of(word)
-        if launcher is None or launcher.verbs or launcher.runs not in (Operand.PYTHON, Operand.SCRIPT):
-            continue
-        yield next((other for other in words[at + 1 :] if not other.startswith("-")), "")
+class _Reader:
+    """Reads what a command names, and the commands in its words; it knows the variables that they set."""
+
+    def __init__(self, provenance: Provenance) -> None:
+        self._provenance = provenance
+        self._roots = [provenance.source.repository.worktree]
+        self._variables = dict(os.environ)
+
+    def read(
+        self, words: Sequence[str], cwd: str, *, depth: int = 0, is_given: bool = False, is_left: bool = False
+    ) -> Iterator[_Seen]:
+        """Everything that the command `words` names, or a command in them, when it is started in `cwd`.
+
+        `is_given`: as an argument of code that the commit holds; `is_left`: another `cd` comes in between.
+        """
+        folders = [cwd, *_sent(words, cwd)]
+        told = [os.path.join(cwd, name) for word in words for name in (word, word.partition("=")[2]) if name]
+        named = [os.path.normpath(folder) for folder in told if _is_folder(folder)]
+        for path in self._run(words, folders):
+            yield _Seen(path, runs=True, is_given=is_given)
+        for word in _sourced(words):
+            for folder in folders:
+                yield _Seen(os.path.join(folder, word), runs=True, is_given=_is_settings(word))
+        if not is_left:
+            yield from (_Seen(path, is_given=is_given) for path in _defaults(words, folders))
+        if not _TESTS_FOLDERS.isdisjoint(map(os.path.basename, words)):
+            yield from (
+                _Seen(path, is_given=is_given) for top in named for path in _within(top, self._provenance)
+            )
+        arguments = 0 if is_given else self._arguments(words, cwd)
+        for at, (names, text) in enumerate(_names(words)):
+            given = at >= arguments
+            for name in names:
+                yield from (_Seen(os.path.join(top, name), is_given=given) for top in (*folders, *named))
+            if text is not None and depth < _DEEPEST:
+                yield from self._quoted(text, cwd, depth + 1, is_given=given)
+        if len(words) == arguments == 2 and Path(words[1]).suffix.lower() in YAML:
+            yield _Seen(os.path.join(cwd, words[1]), runs=True, is_given=True)
+
+    def _quoted(self, text: str, cwd: str, depth: int, *, is_given: bool) -> Iterator[_Seen]:
+        folders = [cwd]
+        for raw in commands(text):
+            words = [expanded(word, self._variables) for word in raw]
+            sets = [ASSIGNMENT.fullmatch(word) for word in words]
+            if words[0] == "export" or None not in sets:
+                self._variables |= {found[1]: found[2] for found in sets if found}
+            for folder in tuple(folders):
+                left = folder != folders[-1]
+                spread = [name for word in words for name in files_of(word, folder)]
+                yield from self.read(spread, folder, depth=depth, is_given=is_given, is_left=left)
+                if words[0] in ("cd", "pushd") and len(words) > 1:
+                    there = os.path.normpath(os.path.join(folder, words[-1]))
+                    if there not in folders and len(folders) < _MOST_FOLDERS:
+                        folders.append(there)
+
+    def _run(self, words: Sequence[str], folders: Sequence[str]) -> Iterator[str]:
+        """The files behind an interpreter and its like, or behind an option that names one; else a program's.
+
+        Where an option is before the interpreter its name may be that option's value.
+        """
+        interpreters = {*filter(_is_interpreter, words)}
+        for at, word in enumerate(words):
+            if at and (word not in interpreters or words[at - 1].startswith("-")):
+                continue
+            for folder in folders:
+                path = self._script(words[at:], folder)
+                # What nothing interprets runs only if it can be started.
+                if path is not None and (interpreters or os.access(path, os.X_OK)):
+                    yield path
+        for program, (_, options) in _named_programs(words):
+            if program not in _TESTS_FOLDERS:
+                yield from (os.path.join(top, name) for name in _values(words, options) for top in folders)
+
+    def _script(self, words: Sequence[str], folder: str) -> str | None:
+        if not words:
+            return None
+        if ASSIGNMENT.fullmatch(words[0]):
+            words = ["env", *words]
+        found = invocation(words, cwd=folder, roots=self._roots, executable=on_path(words[0], folder))
+        return found.path if found.kind is Kind.FILE else None
+
+    def _arguments(self, words: Sequence[str], cwd: str) -> int:
+        """From which word on they are arguments of code that the commit holds."""
+        for at, word in enumerate(words):
+            if os.path.basename(word) in _DEFAULTS.keys() - _TESTS_FOLDERS:
+                return at + 1
+            if at == 0 or launcher_of(word) is not None:
+                path = self._script(words[at:], cwd)
+                if path is not None and _is_committed(os.path.realpath(path), self._provenance):
+                    return at
+        return len(words)
 
 
-def _defaults(words: Sequence[str], cwd: str, named: Sequence[str]) -> Iterator[str]:
+def _is_folder(path: str) -> bool:
+    try:
+        return os.path.isdir(path)
+    except ValueError:  # a NUL
+        return False
+
+
+def _is_interpreter(word: str) -> bool:
+    launcher = launcher_of(word)
+    return launcher is not None and not launcher.verbs and launcher.runs in (Operand.PYTHON, Operand.SCRIPT)
+
+
+def _is_settings(word: str) -> bool:
+    """Whether a file is settings by its name, `.env`, which nobody may be advised to commit."""
+    return os.path.basename(word).startswith(".")
+
+
+def _sourced(words: Sequence[str]) -> Iterator[str]:
+    if words and words[0] in (".", "source"):
+        yield from words[1:2]
+
+
+def _values(words: Sequence[str], options: Sequence[str]) -> Iterator[str]:
+    """The values of some options, in a word of their own or in the same one."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        for option in options:
+            if word == option:
+                yield following
+            elif word.startswith(option) and (word[len(option)] == "=" or not option.startswith("--")):
+                yield word[len(option) :].removeprefix("=")
+
+
+def _sent(words: Sequence[str], cwd: str) -> Iterator[str]:
+    """The folders that options send a program to."""
+    for name in _values(words, _CHANGES_FOLDER):
+        folder = os.path.normpath(os.path.join(cwd, name))
+        if name and _is_folder(folder):
+            yield folder
+
+
+def _named_programs(words: Sequence[str]) -> Iterator[tuple[str, tuple[Sequence[str], Sequence[str]]]]:
+    for program in dict.fromkeys(map(os.path.basename, words)):
+        if program in _DEFAULTS:
+            yield program, _DEFAULTS[program]
+
+
+def _defaults(words: Sequence[str], folders: Sequence[str]) -> Iterator[str]:
     """The files that a program runs unnamed, in the folder it is sent to or else where it is started."""
-    sent = named if any(word == "cd" or word.startswith(("-C", "--directory")) for word in words) else ()
-    for program in _DEFAULTS.keys() & set(map(os.path.basename, words)):
-        files, options = _DEFAULTS[program]
-        if not any(word.startswith(options) for word in words):
-            yield from filter(None, [_first(folder, files) for folder in sent] or [_first(cwd, files)])
+    for _, (files, options) in _named_programs(words):
+        if not any(word.startswith(tuple(options)) for word in words):
+            found = [_first(folder, files) for folder in folders[1:]] or [_first(folders[0], files)]
+            yield from filter(None, found)
 
 
 def _first(folder: str, files: Sequence[str]) -> str | None:
@@ -152,19 +288,20 @@ def _within(folder: str, provenance: Provenance) -> Iterator[str]:
                     yield entry.path
 
 
-def _is_loose(path: str, provenance: Provenance, *, interpreted: bool) -> bool:
+def _is_loose(seen: _Seen, provenance: Provenance) -> bool:
     worktree = provenance.source.repository.worktree
     try:
-        if not os.path.isfile(path) or is_installed(os.path.normpath(path), [worktree]):
+        if not os.path.isfile(seen.path) or is_installed(os.path.normpath(seen.path), [worktree]):
             return False
     except ValueError:  # a NUL
         return False
-    real = os.path.realpath(path)
-    if os.path.basename(real) == ".git":  # git's own, which no commit can hold
+    real = os.path.realpath(seen.path)
+    # git's own can be held by no commit
+    if os.path.basename(real) == ".git" or not (seen.runs or is_code(seen.path, real)):
         return False
     if not is_inside(real, worktree):
-        return not is_installed(real, [worktree]) and is_code(path, real, perhaps=interpreted)
-    return is_code(path, real) and not _is_committed(real, provenance)
+        return not is_installed(real, [worktree])
+    return not _is_committed(real, provenance)
 
 
 def _is_committed(real: str, provenance: Provenance) -> bool:
@@ -175,29 +312,21 @@ def _is_committed(real: str, provenance: Provenance) -> bool:
     return True
 
 
-def _names(words: Sequence[str]) -> Iterator[str]:
-    """Everything in `words` that may name a file: words, values in them, the words of a quoted command.
+def _names(words: Sequence[str]) -> Iterator[tuple[list[str], str | None]]:
+    """For each word all that may name a file, and the word where it may be a command: not one in Python.
 
-    Not what is named as the output.
+    Nothing for what is named as the output.
     """
-    before = ""
+    before, launcher = "", None
     for word in words:
+        launcher = launcher_of(word) or launcher
         option = word.partition("=")[0] if word.startswith("-") else before
+        is_inline = launcher is not None and launcher.switches.get(before) is Kind.INLINE
         before = word
         if option in _OUTPUT_OPTIONS:
+            yield [], None
             continue
-        yield word
-        yield word.partition("=")[2]
-        if word.startswith("-"):
-            yield word[2:]
-        for part in _BETWEEN_WORDS.split(word):
-            yield part
-            yield _expanded(part)
-
-
-def _expanded(word: str) -> str:
-    """A word as a shell would have it, as far as it is plain."""
-    if word.startswith(("~", "$")):
-        with suppress(ValueError):  # a name that no user can have
-            return os.path.expandvars(os.path.expanduser(word))
-    return word
+        names = [word, word.partition("=")[2], *([word[2:]] if word.startswith("-") else [])]
+        text = word if is_text(word) and not is_inline else None
+        parts = BETWEEN_WORDS.split(word) if text is None else []
+        yield [name for part in (*names, *parts) for name in {part, expanded(part, os.environ)} if name], text

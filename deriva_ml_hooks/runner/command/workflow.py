@@ -18,7 +18,15 @@ from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner.command.entry_point import Invocation, Kind, invocation
-from deriva_ml_hooks.runner.command.loose import is_code, is_compiled, is_inside, loose_code
+from deriva_ml_hooks.runner.command.loose import (
+    YAML,
+    Loose,
+    has_code_name,
+    is_code,
+    is_compiled,
+    is_inside,
+    loose_code,
+)
 
 CODE = "entry-point"
 NAME_IT = "name the tracked file that is the workflow: --entry-point PATH"
@@ -80,10 +88,10 @@ def resolve(
         seen = replace(seen, warning=warning)
     else:
         loose = loose_code(argv, cwd, provenance)
-        refused = [code for code in loose if not code.compiled or explicit is None]
+        refused = [c for c in loose if not c.is_given and (not c.compiled or explicit is None)]
         if refused:
-            return Resolved(None, _not_committed(refused[0].path, cwd, provenance))
-        given = _given(loose[0].path, cwd, provenance) if loose else None
+            return Resolved(None, _not_committed(refused[0], cwd, provenance))
+        given = _given(loose[0], cwd, provenance) if loose else None
         seen = replace(whole, warning=_INLINE if found.kind is Kind.INLINE else given)
     if explicit is None:
         return seen
@@ -117,32 +125,36 @@ def _standard_input(shown: str | None) -> Finding:
     return Finding(CODE, shown, message, "put it into a file and commit it")
 
 
-def _not_committed(real: str, cwd: str, provenance: Provenance) -> Finding:
-    worktree = provenance.source.repository.worktree
-    if not is_inside(real, worktree):
+def _not_committed(code: Loose, cwd: str, provenance: Provenance) -> Finding:
+    worktree, path = provenance.source.repository.worktree, Path(code.path)
+    if not is_inside(code.path, worktree):
         message = f"code outside the repository {worktree}, so no commit of it holds it"
-        return Finding(CODE, redact(real), message, _BRING)
-    shown = os.path.relpath(real, cwd)
+        return Finding(CODE, redact(code.path), message, _BRING)
+    shown = redact(os.path.relpath(code.path, cwd))
     message = f"code that is not a file of commit {provenance.commit[:12]} (untracked or ignored)"
-    fix = provenance.source.adding(redact(shown))
-    if not Path(real).suffix:
-        fix += ", or give it the suffix of the data that it is"
-    return Finding(CODE, redact(shown), message, fix)
+    if code.compiled:
+        fix = NAME_IT
+    elif (path.suffix and not path.name.startswith(".")) or has_code_name(code.path):
+        fix = provenance.source.adding(shown)
+    else:  # git ignores such a file on purpose, as often as not
+        fix = "put what it holds into a committed file, or into the environment"
+    return Finding(CODE, shown, message, fix)
 
 
 def _argument(argv: Sequence[str], entry: str, cwd: str, provenance: Provenance) -> Finding | None:
     """A warning where a script is given code that the commit does not hold: it may run it, or write it."""
-    for real, _ in loose_code(argv, cwd, provenance):
-        is_entry = real == os.path.realpath(entry)
+    for code in loose_code(argv, cwd, provenance):
+        is_entry = code.path == os.path.realpath(entry)
         # not the notebook that papermill writes
-        if not is_entry and not (real.endswith(".ipynb") and entry.endswith(".ipynb")):
-            return _given(real, cwd, provenance)
+        if not is_entry and not (code.path.endswith(".ipynb") and entry.endswith(".ipynb")):
+            return _given(code, cwd, provenance)
     return None
 
 
-def _given(real: str, cwd: str, provenance: Provenance) -> Finding:
-    finding = _not_committed(real, cwd, provenance)
-    return finding._replace(message=f"given to the command, and {finding.message}")
+def _given(code: Loose, cwd: str, provenance: Provenance) -> Finding:
+    finding = _not_committed(code, cwd, provenance)
+    how = "sourced by" if Path(code.path).name.startswith(".") else "given to"
+    return finding._replace(message=f"{how} the command, and {finding.message}")
 
 
 def _is_excused(path: str) -> bool:
@@ -153,7 +165,10 @@ def _is_excused(path: str) -> bool:
     if "://" in path or _STREAM.fullmatch(path) or os.path.isdir(path):
         return False
     real = os.path.realpath(path)
-    return not os.path.exists(real) or is_compiled(real) or (os.path.isfile(real) and not is_code(path, real))
+    if not os.path.exists(real) or is_compiled(real):
+        return True
+    is_perhaps = Path(real).suffix.lower() in {"", *YAML}
+    return os.path.isfile(real) and not is_perhaps and not is_code(path, real)
 
 
 def _guess(found: Invocation, cwd: str, executable: str | None) -> Finding | None:

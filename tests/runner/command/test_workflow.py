@@ -176,7 +176,7 @@ def test_a_program_of_no_table_is_given_no_code_that_is_not_committed(
         (("bash", "-c", ". data/env"), "data/env"),
         *(
             (("wrapper", f"data/x.{suffix}"), f"data/x.{suffix}")
-            for suffix in ["sql", "jar", "pyc", "so", "do", "sas", "yml"]
+            for suffix in ["sql", "jar", "pyc", "so", "do", "sas"]
         ),
         (("python", "-c", "exec(open('data/test_x.py').read())"), "data/test_x.py"),
     ],
@@ -195,6 +195,131 @@ def test_what_a_program_runs_unnamed_or_by_its_folder_is_code_too(
     assert reason_of(repo, *argv).startswith(f"{named}: code that is not a file of")
     for data in ("data/x.csv", "data/x.json", "data/x.parquet"):
         assert resolved(repo, "wrapper", data).reason is None
+
+
+@pytest.fixture
+def science(repo: Any) -> Any:
+    """`repo` with ignored data, settings and outputs of earlier runs, and a tracked Makefile."""
+    repo.write(".gitignore", "/data\n/runs\n.env\n/conftest.py\n")
+    repo.write("Makefile", "all:\n")
+    repo.commit()
+    for name in ("cfg.yaml", "labels", "README", "site.yml", "env", "plugin.py", "x.csv"):
+        repo.write(f"data/{name}", "x\n")
+    for name in ("log", "CHECKPOINT"):
+        repo.write(f"runs/{name}", "x\n")
+    repo.write(".env", "TOKEN=x\n")
+    return repo
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("bash", "-c", "python src/train.py data/cfg.yaml"),
+        ("bash", "-c", "python src/train.py --config data/cfg.yaml > runs/log"),
+        ("make", "all", "CONFIG=data/cfg.yaml"),
+        ("make", "all", "DATA=data/labels"),
+        ("pytest", "--config", "data/cfg.yaml"),
+        ("python", "-c", 'print(open("data/labels").read())'),
+        ("python", "-c", 'f = open("data/labels"); print(f, "; data/labels")'),
+        ("wc", "-l", "data/labels"),
+        ("cat", "data/README"),
+        ("cp", "data/cfg.yaml", "runs/"),
+        ("sh", "-c", "for i in 1 2; do python src/train.py --out runs/CHECKPOINT; done"),
+        ("wrapper", "-m", "data/labels (of May); data/labels"),
+        ("sh", "-c", "python -m json.tool data/labels"),
+        ("python", "src/train.py", "data/cfg.yaml"),
+        ("src/train.py", "data/cfg.yaml"),
+        ("sh", "-c", "sort < data/labels > runs/log"),
+    ],
+    ids=" ".join,
+)
+def test_data_given_to_a_program_is_neither_refused_nor_told(science: Any, argv: tuple[str, ...]) -> None:
+    found = resolved(science, *argv)
+    if found.warning is not None:  # that of inline code
+        assert found.warning.path is None
+    assert found.reason is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("ansible-playbook", "data/site.yml"), "data/site.yml"),
+        (("sh", "-c", "python src/train.py --plugin data/plugin.py"), "data/plugin.py"),
+        (("sh", "-c", "A=1 python -u src/train.py --plugin=data/plugin.py"), "data/plugin.py"),
+        (("make", "all", "PLUGIN=data/plugin.py"), "data/plugin.py"),
+        (("bash", "-c", "source .env; python src/train.py"), ".env"),
+    ],
+    ids=lambda argv: " ".join(argv) if isinstance(argv, tuple) else "",
+)
+def test_what_may_be_code_is_told_where_committed_code_is_given_it(
+    science: Any, argv: tuple[str, ...], named: str
+) -> None:
+    found = resolved(science, *argv)
+    assert found.reason is None
+    assert found.warning is not None
+    assert found.warning.path == named
+    assert "not a file of commit" in found.warning.message
+    assert (".env" in named) is not ("git add" in found.warning.fix)
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("bash", "-c", ". data/env"), "data/env"),
+        (("bash", "-c", "python data/labels"), "data/labels"),
+        (("launch", "python", "data/cfg.yaml"), "data/cfg.yaml"),
+        (("make", "-f", "data/labels"), "data/labels"),
+        (("bash", "-c", "cd data && python labels"), "data/labels"),
+        (("bash", "-c", "python src/train.py; python data/plugin.py"), "data/plugin.py"),
+        (("make", "-C", "data", "-f", "x.csv"), "data/x.csv"),
+        (("pytest",), "conftest.py"),
+        (("python", "-m", "pytest", "-q"), "conftest.py"),
+        (("sh", "-c", "PYTHONPATH=data python -m plugin"), "data/plugin.py"),
+    ],
+    ids=lambda argv: " ".join(argv) if isinstance(argv, tuple) else "",
+)
+def test_what_is_sourced_interpreted_or_named_to_make_is_code_whatever_its_name(
+    science: Any, argv: tuple[str, ...], named: str
+) -> None:
+    science.write("conftest.py")
+    found = resolved(science, *argv)
+    assert found.reason is not None
+    assert found.reason.path == named
+    assert (Path(named).suffix == "") is ("into the environment" in found.reason.fix)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("bash", "-c", "python ~/evil.py"),
+        ("bash", "-c", "cd ~ && python evil.py"),
+        ("bash", "-c", "cd $HOME; python evil"),
+        ("bash", "-c", "P={out}; python $P/evil.py"),
+        ("bash", "-c", "export P={out}\npython ${{P}}/evil"),
+        ("bash", "-c", "python ../ev*.py"),
+        ("bash", "-c", "python ../{{evil,x}}.py"),
+        ("bash", "-c", 'python ".."/evil.py'),
+        ("bash", "-c", "python ..'/evil'"),
+        ("bash", "-c", "python '../evil.py"),
+        ("launch", "python", "../evil"),
+        ("launch", "python", "../evil.txt"),
+        ("make", "-f", "../mk.txt"),
+        ("env", "PYTHONPATH={out}", "python", "-m", "evil"),
+        ("bash", "-c", "PYTHONPATH=.. python -m evil"),
+        ("bash", "-c", "echo $(python ../evil)"),
+        ("bash", "-c", "echo `python ../evil`"),
+        ("bash", "-c", "if true; then python -W error ../evil; fi"),
+        ("env", "-S", "python ../evil"),
+    ],
+    ids=" ".join,
+)
+def test_code_from_outside_is_seen_as_a_shell_would_spell_it(
+    repo: Any, argv: tuple[str, ...], home: Path, tmp_path: Path
+) -> None:
+    for top in (home, tmp_path):
+        for name in ("evil.py", "evil", "evil.txt", "mk.txt"):
+            (top / name).write_text("print('evil')\n")
+    assert "outside the repository" in reason_of(repo, *(word.format(out=tmp_path) for word in argv))
 
 
 @pytest.mark.parametrize(
