@@ -21,7 +21,7 @@ from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.filters import hiding
 from deriva_ml_hooks.git.index import LS_FILES, Listing, parse_listing
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.git.traces import Stamp, Traces, newest_move, ref_stamps, stamped
+from deriva_ml_hooks.git.traces import Traces, newest_move, ref_stamps, renamed, stamped
 
 _STATUS = (
     "status",
@@ -94,6 +94,7 @@ def measure(repository: Repository, *, paranoid: bool = False) -> Measurement:
     ):
         listing = parse_listing(_answer(listing_process, where))
         stamps, unsure = stamped(where, listing.entries)
+        folders = renamed(where, listing.folders)
         status = parse_status(_answer(status_process, where))
 
     changes = list(status.changes)
@@ -117,11 +118,14 @@ def measure(repository: Repository, *, paranoid: bool = False) -> Measurement:
         inside, within = _submodule(repository, entry, paranoid)
         if inside:  # says more than git's summary of the same submodule
             changes = [c for c in changes if (c.code, c.path) != ("submodule", entry.path)] + inside
-        stamps |= within
+        if within is not None:
+            top = os.fsencode(entry.path) + b"/"
+            stamps |= {top + path: stamp for path, stamp in within.stamps.items()}
+            folders |= {top + folder: moment for folder, moment in within.folders.items()}
     operation = repository.operation()
     if operation is not None:
         changes.append(Change("operation-in-progress", None, operation))
-    return Measurement(status.head, tuple(changes), Traces(stamps, *moves))
+    return Measurement(status.head, tuple(changes), Traces(stamps, folders, *moves))
 
 
 def _with_new(changes: list[Change], more: Iterable[Change]) -> list[Change]:
@@ -246,9 +250,7 @@ def _rehashed(repository: Repository, settings: Sequence[str], absent: set[str])
         yield Change("unstaged", entry.path, "changed since the commit, though size and time look the same")
 
 
-def _submodule(
-    repository: Repository, entry: Entry, paranoid: bool
-) -> tuple[list[Change], dict[bytes, Stamp]]:
+def _submodule(repository: Repository, entry: Entry, paranoid: bool) -> tuple[list[Change], Traces | None]:
     """What a submodule hides: its own settings and flags are its own, so it is measured by itself."""
     folder = os.path.join(repository.worktree, entry.path)
     if os.path.islink(folder) or os.path.isfile(folder):
@@ -257,7 +259,7 @@ def _submodule(
         if os.path.isdir(folder) and os.listdir(folder):
             problem = "submodule not checked out, yet there are files in its folder"
             return _told("submodule", entry.path, problem)
-        return [], {}
+        return [], None
     try:
         found = discover(folder)
         if found.worktree != os.path.realpath(folder):
@@ -269,14 +271,12 @@ def _submodule(
         return _told("git-error", entry.path, f"the submodule cannot be measured: {error}")
     changes: list[Change] = []
     if inside.head != entry.oid:
-        changes, _ = _told("submodule", entry.path, "submodule at another commit than the one recorded")
+        changes.append(Change("submodule", entry.path, "submodule at another commit than the one recorded"))
     for change in inside.changes:
         path = entry.path if change.path is None else f"{entry.path}/{change.path}"
         changes.append(replace(change, code="submodule", path=path))
-    top = os.fsencode(entry.path) + b"/"
-    stamps = inside.traces.stamps if inside.traces is not None else {}
-    return changes, {top + path: stamp for path, stamp in stamps.items()}
+    return changes, inside.traces
 
 
-def _told(code: str, path: str, detail: str) -> tuple[list[Change], dict[bytes, Stamp]]:
-    return [Change(code, path, detail)], {}
+def _told(code: str, path: str, detail: str) -> tuple[list[Change], None]:
+    return [Change(code, path, detail)], None

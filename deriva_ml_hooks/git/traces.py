@@ -18,6 +18,7 @@ _SECOND = 10**9
 _BITS = 0xFFFFFFFF  # what the index keeps of a second
 _GITLINK = b"%o" % GITLINK
 _LONGEST_LINE = 65536
+_TICK = 20_000_000  # nanoseconds: the clock of a file system, coarse, between two stamps of one rename
 
 
 Stamp = tuple[int, int, int]
@@ -27,10 +28,12 @@ Stamp = tuple[int, int, int]
 class Traces(NamedTuple):
     """What a worktree showed: the stamps of the tracked files that are there, and where HEAD has been.
 
-    `reflog`: the newest line of HEAD's. `refs`: the stamps of the files of HEAD and its branch.
+    `folders`: those of the commit, and when each was last renamed, as far as it shows. `reflog`: the newest
+    line of HEAD's. `refs`: the stamps of the files of HEAD and its branch.
     """
 
     stamps: dict[bytes, Stamp]
+    folders: dict[bytes, int]
     reflog: bytes
     refs: tuple[Stamp | None, Stamp | None]
 
@@ -41,10 +44,15 @@ class Traces(NamedTuple):
         return any(old != new for old, new in zip(before.refs, self.refs, strict=True) if old and new)
 
     def touched(self, before: Traces) -> Iterator[str]:
-        """The files that were there before, and were written since, or replaced, or flagged."""
-        for path, stamp in self.stamps.items():
-            if before.stamps.get(path, stamp) != stamp:
-                yield os.fsdecode(path)
+        """What was there before, and was written since, or replaced, or flagged: files, and folders that
+        were away for a while and hold none of these files.
+        """
+        found = [path for path, stamp in self.stamps.items() if before.stamps.get(path, stamp) != stamp]
+        yield from map(os.fsdecode, found)
+        for folder, renamed in self.folders.items():
+            inside = folder + b"/" if folder else b""
+            if renamed > before.folders.get(folder, renamed) and not any(p.startswith(inside) for p in found):
+                yield os.fsdecode(folder or b".")
 
 
 def stamped(worktree: str, entries: Iterable[Indexed]) -> tuple[dict[bytes, Stamp], list[Entry]]:
@@ -74,6 +82,44 @@ def stamped(worktree: str, entries: Iterable[Indexed]) -> tuple[dict[bytes, Stam
             if known is None or (int(known[1]), int(known[2])) == now:
                 unsure.append(entry_of(indexed))
     return stamps, unsure
+
+
+def renamed(worktree: str, folders: Iterable[bytes]) -> dict[bytes, int]:
+    """When each folder was last renamed, in nanoseconds; 0 where nothing shows that it ever was.
+
+    A new entry in a folder sets its ctime and its mtime to the same moment, a rename of the folder its ctime
+    alone, and at that moment the mtime of the folder above it. An entry that is made later hides that.
+    """
+    if _is_layered(worktree):
+        return {}
+    top = os.fsencode(worktree)
+    times: dict[bytes, tuple[int, int]] = {}
+
+    def of(path: bytes) -> tuple[int, int]:
+        if path not in times:
+            found = os.lstat(path)
+            times[path] = found.st_ctime_ns, found.st_mtime_ns
+        return times[path]
+
+    moments: dict[bytes, int] = {}
+    for folder in folders:
+        path = top + b"/" + folder if folder else top
+        with suppress(OSError):
+            (changed, modified), (_, above) = of(path), of(os.path.dirname(path))
+            moments[folder] = changed if changed != modified and above >= changed - _TICK else 0
+    return moments
+
+
+def _is_layered(path: str) -> bool:
+    """Whether a folder is on an overlay: there a file that is made alters the folders above, all the way."""
+    kinds: dict[bytes, bytes] = {}
+    with suppress(OSError, ValueError), open("/proc/self/mounts", "rb") as file:
+        for line in file:
+            _, where, kind, _ = line.split(b" ", 3)
+            top = where.replace(b"\\040", b" ").rstrip(b"/") + b"/"
+            if os.fsencode(path + "/").startswith(top):
+                kinds[top] = kind
+    return bool(kinds) and kinds[max(kinds, key=len)] == b"overlay"
 
 
 def newest_move(repository: Repository) -> bytes:

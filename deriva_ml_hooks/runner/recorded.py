@@ -238,10 +238,10 @@ def _undone(after: Traces, before: Traces, told: Sequence[Mapping[str, Any]]) ->
     known = {change["path"] for change in told}
     touched = [path for path in after.touched(before) if path not in known]
     for path in touched[:_MOST_TOUCHED]:
-        message = "written or replaced during the run, ends as it began"
+        message = "written, replaced or renamed during the run, ends as it began"
         yield {"code": "touched", "path": path, "message": message}
     if len(touched) > _MOST_TOUCHED:
-        more = f"{len(touched) - _MOST_TOUCHED} more files were written or replaced, and end as they began"
+        more = f"{len(touched) - _MOST_TOUCHED} more were written, replaced or renamed, and end as they began"
         yield {"code": "touched", "path": None, "message": more}
 
 

@@ -56,6 +56,8 @@ UNDONE = [
     (f"{EDIT}; cat ../kept > {TRAIN}; touch -d @1000000000 {TRAIN}", {("touched", TRAIN)}),
     (f"{EDIT}; git stash; git stash pop; git stash; git stash drop", {("head", None), ("touched", TRAIN)}),
     (f"mv {TRAIN} ../kept; cp ../kept {TRAIN}", {("touched", TRAIN)}),
+    (f"mv src .git/k; cp -r .git/k src; echo x > {TRAIN}; rm -rf src; mv .git/k src", {("touched", "src")}),
+    ("cd ..; mv repo kept; cp -r kept repo; rm -rf repo; mv kept repo", {("touched", ".")}),
 ]
 
 
@@ -80,6 +82,8 @@ def test_a_moved_head_is_told_where_no_reflog_is_kept(repo: Any, program: Progra
         "git gc; git pack-refs --all; git reflog expire --expire=now refs/heads/other",
         "git fetch; git branch third; git tag v9; git stash list; git diff HEAD~1",
         f"cp {TRAIN} ../elsewhere; echo x > new.log",
+        "mkdir src/made src/b; echo x > src/made/a.log; echo x > src/a.log; rmdir src/b",
+        "chmod 700 src; chmod 755 src; touch src",
     ],
 )
 def test_what_leaves_head_and_files_alone_is_not_told(repo: Any, program: Program, script: str) -> None:
