@@ -15,13 +15,16 @@ from deriva_ml_hooks.gate import RefusedError, Verdict, judge
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.record import Provenance
+from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner import baked, child, modules
+from deriva_ml_hooks.runner.command.entry_point import is_installed
 from deriva_ml_hooks.runner.command.workflow import NAME_IT, EntryPoint, resolve
 from deriva_ml_hooks.runner.deriva_ml import without_credentials
 
 SHADOW = "shadowed-module"
 STALE = "stale-bytecode"
+ENVIRONMENT = "code-from-environment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +121,27 @@ def _of_the_commit(verdict: Verdict) -> Verdict:
         message = f"not in the commit, and imported in the place of {hidden}{more}"
         fix = f"{verdict.provenance.source.adding(path)}; or take it away"
         verdict = replace(verdict, warnings=(*verdict.warnings, Finding(SHADOW, path, message, fix)))
+    loaded = [
+        (path, variable)
+        for path, variable in modules.from_environment(os.environ, top, tracked)
+        if not is_installed(os.path.abspath(path), [top])
+    ]
+    if loaded:
+        path, variable = loaded[0]
+        more = f" (and {len(loaded) - 1} more)" if len(loaded) > 1 else ""
+        message = f"named by {variable} in the environment, and code that is in no commit{more}"
+        found_there = Finding(
+            ENVIRONMENT, redact(path), message, f"unset {variable}, or commit what it names"
+        )
+        verdict = replace(verdict, warnings=(*verdict.warnings, found_there))
     if not verdict.accepted:
         return verdict
     kept = []
-    for path in modules.stale(top, found, tracked, os.environ.get("PYTHONPYCACHEPREFIX")):
+    for path, is_ours in modules.stale(top, found, tracked, os.environ.get("PYTHONPYCACHEPREFIX")):
+        if not is_ours:
+            message = "bytecode older than its source, which Python takes for it: a link leads to it, outside"
+            kept.append(Finding(STALE, path, message, "set PYTHONPYCACHEPREFIX to an empty folder"))
+            continue
         try:
             os.unlink(path)
         except FileNotFoundError:

@@ -361,10 +361,12 @@ def _close(ledger: Ledger, execution: Execution, complain: Say) -> None:
     try:
         if not ledger.close(execution):
             complain(f"{ledger.path}: the record was gone from the ledger, and is written to it again")
+            # With the repository gone too, no command reads what is there now.
+            complain(f"keep it, in case that ledger is lost: {json.dumps(redacted(execution.as_json()))}")
     except LedgerError as error:
         complain(f"the record {execution.id} stays open: {error}")
         complain(f"fix: {error.fix}")
-        complain(f"keep it, since no ledger has it so: {json.dumps(execution.as_json())}")
+        complain(f"keep it, since no ledger has it so: {json.dumps(redacted(execution.as_json()))}")
 
 
 def _opening_line(accepted: Accepted, execution: Execution) -> str:

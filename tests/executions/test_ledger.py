@@ -516,6 +516,16 @@ class TestLostAndFound:
         assert main(["executions", "list", "--json"]) == 0
         assert [e["status"] for e in json.loads(capsys.readouterr().out)] == ["Completed"]
 
+    def test_where_the_repository_is_gone_the_record_is_printed_without_what_is_secret(
+        self, repo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(repo.path)
+        assert main(["run", "--", "sh", "-c", "rm -rf .git # --password=hunter2secret"]) == 0
+        said = capsys.readouterr().err
+        printed = said.partition("in case that ledger is lost: ")[2].partition("\n")[0]
+        assert json.loads(printed)["status"] == "Completed"
+        assert "hunter2secret" not in said
+
     def test_where_nothing_can_be_written_the_record_is_printed(
         self, repo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -111,6 +111,20 @@ def test_bytecode_of_a_submodule_goes_too(model: Any, make_repo: Callable[..., A
     assert not bytecode.exists()
 
 
+def test_bytecode_outside_the_repository_is_never_taken_away(
+    model: Any, program: Program, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (model.path / "src/__pycache__").symlink_to(tmp_path / "elsewhere")
+    model.git("add", "--force", "src/__pycache__")
+    model.commit("A link")
+    bytecode = edited_and_put_back(model)
+    ran = program("run", "--", sys.executable, "src/main.py")
+    assert (ran.code, ran.out) == (125, "")
+    assert "bytecode older than its source" in ran.err
+    assert [file.name for file in (tmp_path / "elsewhere").iterdir()] == [bytecode.name]
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="who may write everywhere")
 def test_bytecode_that_cannot_be_taken_away_is_refused(model: Any, program: Program) -> None:
     folder = edited_and_put_back(model).parent
@@ -139,6 +153,49 @@ def test_what_goes_before_a_module_of_the_commit_is_a_warning(model: Any, name: 
 def test_what_python_does_not_prefer_is_no_warning(model: Any, name: str) -> None:
     model.write(name, "RATE = 0.9\n")
     assert warned(model) == []
+
+
+@pytest.mark.parametrize("name", ["random.py", "random.pyc", "random.so", "random/__init__.py"])
+def test_what_goes_before_the_standard_library_beside_a_script_is_a_warning(model: Any, name: str) -> None:
+    model.write(".git/info/exclude", "random*\n")
+    model.write("src/package/__init__.py")
+    model.commit("A package")
+    model.write(f"src/package/{name}")  # package.random hides nothing
+    assert warned(model) == []
+    model.write(f"src/{name}")
+    assert warned(model) == [("shadowed-module", f"src/{name}")]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("PYTHONPATH", "data", "data/sitecustomize.py"),
+        ("PYTHONPATH", "{top}/missing:{top}/data", "{top}/data/sitecustomize.py"),
+        ("PYTHONPATH", "src", None),
+        ("PYTHONPATH", "data/env/lib", None),
+        ("BASH_ENV", "/etc/profile", None),
+        ("PYTHONPATH", "{out}", None),
+        ("BASH_ENV", "data/sitecustomize.py", "data/sitecustomize.py"),
+        ("PYTHONSTARTUP", "{out}/rc.py", "{out}/rc.py"),
+        ("ENV", "production", None),
+        ("ENV", "src/helper.py", None),
+    ],
+)
+def test_code_of_no_commit_that_the_environment_names_is_a_warning(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str | None
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "rc.py").write_text("")
+    model.write(".git/info/exclude", "/data\n")
+    for name in ("data/sitecustomize.py", "data/env/pyvenv.cfg", "data/env/lib/six.py"):
+        model.write(name)
+    for name in ("PYTHONPATH", "BASH_ENV", "ENV", "PYTHONSTARTUP"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value.format(top=model.path, out=out))
+    warnings = accept(Request([sys.executable, "src/main.py"])).verdict.warnings
+    found = [(w.path, variable in w.message) for w in warnings if w.code == "code-from-environment"]
+    assert found == ([] if told is None else [(told.format(top=model.path, out=out), True)])
 
 
 def test_a_package_that_the_commit_holds_is_no_warning(model: Any) -> None:
