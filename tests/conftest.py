@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -199,6 +200,30 @@ def program(repo_folder: Path) -> Callable[..., Ran]:
             done.returncode,
             done.stdout.decode(errors="surrogateescape"),
             done.stderr.decode(errors="surrogateescape"),
+        )
+
+    return run
+
+
+@pytest.fixture
+def run_ci(tmp_path: Path, make_repo: Callable[..., Repo]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the script as CI does: in a shallow clone with a detached HEAD, of what `ref` is on the remote."""
+
+    def run(
+        ref: str, before: str, *, remote: Path, service: str = "github"
+    ) -> subprocess.CompletedProcess[str]:
+        clone = make_repo(f"ci-{len(os.listdir(tmp_path))}")
+        clone.git("remote", "add", "origin", remote.as_uri())
+        clone.git("fetch", "--quiet", "--no-tags", "--depth=1", "origin", f"+{ref}:refs/remotes/ci/it")
+        clone.git("checkout", "--quiet", "--detach", "refs/remotes/ci/it")
+        from deriva_ml_hooks.install import ci
+
+        lines = ci.text(service).partition("set -e\n")[2]
+        script = "set -e\n" + re.sub(r"(?m)^ *(pip install .*)?", "", lines)
+        path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+        env = {**os.environ, "FROM": before, "BRANCH": "main", "CI": "true", "PATH": path}
+        return subprocess.run(
+            ["bash", "-e", "-c", script], cwd=clone.path, env=env, capture_output=True, check=False, text=True
         )
 
     return run

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,28 +126,6 @@ def test_nothing_is_written_where_a_link_leads_out(repo: Repo, tmp_path: Path) -
     assert os.listdir(tmp_path / "elsewhere") == []
 
 
-@pytest.fixture
-def run_ci(
-    repo: Repo, remote: Repo, tmp_path: Path, make_repo: Callable[..., Repo]
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the script as CI does: in a shallow clone with a detached HEAD, of what `ref` is on the remote."""
-
-    def run(ref: str, before: str, *, service: str = "github") -> subprocess.CompletedProcess[str]:
-        clone = make_repo(f"ci-{len(os.listdir(tmp_path))}")
-        clone.git("remote", "add", "origin", remote.path.as_uri())
-        clone.git("fetch", "--quiet", "--no-tags", "--depth=1", "origin", f"+{ref}:refs/remotes/ci/it")
-        clone.git("checkout", "--quiet", "--detach", "refs/remotes/ci/it")
-        lines = ci.text(service).partition("set -e\n")[2]
-        script = "set -e\n" + re.sub(r"(?m)^ *(pip install .*)?", "", lines)
-        path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
-        env = {**os.environ, "FROM": before, "BRANCH": "main", "CI": "true", "PATH": path}
-        return subprocess.run(
-            ["bash", "-e", "-c", script], cwd=clone.path, env=env, capture_output=True, check=False, text=True
-        )
-
-    return run
-
-
 def fine(repo: Repo) -> None:
     repo.write("uv.lock", "x" * 747_000)
     repo.write("notebooks/a b.ipynb", json.dumps(NOTEBOOK, indent=1) + "\n")
@@ -194,6 +169,7 @@ def loosely(repo: Repo) -> None:
 )
 def test_what_is_pushed_or_asked_to_be_merged_is_checked_in_a_shallow_clone(
     repo: Repo,
+    remote: Repo,
     run_ci: Callable[..., Any],
     change: Callable[[Repo], None],
     said: str,
@@ -211,7 +187,7 @@ def test_what_is_pushed_or_asked_to_be_merged_is_checked_in_a_shallow_clone(
         repo.git("merge", "--quiet", "--no-ff", "--message", "Merge", "feature")
         ref = "refs/pull/1/merge"
         repo.push("origin", f"HEAD:{ref}")
-    done = run_ci(ref, before, service=service)
+    done = run_ci(ref, before, remote=remote.path, service=service)
     assert (done.returncode == 0) == (said == ""), done
     assert said in done.stdout
     assert not said or "fix: " in done.stdout
