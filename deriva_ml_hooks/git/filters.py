@@ -3,25 +3,28 @@
 Attributes come from the commit, and from where only this machine knows: core.attributesFile, the system's
 file, info/attributes, a .gitattributes that is ignored (gitattributes(5)). A clean filter named there may
 make any file look like the commit's, also in the stamps that the index remembers. One that strips a
-notebook is taken at its word, as long as the cells say the same.
+notebook is taken at its word, as long as all that nbstripout leaves is the same.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
-from deriva_ml_hooks.git import process
+from deriva_ml_hooks import notebooks
+from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.files import read_regular
+from deriva_ml_hooks.git import beside, process
 from deriva_ml_hooks.git.content import Entry, differing
 from deriva_ml_hooks.git.index import Listing, entry_of
 from deriva_ml_hooks.git.repository import Repository
 
 _LOSSY = ("filter", "ident", "working-tree-encoding")
 _OFF = ("unspecified", "unset")
+_MOST = 1 << 28
+"""Bytes of a notebook that are read."""
 
 
 def nbstripout_keys(repository: Repository) -> tuple[list[str], list[str]]:
@@ -56,25 +59,10 @@ def _others_speak(repository: Repository, listing: Listing) -> bool:
     top = os.fsencode(repository.worktree) + b"/"
     names = (folder + b"/.gitattributes" if folder else b".gitattributes" for folder in listing.folders)
     inside = {name for name in names if os.path.lexists(top + name)}
-    own = repository.setting("core", "attributesFile") is not None
-    conditional = any(
-        section[0].lower() == b"includeif"  # git alone can tell whether it holds
-        for file in repository.config.backends
-        for section in file.sections()
-    )
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    program = os.path.realpath(shutil.which("git") or "/usr/bin/git")
-    files = (
-        os.path.join(repository.common_dir, "info", "attributes"),
-        os.path.join(home, "git", "attributes"),
-        "/etc/gitattributes",
-        os.path.join(os.path.dirname(os.path.dirname(program)), "etc", "gitattributes"),
-    )
     return (
-        own
-        or conditional
+        beside.only_git_can_tell(repository)
         or repository.setting("attr", "tree") is not None
-        or any(os.path.exists(file) for file in files)
+        or any(os.path.exists(file) for file in beside.attributes(repository))
         or bool(inside and inside.difference(path for *_, path, _ in listing.entries))
     )
 
@@ -121,15 +109,16 @@ def _of_the_commit(repository: Repository, paths: Sequence[str], like: str) -> d
 
 
 def _same_cells(repository: Repository, entry: Entry) -> bool:
-    """Whether a notebook says what the committed one says: then only outputs and the like were stripped."""
+    """Whether a notebook is the committed one but for what nbstripout takes away: outputs, counts, ids."""
     if not entry.path.endswith(".ipynb"):
         return False
+    keys = nbstripout_keys(repository)
     try:
-        with open(os.path.join(repository.worktree, entry.path), "rb") as file:
-            return _cells(file.read()) == _cells(repository.blob(entry.oid.encode("ascii")).data)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        there = read_regular(os.path.join(repository.worktree, entry.path), at_most=_MOST)
+        committed = repository.blob(entry.oid.encode("ascii")).data
+        # Keys that only this machine strips are missing in the commit: what has another value there differs.
+        as_stripped = notebooks.strip(there, notebooks.options_of({}, *keys))
+        pairs = (as_stripped, committed), (notebooks.strip(there), notebooks.strip(committed))
+        return any(json.loads(here) == json.loads(held) for here, held in pairs)
+    except (OSError, ValueError, RecursionError, HooksError):
         return False
-
-
-def _cells(data: bytes) -> list[tuple[Any, str]]:
-    return [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(data)["cells"]]

@@ -118,16 +118,17 @@ def test_attributes_that_change_no_content_are_nobodys_business(
     assert differences(repo) == set()
 
 
-def notebook(source: str, outputs: list[Any]) -> str:
+def notebook(source: str, outputs: list[Any], **metadata: Any) -> str:
     cell = {
         "cell_type": "code",
         "id": "a",
-        "metadata": {},
+        "metadata": metadata.get("cell", {}),
         "source": source,
         "outputs": outputs,
         "execution_count": 3 if outputs else None,
     }
-    return json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1) + "\n"
+    whole = {"cells": [cell], "metadata": metadata.get("whole", {}), "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(whole, indent=1) + "\n"
 
 
 OUTPUT = [{"output_type": "stream", "name": "stdout", "text": "1\n"}]
@@ -145,6 +146,48 @@ def test_a_users_own_notebook_filter_is_taken_at_its_word_where_the_cells_are_th
     define(repo, "nbstripout", "a.ipynb")
     repo.write("a.ipynb", notebook("print(2)", OUTPUT))
     assert differences(repo) == {("foreign-filter", "a.ipynb")}
+
+
+KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python"}}
+PARAMETERS = {"tags": ["parameters"]}
+
+
+@pytest.mark.parametrize(
+    "executed",
+    [
+        notebook(
+            "print(1)", OUTPUT, cell=PARAMETERS, whole={"kernelspec": {**KERNEL["kernelspec"], "name": "x"}}
+        ),
+        notebook("print(1)", OUTPUT, cell=PARAMETERS),
+        notebook("print(1)", OUTPUT, whole=KERNEL),
+        notebook("print(1)", OUTPUT, cell={"tags": ["other"]}, whole=KERNEL),
+    ],
+    ids=["another kernel", "no kernel", "no tag", "another tag"],
+)
+def test_a_foreign_notebook_filter_hides_no_metadata(
+    repo: Repo, home: Path, differences: Differences, executed: str
+) -> None:
+    repo.write("a.ipynb", notebook("print(1)", [], cell=PARAMETERS, whole=KERNEL))
+    repo.commit()
+    define(repo, "lossy", "a.ipynb")
+    info_file(repo, home, "*.ipynb filter=lossy\n")
+    repo.write("a.ipynb", notebook("print(1)", OUTPUT, cell=PARAMETERS, whole=KERNEL))
+    assert differences(repo) == set()
+    repo.write("a.ipynb", executed)
+    assert differences(repo) == {("foreign-filter", "a.ipynb")}
+
+
+def test_a_users_notebook_filter_may_strip_more_keys(
+    repo: Repo, home: Path, differences: Differences
+) -> None:
+    repo.git("config", "--global", "filter.nbstripout.clean", f"{sys.executable} -m nbstripout")
+    repo.git("config", "--global", "filter.nbstripout.extrakeys", "metadata.kernelspec")
+    users_file(repo, home, "*.ipynb filter=nbstripout\n")
+    repo.write("a.ipynb", notebook("print(1)", OUTPUT, whole=KERNEL))
+    repo.commit()
+    assert "kernelspec" not in repo.git("show", "HEAD:a.ipynb")
+    repo.write("a.ipynb", notebook("print(1)", OUTPUT, whole=KERNEL))
+    assert differences(repo) == set()
 
 
 def test_a_submodules_own_attributes_hide_nothing(with_submodule: Repo, differences: Differences) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -154,3 +155,19 @@ def test_a_pipe_that_git_would_wait_for_is_named(
     with pytest.raises(GitError, match="a pipe, for which git waits") as raised:
         measure(discover(str(repo.path)))
     assert raised.value.fix == f"rm {repo.path / name}"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="named pipes")
+@pytest.mark.parametrize("name", ["info/attributes", "info/exclude", "attributesFile", "excludesFile"])
+def test_a_pipe_beside_the_commit_is_named_before_git_is_asked(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    pipe = repo.git_dir / name if name.startswith("info/") else tmp_path / "a pipe"
+    if name.endswith("File"):
+        repo.git("config", f"core.{name}", str(pipe))
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    monkeypatch.setenv("PATH", "")  # git would wait
+    with pytest.raises(GitError, match="a pipe, for which git waits") as raised:
+        measure(discover(str(repo.path)))
+    assert raised.value.fix == f"rm {shlex.quote(str(pipe))}"

@@ -1,0 +1,52 @@
+"""What git heeds besides the commit: files of this machine that say what is ignored and what is filtered.
+
+Those of a repository and of its user (gitignore(5), gitattributes(5)). Only what is in the commit is known to
+whoever reads a record.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import stat
+from contextlib import suppress
+
+from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.git.repository import Repository
+
+
+def attributes(repository: Repository) -> list[str]:
+    """The files of attributes that the commit does not hold, whether they are there or not."""
+    program = os.path.realpath(shutil.which("git") or "/usr/bin/git")
+    installed = os.path.join(os.path.dirname(os.path.dirname(program)), "etc", "gitattributes")
+    return [*_own(repository, "attributes", "attributes", "attributesFile"), "/etc/gitattributes", installed]
+
+
+def excludes(repository: Repository) -> list[str]:
+    """The same for what says what is ignored."""
+    return _own(repository, "exclude", "ignore", "excludesFile")
+
+
+def only_git_can_tell(repository: Repository) -> bool:
+    """Whether these files may be others: by settings under a condition, or beside git's own program."""
+    named = (repository.setting("core", name) or "" for name in ("attributesFile", "excludesFile"))
+    sections = (section[0].lower() for file in repository.config.backends for section in file.sections())
+    return b"includeif" in sections or any(path.startswith("%(") for path in named)
+
+
+def refuse_pipes(repository: Repository) -> None:
+    """Raise GitError where one of these files is a pipe: git would wait for it for ever."""
+    for path in (*attributes(repository), *excludes(repository)):
+        with suppress(OSError, ValueError):
+            if stat.S_ISFIFO(os.stat(path).st_mode):
+                raise GitError(path, "a pipe, for which git waits", fix=f"rm {shlex.quote(path)}")
+
+
+def _own(repository: Repository, name: str, default: str, setting: str) -> list[str]:
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    users = repository.setting("core", setting)
+    if users is None:
+        users = os.path.join(home, "git", default)
+    named = [os.path.join(repository.worktree, os.path.expanduser(users))] if users else []
+    return [os.path.join(repository.common_dir, "info", name), *named]
