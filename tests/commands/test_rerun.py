@@ -121,12 +121,13 @@ def test_addresses_are_those_of_the_users_own_repository(
 
 def test_keep_leaves_the_worktree_and_says_where(script: Any, first: Any, program: Program) -> None:
     done = program("rerun", "--keep", first["id"])
-    where = done.err.rpartition("git worktree remove --force ")[2].strip()
-    assert (Path(where) / "src" / "train.py").is_file()
+    command = done.err.rpartition("to remove it: ")[2].splitlines()[0]
+    where = Path(shlex.split(command)[2])
+    assert (where / "repo" / "src" / "train.py").is_file()
     assert program("rerun", first["id"]).code == 0
-    assert Path(where).is_dir()
-    script.git("worktree", "remove", "--force", where)
-    Path(where).parent.rmdir()
+    assert where.is_dir()
+    subprocess.run(command, shell=True, cwd=script.path, check=True)
+    assert not where.exists()
     assert nothing_is_left(script)
 
 
@@ -148,6 +149,15 @@ def test_untracked_files_that_were_let_pass_are_told_not_to_be_there(script: Any
     again = json.loads(program("executions", "list", "--json").out)[0]
     assert again["rerun_of"] == first["id"]
     assert message in [warning["message"] for warning in again["warnings"]]
+
+
+def test_a_link_that_stands_in_the_users_own_tree_by_now_changes_nothing(
+    script: Any, first: Any, program: Program, tmp_path: Path
+) -> None:
+    (script.path / "src" / "train.py").rename(tmp_path / "train.py")
+    (script.path / "src" / "train.py").symlink_to(tmp_path / "train.py")
+    done = program("rerun", first["id"])
+    assert done.code == 0, done.err
 
 
 class TestRefused:

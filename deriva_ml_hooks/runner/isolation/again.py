@@ -21,7 +21,7 @@ from deriva_ml_hooks.runner.command.entry_point import Kind, invocation
 from deriva_ml_hooks.runner.isolation.isolated import IsolationError
 from deriva_ml_hooks.runner.isolation.outputs import below_top
 from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
-from deriva_ml_hooks.runner.isolation.uncommitted import tree_of, uncommitted
+from deriva_ml_hooks.runner.isolation.uncommitted import is_held, tree_of, uncommitted
 from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Task
 
 # Of a session, not of a run.
@@ -129,7 +129,13 @@ def _refuse_outside(first: Execution, home: Repository) -> None:
     found = invocation(first.command, cwd=cwd, roots=[home.worktree], executable=None)
     if found.kind is Kind.STDIN:
         raise IsolationError("the code came from standard input", fix="put it into a file and commit it")
-    path = os.path.realpath(found.path or home.worktree)
+    path = os.path.normpath(found.path or home.worktree)
+    inside = os.path.relpath(path, home.worktree).replace(os.sep, "/")
+    tree = tree_of(home, first.provenance["commit"])
+    # As the commit has it, whatever stands there now: a link that the commit holds leads where it leads.
+    if path.startswith(home.worktree + os.sep) and is_held(home, tree, inside, links=False):
+        return
+    path = os.path.realpath(path)
     if found.kind is Kind.FILE and not path.startswith(home.worktree + os.sep):
         raise IsolationError(
             f"{found.path}: the command runs a file from outside the repository, so no commit holds it",

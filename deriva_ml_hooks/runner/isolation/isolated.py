@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -94,7 +93,7 @@ def run_isolated(
             cwd = os.path.relpath(os.path.realpath(os.getcwd()), home.worktree)
             _tell_of_changes(home, commit, say)
         _tell_of_absent(wanted, cwd, commit, home, say)
-        with temporary_worktree(home, commit) as temporary:
+        with temporary_worktree(home, commit, complain) as temporary:
             try:
                 code, execution = _run_in(temporary, home, replace(wanted, cwd=cwd), say, complain)
                 temporary.keep = True  # what a copy cannot bring, or a signal stops, is not lost
@@ -105,10 +104,7 @@ def run_isolated(
                 temporary.keep = wanted.keep or not whole
             finally:
                 if temporary.keep:
-                    path = shlex.quote(temporary.repository.worktree)
-                    complain(
-                        f"the temporary worktree is kept; to remove it: git worktree remove --force {path}"
-                    )
+                    complain(f"the temporary worktree is kept; to remove it: {temporary.removal}")
     return code, execution
 
 
@@ -249,5 +245,6 @@ def _signals_raise() -> Iterator[None]:
             signal.signal(number, ended)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        with child.held_signals():  # one that came in between would leave the others as they are here
+            for number, handler in before.items():
+                signal.signal(number, handler)

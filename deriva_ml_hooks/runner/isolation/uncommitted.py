@@ -26,7 +26,7 @@ def uncommitted(words: Sequence[str], cwd: str, commit: str, home: Repository) -
             inside = os.path.relpath(here, home.worktree).replace(os.sep, "/")
             if inside == "." or not os.path.exists(here) or is_installed(here, home.worktree):
                 continue
-            if inside.startswith("../") or not _is_held(home, tree, inside):
+            if inside.startswith("../") or not is_held(home, tree, inside):
                 found[part] = inside
     return found
 
@@ -37,13 +37,15 @@ def tree_of(home: Repository, commit: str) -> bytes:
     return tree
 
 
-def _is_held(home: Repository, tree: bytes, path: str) -> bool:
-    """Whether the commit has `path`, or a submodule or symbolic link on the way there."""
+def is_held(home: Repository, tree: bytes, path: str, *, links: bool = True) -> bool:
+    """Whether the commit has `path`, or a submodule or, with `links`, a symbolic link on the way there."""
     names = path.split("/")
     for length in range(1, len(names) + 1):
         entry = home.entry(tree, "/".join(names[:length]))
         if entry is None:
             return False
-        if entry[0] in (GITLINK, SYMLINK):
+        if entry[0] == SYMLINK:
+            return links
+        if entry[0] == GITLINK:
             return True
     return True

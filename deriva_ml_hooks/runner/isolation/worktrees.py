@@ -8,18 +8,21 @@ pruned: a worktree on a disk that is not mounted just now looks like one that is
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import posixpath
 import re
+import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import new_id
+from deriva_ml_hooks.files import make_folder
 from deriva_ml_hooks.git import lfs, own, process, remotes
 from deriva_ml_hooks.git.content import GITLINK
 from deriva_ml_hooks.git.discovery import discover
@@ -27,6 +30,10 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.runner import child
 
 _PREFIX = "deriva-ml-hooks-"
+_SCP = re.compile(r"[^/]+:")
+_BLOCK = 4096
+_LEAST = 1 << 20
+"""Bytes without which a disk is full to us."""
 
 
 class WorktreeError(HooksError):
@@ -35,9 +42,10 @@ class WorktreeError(HooksError):
 
 @dataclass
 class Temporary:
-    """A temporary worktree. `keep`: leave it behind."""
+    """A temporary worktree. `keep`: leave it behind; `removal`: the command that then takes it away."""
 
     repository: Repository
+    removal: str
     keep: bool = False
 
 
@@ -61,23 +69,38 @@ class _Mark:
         }
         own.write(self.home, self.path, json.dumps(document).encode("ascii") + b"\n")
 
-    def remove(self, *, keep: bool = False) -> None:
-        """Take everything away, or the mark alone; what is gone already is no error."""
+    def remove(self, *, keep: bool = False) -> bool:
+        """Take everything away, or the mark alone; whether that could be done. Where not, the mark stays."""
         if not keep:
-            for common in self.repositories:
-                _forget(common, self.folder)
             _remove_tree(self.folder)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-        with contextlib.suppress(OSError):  # others are there
-            os.rmdir(os.path.dirname(self.path))
+        gone = keep or not os.path.lexists(self.folder)
+        with _alone(self.home):
+            for common in () if keep else self.repositories:
+                for admin in _known(common, self.folder):
+                    _remove_tree(admin)
+                with contextlib.suppress(OSError):  # there are others
+                    os.rmdir(os.path.join(common, "worktrees"))
+            if gone:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.path)
+                with contextlib.suppress(OSError):
+                    os.rmdir(os.path.dirname(self.path))
+        return gone
+
+    @property
+    def removal(self) -> str:
+        """The command that does so from inside the repository, whatever the run has left of it."""
+        known = [admin for common in self.repositories for admin in _known(common, self.folder)]
+        # The folder of an unplugged worktree is none of ours: what git's own gc takes for gone is old.
+        return f"{shlex.join(['rm', '-rf', self.folder, *known])} && git worktree prune --expire=3.months.ago"
 
 
 @contextlib.contextmanager
-def temporary_worktree(home: Repository, commit: str) -> Iterator[Temporary]:
+def temporary_worktree(home: Repository, commit: str, complain: Callable[[str], None]) -> Iterator[Temporary]:
     """A worktree of `home` at `commit`, HEAD detached, submodules checked out; removed when this ends.
 
-    Raises WorktreeError and GitError where it cannot be made; nothing is left then.
+    `complain` is told where that cannot be done. Raises WorktreeError and GitError where it cannot be made;
+    nothing is left then.
     """
     token = new_id()
     folder = os.path.join(os.path.realpath(tempfile.gettempdir()), _PREFIX + token)
@@ -85,7 +108,8 @@ def temporary_worktree(home: Repository, commit: str) -> Iterator[Temporary]:
     temporary = None
     try:
         try:
-            mark.write()
+            with _alone(home):
+                mark.write()
             os.mkdir(folder, 0o700)
         except OSError as error:
             raise WorktreeError(
@@ -95,11 +119,12 @@ def temporary_worktree(home: Repository, commit: str) -> Iterator[Temporary]:
         path = os.path.join(folder, os.path.basename(home.worktree) or "worktree")
         _add(home.git_dir, home.common_dir, path, commit, mark)
         _add_submodules(path, home.worktree, home.common_dir, mark)
-        temporary = Temporary(discover(path))
+        temporary = Temporary(discover(path), mark.removal)
         yield temporary
     finally:
         with child.held_signals():
-            mark.remove(keep=temporary is not None and temporary.keep)
+            if not mark.remove(keep=temporary is not None and temporary.keep):
+                complain(f"files that cannot be deleted stay there: sudo rm -rf {shlex.quote(folder)}")
 
 
 def clear_left_over(home: Repository) -> list[str]:
@@ -108,9 +133,17 @@ def clear_left_over(home: Repository) -> list[str]:
     One in which something still runs is left for later: a command survives the kill of its runner.
     """
     removed = []
+    marks = _marks(home)
+    if os.path.isdir(marks):
+        with _alone(home), contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(marks):
+                if not name.endswith(".json"):  # half written, by somebody who is no more
+                    os.unlink(os.path.join(marks, name))
+            with contextlib.suppress(OSError):
+                os.rmdir(marks)
     with contextlib.suppress(FileNotFoundError):
-        for name in sorted(os.listdir(_marks(home))):
-            path = os.path.join(_marks(home), name)
+        for name in sorted(os.listdir(marks)):
+            path = os.path.join(marks, name)
             try:
                 with open(path, encoding="ascii") as file:
                     told = json.load(file)
@@ -122,14 +155,35 @@ def clear_left_over(home: Repository) -> list[str]:
                 continue
             # A mark that somebody has edited must not have anything else removed.
             ours = os.path.basename(mark.folder) == _PREFIX + name.removesuffix(".json")
-            if ours and abandoned and not _in_use(mark.folder):
-                mark.remove()
+            if ours and abandoned and not _in_use(mark.folder) and mark.remove():
                 removed.append(mark.folder)
     return removed
 
 
 def _marks(home: Repository) -> str:
     return os.path.join(own.folder(home.common_dir), "worktrees")
+
+
+@contextlib.contextmanager
+def _alone(home: Repository) -> Iterator[None]:
+    """Have no other of our processes add or remove worktrees of `home` meanwhile.
+
+    git reads what another git has written half (commondir), and removes a folder that another adds to.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    folder, mode = own.folder(home.common_dir), own.mode(home)
+    make_folder(folder, mode=mode)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    descriptor = os.open(os.path.join(folder, "worktrees-in-change"), flags, mode)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _in_use(folder: str) -> bool:
@@ -142,19 +196,20 @@ def _in_use(folder: str) -> bool:
     return False
 
 
-def _forget(common: str, folder: str) -> None:
-    """Remove what the repository `common` keeps of its worktrees in `folder` (gitrepository-layout(5))."""
-    worktrees = os.path.join(common, "worktrees")
-    with contextlib.suppress(FileNotFoundError):
+def _known(common: str, folder: str) -> list[str]:
+    """What the repository `common` keeps of its worktrees in `folder` (gitrepository-layout(5)).
+
+    A killed git leaves one of which the name is all there is.
+    """
+    worktrees, found = os.path.join(common, "worktrees"), []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for name in os.listdir(worktrees):
-            own = os.path.join(worktrees, name)
-            with contextlib.suppress(OSError):
-                with open(os.path.join(own, "gitdir"), "rb") as file:
-                    where = os.path.join(own, os.fsdecode(file.read().strip()))
-                if os.path.normpath(where).startswith(folder + os.sep):
-                    _remove_tree(own)
-        with contextlib.suppress(OSError):  # there are others
-            os.rmdir(worktrees)
+            admin, where = os.path.join(worktrees, name), ""
+            with contextlib.suppress(OSError), open(os.path.join(admin, "gitdir"), "rb") as file:
+                where = os.path.normpath(os.path.join(admin, os.fsdecode(file.read().strip())))
+            if name.startswith(os.path.basename(folder)) or where.startswith(folder + os.sep):
+                found.append(admin)
+    return found
 
 
 def _remove_tree(path: str) -> None:
@@ -179,20 +234,78 @@ def _quietly(cwd: str) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 def _add(git_dir: str, common: str, path: str, commit: str, mark: _Mark) -> None:
+    """Add a worktree at `path`. git calls it by the name of its first place, which tells that it is ours."""
+    _require_space(git_dir, common, commit, mark.folder)
     mark.repositories.append(common)
-    mark.write()
     env, quietly = _quietly(git_dir)
+    beside = os.path.join(mark.folder, os.path.basename(mark.folder))
+    with _alone(mark.home):
+        mark.write()
+        for is_last in (False, True):  # a git of the user's own minds no lock of ours
+            done = process.run(
+                *(*quietly, "-c", "worktree.useRelativePaths=false"),
+                *(f"--git-dir={git_dir}", f"--work-tree={mark.folder}"),
+                *("worktree", "add", "--quiet", "--force", "--detach", "--no-checkout", "--", beside, commit),
+                cwd=mark.folder,
+                env=env,
+            )
+            if done.returncode and is_last:
+                raise _not_added(done, commit, mark.folder)
+            if not done.returncode:
+                break
+    with open(os.path.join(beside, ".git"), "rb") as file:
+        admin = os.fsdecode(file.read().strip().removeprefix(b"gitdir: "))
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(path)  # of a submodule
+    os.rename(beside, path)
+    with open(os.path.join(admin, "gitdir"), "wb") as file:
+        file.write(os.fsencode(os.path.join(path, ".git")) + b"\n")
     done = process.run(
-        *(*quietly, f"--git-dir={git_dir}", f"--work-tree={mark.folder}"),
-        *("worktree", "add", "--quiet", "--force", "--detach", "--", path, commit),
-        cwd=mark.folder,
+        *(*quietly, f"--git-dir={admin}", f"--work-tree={path}"),
+        *("reset", "--quiet", "--hard", "--no-recurse-submodules"),  # as git itself does then
+        cwd=path,
         env=env,
     )
     if done.returncode:
-        raise WorktreeError(
-            f"no temporary worktree of commit {commit[:12]}: {done.said}",
-            fix="see what git says: git worktree add --detach ../try " + commit,
-        )
+        raise _not_added(done, commit, mark.folder)
+
+
+def _not_added(done: process.Completed, commit: str, folder: str) -> WorktreeError:
+    free = shutil.disk_usage(folder).free
+    if free < _LEAST:  # git has said so for every file
+        return _no_space(folder, None, free)
+    said = done.said.partition("\n")[0]
+    return WorktreeError(
+        f"no temporary worktree of commit {commit[:12]}: {said}",
+        fix="see what git says: git worktree add --detach ../try " + commit,
+    )
+
+
+def _require_space(git_dir: str, common: str, commit: str, folder: str) -> None:
+    """Raise WorktreeError where the files of a commit do not fit on the disk of `folder`.
+
+    Left out where git would have to fetch to know them (partial clones) or does not check out all.
+    """
+    if glob.glob(os.path.join(glob.escape(common), "objects", "pack", "*.promisor")):
+        return
+    if os.path.exists(os.path.join(git_dir, "info", "sparse-checkout")):
+        return
+    words = (f"--git-dir={git_dir}", f"--work-tree={folder}", "ls-tree", "-r", "-l", "-z", commit)
+    listed = process.run(*words, cwd=folder)
+    sizes = (entry.split(None, 4)[3] for entry in listed.stdout.split(b"\0") if entry)
+    needed = sum(-(-int(size) // _BLOCK) * _BLOCK for size in sizes if size.isdigit())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise _no_space(folder, needed, free)
+
+
+def _no_space(folder: str, needed: int | None, free: int) -> WorktreeError:
+    of = f" of {needed / 1e6:,.1f} MB that the commit needs" if needed is not None else ""
+    where = os.path.dirname(folder)
+    return WorktreeError(
+        f"no space for a temporary worktree in TMPDIR ({where}): {free / 1e6:,.1f} MB free{of}",
+        fix="make space there, or name a folder on a larger disk: export TMPDIR=FOLDER",
+    )
 
 
 def _add_submodules(path: str, home: str | None, common: str, mark: _Mark) -> None:
@@ -221,7 +334,7 @@ def _add_submodules(path: str, home: str | None, common: str, mark: _Mark) -> No
             continue  # git ignores it (submodule-config.c, check_submodule_name): it leads out of modules/
         own, module = _module(home, common, name, where)
         if module is None or not _has(module, commit):
-            _fetch_submodule(repository, name, where)
+            _fetch_submodule(repository, home or path, name, where)
             module = discover(target).common_dir
         else:
             _add(module, module, target, commit, mark)
@@ -263,7 +376,13 @@ def _has(common: str, commit: str) -> bool:
     return process.run(*words, cwd=common).returncode == 0
 
 
-def _fetch_submodule(repository: Repository, name: str, where: str) -> None:
+def _resolved(url: str, base: str) -> str:
+    """A submodule's relative address, seen from its superproject's (gitmodules(5))."""
+    at = base.find("://") + 3 if "://" in base else base.find(":") + 1 if _SCP.match(base) else 0
+    return base[:at] + posixpath.normpath(posixpath.join(base[at:], url))
+
+
+def _fetch_submodule(repository: Repository, home: str, name: str, where: str) -> None:
     """Clone a submodule that is not here. As settings of this one process: git writes none down then.
 
     Only from where the user has told git to, or from a server that one of the remotes is on already.
@@ -271,9 +390,10 @@ def _fetch_submodule(repository: Repository, name: str, where: str) -> None:
     told = process.run("config", "--file", ".gitmodules", f"submodule.{name}.url", cwd=repository.worktree)
     url = repository.setting("submodule", "url", name) or os.fsdecode(told.stdout).strip()
     if url.startswith(("./", "../")):  # relative to the superproject's own (gitmodules(5))
-        base = repository.setting("remote", "url", "origin") or repository.worktree
-        scheme, mark, rest = base.rpartition("://")
-        url = scheme + mark + posixpath.normpath(posixpath.join(rest, url))
+        base = repository.setting("remote", "url", "origin") or home
+        if base.startswith(("./", "../")):  # seen from where the user is
+            base = posixpath.normpath(posixpath.join(home, base))
+        url = _resolved(url, base)
     elif repository.setting("submodule", "url", name) is None and not remotes.is_known_host(repository, url):
         raise WorktreeError(
             f"the submodule {where} is not here, and no remote of this repository is on its server",

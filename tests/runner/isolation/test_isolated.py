@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -377,10 +378,9 @@ class TestOutputs:
     @staticmethod
     def take_away_kept(repo: Any, said: str, name: str) -> None:
         """Remove the worktree that was kept, in which `name` is."""
-        where = Path(said.rpartition("git worktree remove --force ")[2].strip())
-        assert (where / name).exists()
-        repo.git("worktree", "remove", "--force", str(where))
-        where.parent.rmdir()
+        command = said.rpartition("to remove it: ")[2].splitlines()[0]
+        assert (Path(shlex.split(command)[2]) / "repo" / name).exists()
+        subprocess.run(command, shell=True, cwd=repo.path, check=True)
         assert nothing_is_left(repo)
 
     def test_what_cannot_be_copied_is_kept(self, repo: Any, program: Program) -> None:
