@@ -399,7 +399,7 @@ def _fetch_submodule(repository: Repository, home: str, name: str, where: str) -
             f"the submodule {where} is not here, and no remote of this repository is on its server",
             fix="git submodule update --init --recursive",
         )
-    if _is_below(url.removeprefix("file://"), repository.worktree):
+    if any(_is_below(url.removeprefix("file://"), top) for top in (repository.worktree, home)):
         raise WorktreeError(
             f"the submodule {where} is not here, and its address is a folder of the commit itself",
             fix="git submodule update --init --recursive",

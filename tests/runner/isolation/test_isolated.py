@@ -496,7 +496,7 @@ class TestSubmodules:
         repo.git("config", "--file", ".gitmodules", "submodule.vendored.url", url.format(repo.path))
         module.git("clone", "--quiet", "--bare", str(module.path), str(repo.path / "payload"))
         with pytest.raises(WorktreeError, match="a folder of the commit itself"):
-            worktrees._fetch_submodule(discover(str(repo.path)), "vendored", "vendored")
+            worktrees._fetch_submodule(discover(str(repo.path)), str(repo.path), "vendored", "vendored")
 
     def test_a_server_that_the_user_has_agreed_to_is_known(self, repo: Any) -> None:
         here = discover(str(repo.path))
