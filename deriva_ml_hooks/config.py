@@ -44,6 +44,8 @@ class Config(NamedTuple):  # a dataclass would cost every hook the import of ins
     untagged: Policy = "ignore"
     shallow: Policy = "warn"
     foreign_filter: Policy = "refuse"
+    excluded_code: Policy = "warn"
+    link_outside: Policy = "warn"
     lfs_pointer: Policy = "warn"
     paranoid: bool = False
     catalog: str | None = None
@@ -148,6 +150,8 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "untagged": _POLICY,
     "shallow": _POLICY,
     "foreign-filter": _POLICY,
+    "excluded-code": _POLICY,
+    "link-outside": _POLICY,
     "lfs-pointer": _POLICY,
     "paranoid": _switch,
     "catalog": _text,
@@ -201,7 +205,7 @@ def committed(read: Callable[[str], bytes | None]) -> Config:
 
 def stricter(worktree: Config, commit: Config) -> Config:
     """The settings of the worktree, where what loosens the gate counts only as the commit has it."""
-    policies = ("unpushed", "no_remote", "untagged", "shallow", "foreign_filter", "lfs_pointer")
+    policies = [key.replace("-", "_") for key, reader in _READERS.items() if reader is _POLICY]
     tighter = {
         name: max(getattr(worktree, name), getattr(commit, name), key=_STRICTNESS.index) for name in policies
     }
@@ -211,6 +215,12 @@ def stricter(worktree: Config, commit: Config) -> Config:
         paranoid=worktree.paranoid or commit.paranoid,
         remote=commit.remote or worktree.remote,
     )
+
+
+def policy_on(config: Config, code: str) -> Policy:
+    """What becomes of a difference from the commit: what is set for it, or else it is refused."""
+    policy: Policy = getattr(config, code.replace("-", "_")) if _READERS.get(code) is _POLICY else "refuse"
+    return policy
 
 
 def _settings(file: str, table: Mapping[str, Any]) -> Config:

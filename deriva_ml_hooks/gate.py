@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deriva_ml_hooks.config import Config, Policy, committed, load, stricter
+from deriva_ml_hooks.config import Config, Policy, committed, load, policy_on, stricter
 from deriva_ml_hooks.errors import (
     BareRepositoryError,
     GitError,
@@ -108,7 +108,7 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
         tolerated, refused = _tolerated(measured.changes, config.untracked_ignore)
         fix_of = ways_out(repository, refused, measured)
         for change in refused:
-            policy = config.foreign_filter if change.code == "foreign-filter" else "refuse"
+            policy = policy_on(config, change.code)
             if policy != "ignore":
                 found = fix_of.get((change.code, change.path)) or as_finding(change)
                 (reasons if policy == "refuse" else warnings).append(found)

@@ -7,6 +7,7 @@ that ran; for that there are lines for .gitignore.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -29,6 +30,11 @@ _CODE = frozenset((
 ))
 # fmt: on
 _SETTINGS_OF_THE_PROJECT = (".git", ".python-version")  # .gitignore, .gitattributes, .gitmodules
+_RUNS = re.compile(
+    r"\.(?:py[wxco]?|ipynb|(?:ba|z|k|fi)?sh|awk|sed|r|[rq]md|jl|p[lm]|rb|[cm]?[jt]s|lua|tcl|php|m|go|rs|do|ado"
+    r"|sas|sps|sql|c|cc|c[pux]{2}|cu|h|hpp|java|jar|class|so|dylib|dll|scala|f90|mk|smk|nf|[wc][dw]l)",
+    re.IGNORECASE,
+)
 _NAMED = 20
 """Paths or lines that a command spells out."""
 
@@ -38,6 +44,11 @@ class Sorted(NamedTuple):
 
     code: tuple[str, ...]
     lines: tuple[str, ...]
+
+
+def has_code_suffix(path: str) -> bool:
+    """Whether the file at `path` is one that runs, or is compiled or linked into what runs, by its name."""
+    return _RUNS.fullmatch(_suffix(path)) is not None
 
 
 def sort(untracked: Collection[str], tracked: Collection[str] | None) -> Sorted:

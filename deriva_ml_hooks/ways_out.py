@@ -13,12 +13,14 @@ from deriva_ml_hooks.files import read_regular
 from deriva_ml_hooks.git.filters import nbstripout_keys
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.status import Change, Measurement
+from deriva_ml_hooks.git.unseen import EXCLUDED, HIDDEN, OUTSIDE
 from deriva_ml_hooks.report import Finding
 
 _STRIP = "strip-notebook-outputs"
 _MOST = 1 << 28
 """Bytes of a file that are read to tell the way out."""
 
+_COMMIT_IT = "git add --force -- {path} && git commit, or have the commit ignore it: .gitignore"
 _FIXES = {
     "operation-in-progress": "conclude it or give it up: git {operation} --continue, git {operation} --abort",
     "unmerged": "settle the conflicts, then: git add -A && git commit",
@@ -28,6 +30,9 @@ _FIXES = {
     "submodule": "commit inside it and record that here, or: git submodule update --init --recursive",
     "hidden-change": "show it to git again: git update-index --no-assume-unchanged --no-skip-worktree PATH",
     "foreign-filter": "commit the attributes: .gitattributes, or put the file back: git checkout -- PATH",
+    HIDDEN: _COMMIT_IT,
+    EXCLUDED: _COMMIT_IT,
+    OUTSIDE: "commit a copy of what it leads to in its place; a link to data may stay",
     "git-error": "see what git says: git status",
 }
 
@@ -37,7 +42,8 @@ def as_finding(change: Change) -> Finding:
     if change.code == "operation-in-progress":
         fix = _FIXES[change.code].format(operation=change.detail)
         return Finding(change.code, None, f"a {change.detail} is in progress", fix)
-    return Finding(change.code, change.path, change.detail, _FIXES[change.code])
+    path = shlex.quote(f":(top,literal){change.path}")
+    return Finding(change.code, change.path, change.detail, _FIXES[change.code].replace("{path}", path))
 
 
 def ways_out(

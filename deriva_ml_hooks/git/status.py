@@ -22,6 +22,7 @@ from deriva_ml_hooks.git.filters import hiding
 from deriva_ml_hooks.git.index import LS_FILES, Listing, parse_listing
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.traces import Traces, newest_move, ref_stamps, renamed, stamped
+from deriva_ml_hooks.git.unseen import EXCLUDED, OUTSIDE, unseen
 
 _STATUS = (
     "status",
@@ -115,6 +116,7 @@ def measure(repository: Repository, *, paranoid: bool = False) -> Measurement:
             absent = {entry.path for entry in listing.flagged(b"Ss")}
             changes = _with_new(changes, _rehashed(repository, settings, absent))
         changes = _with_new(changes, _filtered(repository, listing, settings))
+        changes += [Change(*found) for found in unseen(repository, listing, settings)]
     for entry in listing.submodules:
         inside, within = _submodule(repository, entry, paranoid)
         if inside:  # says more than git's summary of the same submodule
@@ -275,7 +277,8 @@ def _submodule(repository: Repository, entry: Entry, paranoid: bool) -> tuple[li
         changes.append(Change("submodule", entry.path, "submodule at another commit than the one recorded"))
     for change in inside.changes:
         path = entry.path if change.path is None else f"{entry.path}/{change.path}"
-        changes.append(replace(change, code="submodule", path=path))
+        code = change.code if change.code in (EXCLUDED, OUTSIDE) else "submodule"
+        changes.append(replace(change, code=code, path=path))
     return changes, inside.traces
 
 

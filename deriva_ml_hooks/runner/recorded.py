@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from deriva_ml_hooks.config import load
+from deriva_ml_hooks.config import load, policy_on
 from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
 from deriva_ml_hooks.executions import circumstances
 from deriva_ml_hooks.executions.ledger import Ledger
@@ -207,7 +207,7 @@ def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
         {"code": change.code, "path": change.path, "message": change.detail}
         for change in measured.changes
         if (change.code, change.path) not in before
-        and (change.code != "foreign-filter" or accepted.verdict.config.foreign_filter != "ignore")
+        and policy_on(accepted.verdict.config, change.code) != "ignore"
     ]
     if measured.head != accepted.provenance.commit:
         message = f"HEAD moved from {accepted.provenance.commit} to {measured.head}"

@@ -7,7 +7,6 @@ command too, in every folder that they name. Files are looked at; nothing is sta
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -26,6 +25,7 @@ from deriva_ml_hooks.runner.command.quoted import (
     files_of,
     is_text,
 )
+from deriva_ml_hooks.untracked import has_code_suffix
 
 _OUTPUT_OPTIONS = frozenset({"-o", "--output", "--output-file", "--outfile", "--out"})
 _MAKE = (("GNUmakefile", "makefile", "Makefile"), ("-f", "--file", "--makefile"))
@@ -44,11 +44,6 @@ _DEFAULTS = {
 _TESTS_FOLDERS = frozenset({"unittest", "pytest", "py.test", "nose2"})
 """What runs the modules in a folder. To others a folder is data, whatever is in it."""
 _CODE_NAMES = frozenset(Path(name).name.lower() for names, _ in _DEFAULTS.values() for name in names)
-_CODE_SUFFIX = re.compile(
-    r"\.(?:py[wxco]?|ipynb|(?:ba|z|k|fi)?sh|awk|sed|r|[rq]md|jl|p[lm]|rb|[cm]?[jt]s|lua|tcl|php|m|go|rs|do|ado"
-    r"|sas|sps|sql|c|cc|c[pux]{2}|cu|h|hpp|java|jar|class|so|dylib|dll|scala|f90|mk|smk|nf|[wc][dw]l)",
-    re.IGNORECASE,
-)
 YAML = frozenset({".yml", ".yaml"})
 """Suffixes of texts that some programs run, and most read."""
 _CHANGES_FOLDER = ("-C", "--directory", "--chdir")
@@ -97,7 +92,7 @@ def loose_code(argv: Sequence[str], cwd: str, provenance: Provenance) -> list[Lo
 def is_code(path: str, real: str) -> bool:
     """Whether the file at `path`, perhaps a link to `real`, is code by its name or its beginning."""
     for name in (path, real):
-        if _CODE_SUFFIX.fullmatch(Path(name).suffix) or has_code_name(name):
+        if has_code_suffix(name) or has_code_name(name):
             return True
     return _beginning(real).startswith((b"#!", *_COMPILED))
 
