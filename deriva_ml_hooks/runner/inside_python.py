@@ -28,15 +28,10 @@ class Worktrees:
     def __init__(self, here: str | None, others: Sequence[str]) -> None:
         self.here = here
         self.others = sorted(others, key=len, reverse=True)  # one may stand in another: the inner one first
-        self._known: dict[str, tuple[str, str] | None] = {}
+        self._doubles: dict[str, str] = {}  # asked for with every import
 
     def inside(self, path: str) -> tuple[str, str] | None:
         """Which of the others holds the absolute `path` as code, and where; None where none of them does."""
-        if path not in self._known:
-            self._known[path] = self._looked_up(path)
-        return self._known[path]
-
-    def _looked_up(self, path: str) -> tuple[str, str] | None:
         for known in (os.path.normpath(path), os.path.realpath(path)):
             if self.here is not None and _is_in(known, self.here):
                 continue
@@ -52,14 +47,20 @@ class Worktrees:
 
     def doubled(self, path: str) -> str:
         """The place in `here` of what one of the others holds at `path`; any other path as it is."""
-        found = self.inside(path) if os.path.isabs(path) else None
-        if found is None or self.here is None:
-            return path
-        return os.path.normpath(os.path.join(self.here, found[1]))
+        try:
+            return self._doubles[path]
+        except KeyError:
+            found = self.inside(path) if os.path.isabs(path) else None
+            if found is None or self.here is None:
+                new = path
+            else:
+                new = os.path.normpath(os.path.join(self.here, found[1]))
+            self._doubles[path] = new
+            return new
 
     def doubled_file(self, path: str) -> str:
         """The same for a file: its folder, looked up once for all files in it, is decisive, or a link."""
-        folder, name = os.path.split(path)
+        folder, _, name = path.rpartition(os.sep)
         new = self.doubled(folder)
         if new != folder:
             return os.path.join(new, name)
@@ -88,6 +89,7 @@ class Leader:
 
     def __init__(self, worktrees: Worktrees) -> None:
         self._worktrees = worktrees
+        self._settled: list[str] = []
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """As importlib.abc.MetaPathFinder has it."""
@@ -107,19 +109,21 @@ class Leader:
 
     def settle(self) -> None:
         """Lead sys.path, whoever has put something there."""
-        new = self._led(sys.path)
-        if new is not sys.path:
-            sys.path[:] = new
+        if sys.path != self._settled:
+            self._settled = [*self._led(sys.path)]
+            sys.path[:] = self._settled
 
     def _led(self, places: Any) -> Any:
-        new = [self._worktrees.doubled(place) if isinstance(place, str) else place for place in places]
-        return places if new == [*places] else new
+        old = [*places]
+        new = [self._worktrees.doubled(place) if isinstance(place, str) else place for place in old]
+        return places if new == old else new
 
     def _led_spec(self, spec: Any) -> Any:
         places = spec.submodule_search_locations
         if spec.has_location and isinstance(spec.origin, str):
-            new = self._worktrees.doubled_file(os.path.abspath(spec.origin))
-            if new == os.path.abspath(spec.origin):
+            origin = _absolute(spec.origin)
+            new = self._worktrees.doubled_file(origin)
+            if new == origin:
                 return spec
             if not os.path.isfile(new):
                 return None
@@ -148,7 +152,11 @@ def _loaded() -> Iterator[str]:
         # The main script's own __file__ is gone by now.
         file = names.get("__file__") or getattr(names.get("__loader__"), "path", None)
         if isinstance(file, str):
-            yield os.path.abspath(file)
+            yield _absolute(file)
+
+
+def _absolute(path: str) -> str:
+    return path if os.path.isabs(path) else os.path.abspath(path)
 
 
 def _report(folder: str, worktrees: Worktrees) -> None:
