@@ -124,7 +124,7 @@ def measure(repository: Repository, *, paranoid: bool = False) -> Measurement:
         if within is not None:
             top = os.fsencode(entry.path) + b"/"
             stamps |= {top + path: stamp for path, stamp in within.stamps.items()}
-            folders |= {top + folder: moment for folder, moment in within.folders.items()}
+            folders |= {top + folder: state for folder, state in within.folders.items()}
     operation = repository.operation()
     if operation is not None:
         changes.append(Change("operation-in-progress", None, operation))

@@ -28,12 +28,12 @@ Stamp = tuple[int, int, int]
 class Traces(NamedTuple):
     """What a worktree showed: the stamps of the tracked files that are there, and where HEAD has been.
 
-    `folders`: those of the commit, and when each was last renamed, as far as it shows. `reflog`: the newest
+    `folders`: the ctime of those of the commit, and whether a rename may have set it. `reflog`: the newest
     line of HEAD's. `refs`: the stamps of the files of HEAD and its branch.
     """
 
     stamps: dict[bytes, Stamp]
-    folders: dict[bytes, int]
+    folders: dict[bytes, tuple[int, bool]]
     reflog: bytes
     refs: tuple[Stamp | None, Stamp | None]
 
@@ -49,9 +49,10 @@ class Traces(NamedTuple):
         """
         found = [path for path, stamp in self.stamps.items() if before.stamps.get(path, stamp) != stamp]
         yield from map(os.fsdecode, found)
-        for folder, renamed in self.folders.items():
+        for folder, (changed, renamed) in self.folders.items():
             inside = folder + b"/" if folder else b""
-            if renamed > before.folders.get(folder, renamed) and not any(p.startswith(inside) for p in found):
+            is_new = before.folders.get(folder, (changed, True))[0] != changed
+            if is_new and renamed and not any(path.startswith(inside) for path in found):
                 yield os.fsdecode(folder or b".")
 
 
@@ -84,8 +85,8 @@ def stamped(worktree: str, entries: Iterable[Indexed]) -> tuple[dict[bytes, Stam
     return stamps, unsure
 
 
-def renamed(worktree: str, folders: Iterable[bytes]) -> dict[bytes, int]:
-    """When each folder was last renamed, in nanoseconds; 0 where nothing shows that it ever was.
+def renamed(worktree: str, folders: Iterable[bytes]) -> dict[bytes, tuple[int, bool]]:
+    """The ctime of each folder, in nanoseconds, and whether it looks like that of a rename.
 
     A new entry in a folder sets its ctime and its mtime to the same moment, a rename of the folder its ctime
     alone, and at that moment the mtime of the folder above it. An entry that is made later hides that.
@@ -97,17 +98,17 @@ def renamed(worktree: str, folders: Iterable[bytes]) -> dict[bytes, int]:
 
     def of(path: bytes) -> tuple[int, int]:
         if path not in times:
-            found = os.lstat(path)
-            times[path] = found.st_ctime_ns, found.st_mtime_ns
+            stat = os.lstat(path)
+            times[path] = stat.st_ctime_ns, stat.st_mtime_ns
         return times[path]
 
-    moments: dict[bytes, int] = {}
+    found: dict[bytes, tuple[int, bool]] = {}
     for folder in folders:
         path = top + b"/" + folder if folder else top
         with suppress(OSError):
             (changed, modified), (_, above) = of(path), of(os.path.dirname(path))
-            moments[folder] = changed if changed != modified and above >= changed - _TICK else 0
-    return moments
+            found[folder] = changed, changed != modified and above >= changed - _TICK
+    return found
 
 
 def _is_layered(path: str) -> bool:

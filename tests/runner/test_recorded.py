@@ -90,6 +90,12 @@ def test_what_leaves_head_and_files_alone_is_not_told(repo: Any, program: Progra
     assert told(repo, program, script) == set()
 
 
+def test_a_folder_that_was_restored_before_the_run_was_not_touched_in_it(repo: Any, program: Program) -> None:
+    for folder in (repo.path / "src", repo.path):  # as tar and rsync do
+        os.utime(folder, (1e9, 1e9))
+    assert told(repo, program, "echo x > new.log") == set()
+
+
 class TestRefused:
     @pytest.fixture
     def marker(self, tmp_path: Path) -> Path:
