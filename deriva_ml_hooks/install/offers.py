@@ -20,7 +20,7 @@ def offers(repository: Repository) -> Iterator[str]:
     lines = missing_lines(repository)
     if lines:
         how = "to have it: deriva-ml-hooks install --gitignore"
-        yield f"git does not ignore what runs leave: {' '.join(lines)} ({how})"
+        yield f"what runs leave is not ignored: {' '.join(lines)} ({how})"
     filtered = repository.setting("filter", "clean", "nbstripout") is not None
     if not filtered and _listed(repository, "--", "*.ipynb"):
         how = f"{packages.running('nbstripout')} --install"

@@ -55,7 +55,7 @@ def test_lines_are_named_previewed_written_and_taken_back(
     assert "/runs/ " in capsys.readouterr().out
     main(["doctor"])
     out = capsys.readouterr().out
-    assert "git does not ignore what runs leave: /checkpoints/ " in out
+    assert "what runs leave is not ignored: /checkpoints/ " in out
     assert "(to have it: deriva-ml-hooks install --gitignore)" in out
     assert main(["install", "--gitignore", "--dry-run"]) == 0
     assert "/result.csv; commit it)" in capsys.readouterr().out
