@@ -12,10 +12,12 @@ import json
 import os
 import shlex
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from deriva_ml_hooks import packages
 from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
@@ -30,6 +32,7 @@ SCHEMA = 5
 BUSY_TIMEOUT = 120.0
 """Seconds to wait for other writers before giving up."""
 
+_MAKING = threading.Lock()
 _PAGES = (100, 500, 1000)
 """Rows that are read at once: few for a first screen, more where all are asked for."""
 _TABLE = """
@@ -117,7 +120,7 @@ class Ledger:
         """Make the file, empty, where there is none: what SQLite puts beside it gets the same mode."""
         try:
             make_folder(os.path.dirname(self.path), mode=self.mode)
-            with suppress(FileExistsError):
+            with _MAKING, suppress(FileExistsError):  # no thread locks what is closed here
                 descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
                 try:
                     os.chmod(self.path, self.mode)
@@ -235,15 +238,21 @@ class Ledger:
     def _require_ours(self) -> None:
         """Raises LedgerError for somebody else's file, before SQLite puts anything beside it.
 
-        A header says nothing while a journal waits to be rolled back (sqlite.org/fileformat2.html, 3).
+        A header says nothing while a journal waits to be rolled back (sqlite.org/fileformat2.html, 3). SQLite
+        reads it: a process that closes a file loses every lock that it holds on it, those of other threads'
+        transactions too, whose journal is then taken for a dead one's (sqlite.org/howtocorrupt.html, 2.2).
         """
         try:
-            with open(self.path, "rb") as file:
-                header = file.read(100)
-        except OSError:  # told by SQLite, or none is there
+            if not os.path.getsize(self.path) or os.path.exists(f"{self.path}-journal"):
+                return
+            address = f"file:{quote(os.path.abspath(self.path), errors='surrogateescape')}?immutable=1"
+            with closing(sqlite3.connect(address, uri=True)) as connection:
+                ours = connection.execute("PRAGMA user_version").fetchone()[0] != 0
+        except (OSError, sqlite3.OperationalError):  # told later, or none is there
             return
-        ours = header.startswith(b"SQLite format 3\0") and any(header[60:64])
-        if header and not ours and not os.path.exists(f"{self.path}-journal"):
+        except sqlite3.DatabaseError as error:
+            ours = "not a database" not in str(error)  # one that grows just now can look malformed
+        if not ours:
             raise self._foreign()
 
     def _foreign(self) -> LedgerError:

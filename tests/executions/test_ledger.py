@@ -20,6 +20,7 @@ from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.ledger import SCHEMA, Ledger
+from deriva_ml_hooks.executions.publications import everywhere
 from deriva_ml_hooks.executions.record import Execution, begun, now
 from deriva_ml_hooks.executions.rows import Damaged
 
@@ -477,6 +478,42 @@ def test_rows_are_read_a_page_at_a_time_and_keep_no_writer_out(ledger: Ledger) -
     assert len(ids) == 1_201
     assert ids == sorted(ids, reverse=True)
     assert added.id not in ids
+
+
+OTHER = """\
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=0)
+try:
+    connection.execute("BEGIN IMMEDIATE")
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+
+
+def refused_to_others(path: str) -> str:
+    """What another process is told that wants to write there."""
+    words = [sys.executable, "-c", OTHER, path]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        pytest.param(lambda ledger: ledger.newest(), id="reads-rows"),
+        pytest.param(lambda ledger: everywhere(ledger, ["0"]), id="reads-publications"),
+        pytest.param(lambda ledger: Ledger(ledger.path)._make(), id="makes-it"),
+    ],
+)
+def test_a_transaction_keeps_its_lock_whatever_else_this_process_does_with_the_ledger(
+    ledger: Ledger, meanwhile: Any
+) -> None:
+    # The kernel drops a process's locks on a file when any descriptor of it is closed.
+    ledger.add(made())
+    with ledger.transaction("BEGIN IMMEDIATE"):
+        assert refused_to_others(ledger.path) == "database is locked"
+        meanwhile(ledger)
+        assert refused_to_others(ledger.path) == "database is locked"
+    assert refused_to_others(ledger.path) == ""
 
 
 class TestLostAndFound:
