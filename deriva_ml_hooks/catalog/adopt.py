@@ -17,11 +17,19 @@ from urllib.parse import quote, unquote
 
 from deriva_ml_hooks.catalog import assets, executions
 from deriva_ml_hooks.catalog.code import FindFile
-from deriva_ml_hooks.catalog.errors import ForbiddenError
+from deriva_ml_hooks.catalog.errors import CatalogError, ForbiddenError, no_right_to_close
 from deriva_ml_hooks.catalog.leases import in_chunks
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.catalog.recorded import SLACK
-from deriva_ml_hooks.catalog.rows import WorkflowRow, address, changes, described_too, detail, workflow_of
+from deriva_ml_hooks.catalog.rows import (
+    WorkflowRow,
+    address,
+    changes,
+    described_too,
+    detail,
+    holds,
+    workflow_of,
+)
 from deriva_ml_hooks.catalog.session import Connection, Row, moment
 from deriva_ml_hooks.catalog.settings import Settings
 from deriva_ml_hooks.catalog.workflows import workflow_rids
@@ -31,7 +39,8 @@ from deriva_ml_hooks.provenance.record import RecordedFile
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import few
 
-_OTHER = "which names another commit than the one that ran"
+_PATH = re.compile(r"(?:/(?:blob|src)/[0-9a-f]{7,64}/|@[0-9a-f]{40,64}#|;path=/)(.+)$")
+_OTHER = "which names other code than what ran"
 _NO_FILE = "whose code is no file of {}, as far as is known here: the row is marked, and left with it"
 
 
@@ -41,6 +50,8 @@ class Adopted:
 
     work: Work | None
     said: list[str] = field(default_factory=list)
+    error: CatalogError | None = None
+    """Why something is left to be done by a later sync, though the rows are known."""
 
 
 def adopt(
@@ -69,13 +80,25 @@ def adopt(
     linked = _linked(connection, model, rows)
     files = {row["RID"]: _file(execution, row, find_file) for row in linked}
     unknown = [row for row in linked if files[row["RID"]] is None]
-    stale = [row for row in linked if files[row["RID"]] is not None and _is_stale(execution, row)]
+    stale = [row for row in linked if (file := files[row["RID"]]) and _is_stale(execution, row, file)]
     done.said += [
         _warning(rows, [row], _NO_FILE.format(execution.provenance["commit"][:12])) for row in unknown
     ]
+    own = publication.own_rid
+    if publication.recorded_by == "runner" and publication.rid not in (None, *rows):
+        own = publication.rid
     if not model.tables["Execution"].may("update"):
-        done.said.append(f"{head} is only noted here: this user may not update rows of Execution")
-        done.said += [_warning(rows, stale, _OTHER) for _ in stale[:1]]
+        left = _left(model, execution, rows, unknown)
+        if stale and settings.correct_workflow:
+            left = left or _warning(rows, stale, _OTHER)
+        elif stale:
+            done.said.append(_warning(rows, stale, f"{_OTHER} (correct-workflow = false)"))
+        if own is not None:
+            left = f"{own} is to be marked as aborted"
+        if left is None:
+            done.said.append(f"{head} is only noted here: this user may not update rows of Execution")
+        else:
+            done.error = no_right_to_close(connection.address.host, left)
     else:
         _describe(connection, model, execution, rows, unknown)
         _close(connection, model, execution, rows)
@@ -87,10 +110,7 @@ def adopt(
             connection, model, settings, execution, [w for w in linked if w not in (*stale, *unknown)]
         )
     stored = assets.store(connection, model, [(execution, name) for name in rows])
-    own = publication.own_rid
-    if publication.recorded_by == "runner" and publication.rid not in (None, *rows):
-        own = publication.rid
-    if own is not None:
+    if own is not None and done.error is None:
         fold = {"RID": own, "Status": model.status("Aborted"), "Status_Detail": executions.folded_into(head)}
         if executions.set_columns(connection, model, ["Status", "Status_Detail"], [fold]):
             done.said.append(f"the command recorded itself as {head}; {own} is marked as aborted")
@@ -99,7 +119,7 @@ def adopt(
         publication=stored.noted(
             replace(
                 publication,
-                state="closed",
+                state="closed" if done.error is None else "published",
                 recorded_by="deriva-ml",
                 rid=head,
                 workflow=rows[head]["Workflow"],
@@ -109,6 +129,20 @@ def adopt(
         ),
     )
     return done
+
+
+def _left(model: Model, execution: Execution, rows: dict[str, Row], unknown: Sequence[Row]) -> str | None:
+    """What only an update can put right of rows that say more than is true."""
+    marked = {row["RID"] for row in unknown}
+    changed = changes(execution)
+    for rid, row in rows.items():
+        if model.is_open(row["Status"]):
+            return f"{rid} is there and open"
+        if changed and changed not in (row["Status_Detail"] or ""):
+            return f"{rid} does not say that the tree changed"
+        if row["Workflow"] in marked and not holds(row["Description"], execution.id):
+            return f"{rid} does not say that its code is no file of the commit"
+    return None
 
 
 def _reopened(rid: str) -> str:
@@ -175,19 +209,26 @@ def _linked(connection: Connection, model: Model, rows: dict[str, Row]) -> list[
 
 def _file(execution: Execution, workflow: Row, find_file: FindFile | None) -> RecordedFile | None:
     """The file of the commit that a workflow's checksum stands for; its address may be of anywhere."""
-    entry, checksum = execution.entry_point, workflow["Checksum"]
-    if entry["path"] is not None and checksum == entry["checksum"]:
-        return RecordedFile(entry["path"], entry["blob"], checksum, entry["url"])
-    if find_file is None or not checksum:
-        return None
-    named = re.search(r"/blob/[0-9a-f]{7,64}/(.+)$", workflow["URL"] or "")
-    return find_file(execution, checksum, unquote(named[1]) if named else None)
+    entry, checksum, named = execution.entry_point, workflow["Checksum"], _named(workflow)
+    of_entry = entry["path"] is not None and checksum == entry["checksum"]
+    if (not of_entry or named not in (None, entry["path"])) and find_file is not None and checksum:
+        found = find_file(execution, checksum, named)
+        if found is not None and (not of_entry or found.path == named):
+            return found
+    return RecordedFile(entry["path"], entry["blob"], checksum, entry["url"]) if of_entry else None
 
 
-def _is_stale(execution: Execution, workflow: Row) -> bool:
-    """Whether a workflow names another commit than the one that ran, or none; or holds a secret."""
+def _named(workflow: Row) -> str | None:
+    """The file that the address of a workflow names, at whatever commit."""
+    found = _PATH.search(workflow["URL"] or "")
+    return unquote(found[1]) if found else None
+
+
+def _is_stale(execution: Execution, workflow: Row, file: RecordedFile) -> bool:
+    """Whether a workflow's address is not that of its code in the commit that ran; or holds a secret."""
     url = workflow["URL"] or ""
-    return execution.provenance["commit"] not in url or redact(url) != url
+    other = _named(workflow) not in (None, file.path)
+    return other or execution.provenance["commit"] not in url or redact(url) != url
 
 
 def _fill_versions(
@@ -242,7 +283,7 @@ def _correct(
         rows[change["RID"]]["Workflow"] = change["Workflow"]
     verb = "were" if len(changes) > 1 else "was"
     line = (
-        f"{_rids(changes)} {verb} linked to workflow {was} of another commit; now to"
+        f"{_rids(changes)} {verb} linked to workflow {was} of other code; now to"
         f" {changes[0]['Workflow']} of {execution.provenance['commit'][:12]}"
     )
     return [line]

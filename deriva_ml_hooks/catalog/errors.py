@@ -100,10 +100,10 @@ def not_logged_in(host: str) -> LoginError:
     return LoginError(f"{host}: nobody is logged in there", fix=LOGIN.format(host=host))
 
 
-def no_right_to_close(host: str) -> ForbiddenError:
-    """The error of a row that stays open because its user may not update it (any more)."""
+def no_right_to_close(host: str, left: str = "its row is there and open") -> ForbiddenError:
+    """The error of a row that stays as it is because its user may not update it (any more)."""
     error = ForbiddenError(
-        f"{host}: its row is there and open, and this user may not update rows of Execution",
+        f"{host}: {left}, and this user may not update rows of Execution",
         fix="ask the catalog's owner for this right; see: deriva-ml-hooks catalog check",
     )
     error.row = True
@@ -137,7 +137,7 @@ def sensible(host: str) -> Iterator[None]:
 def of_answer(host: str, status: int, text: str) -> CatalogError:
     """The error that an HTTP answer of ERMrest or Hatrac stands for."""
     said = printable(redact(" ".join(text.split())))[:300] or "no reason given"
-    what = f"{host}: {said} (HTTP {status})"
+    what = f"{host}: HTTP {status}: {said}"
     if status == 401:
         return LoginError(what, fix=LOGIN.format(host=host))
     if status == 403:

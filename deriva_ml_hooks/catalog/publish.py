@@ -125,6 +125,9 @@ class Publisher:
         outcome.said += adopted.said
         if adopted.work is None:
             return False
+        if adopted.error is not None:
+            outcome.add(self._failed(adopted.work, adopted.error))
+            return True
         self.publications.put([adopted.work.publication])
         outcome.add(_settled(adopted.work))
         return True

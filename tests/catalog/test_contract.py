@@ -173,7 +173,8 @@ def test_a_missing_schema_or_catalog_is_told(place: Any, ledger: Ledger) -> None
 def test_strange_text_arrives(place: Any, ledger: Ledger, publish: Publish) -> None:
     publisher = place.publisher(ledger)
     odd = "100% `quoted` \N{SNOWMAN} \udcff \x00 \n- a list & <b>; (x)=y"
-    execution = place.execution(path="sub dir/a&b;c=(d),e.py", description=odd, command=["sh", "-c", odd])
+    words = ["sh", "-c", odd.replace("\0", "")]  # no argument can hold one
+    execution = place.execution(path="sub dir/a&b;c=(d),e.py", description=odd, command=words)
     publish(execution, publisher)
     text = only(place.of(publisher, execution))["Description"]
     assert text.startswith("100% `quoted` \N{SNOWMAN} \\xff \\x00 \n- a list & <b>; (x)=y\n\nderiva-ml-hooks")
@@ -405,6 +406,76 @@ def test_a_row_that_deriva_ml_made_says_that_the_tree_changed(
     told = "tree changed during the run: model.py"
     assert row["Status_Detail"] == f"{'exit 0' if left_open else 'fine'}; {told}"
     assert f"- {told}" in row["Description"].splitlines()
+
+
+@pytest.mark.parametrize("owed", ["its end", "a changed tree", "unknown code", "other code"])
+def test_what_a_withdrawn_right_leaves_undone_to_deriva_mls_row_is_done_when_it_is_back(
+    place: Any, ledger: Ledger, owed: str
+) -> None:
+    if place.server is None:
+        pytest.skip("nobody can withdraw a right there")
+    publisher = place.publisher(ledger)
+    changed = [{"code": "unstaged", "path": "model.py", "message": "modified"}]
+    unknown = owed == "unknown code"
+    execution = place.execution(
+        path=None if unknown else "train.py", changed_during_run=changed if owed == "a changed tree" else []
+    )
+    template = place.execution(commit=execution.provenance["commit"]) if unknown else execution
+    commit = "0" * 40 if owed == "other code" else execution.provenance["commit"]
+    own = deriva_mls_own(place, publisher, template, commit=commit)
+    row = place.catalog.tables["Execution"].rows[own["RID"]]
+    if owed != "its end":
+        row |= {"Status": publisher.model.status("Completed"), "Status_Detail": "fine"}
+    before = dict(row)
+    ledger.add(execution)
+    save(place, ledger, execution, own["RID"])
+    place.catalog.updates = False
+    for _ in range(2):
+        report = sync(place.publisher(ledger), limit=None, progress=lambda _: None)
+        assert (report.published, report.left) == (0, 1)
+        assert "may not update rows" in report.reasons[0]["message"]
+        assert "right" in report.reasons[0]["fix"]
+        assert row == before
+    known = publisher.publications.of(execution.id)
+    assert known is not None
+    assert (known.state, known.recorded_by, known.rid) == ("published", "deriva-ml", own["RID"])
+    assert "may not update rows" in (known.error or "")
+    place.catalog.updates = True
+    report = sync(place.publisher(ledger), limit=None, progress=lambda _: None)
+    assert (report.published, report.left) == (1, 0)
+    assert not publisher.model.is_open(row["Status"])
+    assert (row["Workflow"] != own["Workflow"]) is (owed == "other code")
+    assert ("tree changed" in row["Status_Detail"]) is (owed == "a changed tree")
+    assert ("is no file of the commit" in row["Description"]) is unknown
+    known = publisher.publications.of(execution.id)
+    assert known is not None
+    assert (known.state, known.error) == ("closed", None)
+
+
+@pytest.mark.parametrize("twin", [False, True], ids=["other-content", "same-content"])
+def test_a_workflow_whose_address_names_another_file_than_its_checksum_is_put_right(
+    place: Any, ledger: Ledger, twin: bool
+) -> None:
+    publisher = place.publisher(ledger)
+    if not publisher.model.tables["Execution"].may("update"):
+        pytest.skip("this user may not update rows")
+    execution = place.execution(path=None)
+    commit = execution.provenance["commit"]
+    code = place.execution(commit=commit)
+    own = deriva_mls_own(place, publisher, code, commit=commit)
+    at = code.entry_point["url"] if twin else code.entry_point["url"].replace("train.py", "other.py")
+
+    def find_file(of: Any, checksum: str, path: str | None) -> RecordedFile:
+        assert path == "train.py"
+        return RecordedFile("train.py" if twin else "other.py", "a" * 40, checksum, at)
+
+    publisher.find_file = find_file
+    ledger.add(execution)
+    save(place, ledger, execution, own["RID"])
+    sync(publisher, limit=None, progress=lambda _: None)
+    row = only(place.rows(publisher, "Execution", f"RID={own['RID']}"))
+    workflow = only(place.rows(publisher, "Workflow", f"RID={row['Workflow']}"))
+    assert (workflow["URL"], workflow["Checksum"]) == (at, code.entry_point["checksum"])
 
 
 def test_a_workflow_of_deriva_mls_gets_the_version_that_it_lacks(place: Any, ledger: Ledger) -> None:
