@@ -24,19 +24,36 @@ def require_approved(host: str, *, named_by_user: bool = False) -> None:
     """Raises UntrustedError unless the user wants this server (with its port) to be talked to.
 
     That is so where the user has named it in the words of this call, keeps a credential under its very
-    name, or has trusted it. Nothing is sent.
+    name, has logged in to it through Globus, or has trusted it. Nothing is sent.
     """
-    if not (named_by_user or host in _document("credential.json") or host in consent.agreed("host")):
+    kept = named_by_user or host in _by_host(_document("credential.json")) or _is_logged_in(host)
+    if not kept and host not in consent.agreed("host"):
         raise UntrustedError(host)
+
+
+def _is_logged_in(host: str) -> bool:
+    """Whether the user holds a token for the scope that has this server's own name, and notes it for it.
+
+    The note alone is no consent: deriva-py writes what any server says that it is asked for. That a token of
+    the scope is held, is: the user has agreed to it by its name in a browser. A scope without the name of a
+    server, and a port of its own, which the name does not tell, need `trust`.
+    """
+    scope = _by_host(_scopes().get(host)).get("deriva-all")
+    named = _SCOPE.fullmatch(scope) if isinstance(scope, str) else None
+    if named is None or named[1].lower() != host:
+        return False
+    tokens = (token for token in _document("globus-credential.json").values() if isinstance(token, dict))
+    return any(scope in str(token.get("scope")).split() and token.get("access_token") for token in tokens)
 
 
 def credential_of(host: str) -> dict[str, Any] | None:
     """What deriva-py keeps for exactly this server. Raises OSError, and LoginError for another's."""
-    kept = _document("credential.json").get(host) or {}
-    scopes = _document("config.json").get("oauth2_scopes") or {}
+    kept = _by_host(_document("credential.json")).get(host) or {}
+    kept = {name: value for name, value in kept.items() if value}
+    scopes = _scopes()
     scope = (scopes.get(host) or {}).get("deriva-all")
     if scope is None or not os.path.isfile(_path("globus-credential.json")):
-        return dict(kept) or None
+        return kept or None
     if not _is_of(host, scope, scopes):
         raise LoginError(
             f"{host}: the scope that is noted for it belongs to another server, so no token is sent there",
@@ -58,6 +75,15 @@ def _is_of(host: str, scope: str, scopes: Mapping[str, Mapping[str, str]]) -> bo
     if not _UUID.fullmatch(named[1]):
         return named[1].lower() == host.partition(":")[0]
     return all(scope not in theirs.values() for name, theirs in scopes.items() if name != host)
+
+
+def _scopes() -> dict[str, Any]:
+    return _by_host(_document("config.json").get("oauth2_scopes"))
+
+
+def _by_host(document: Any) -> dict[str, Any]:
+    """What is kept by the names of servers, which are the same in any case (RFC 4343)."""
+    return {n.lower(): value for n, value in document.items()} if isinstance(document, dict) else {}
 
 
 def _document(name: str) -> dict[str, Any]:

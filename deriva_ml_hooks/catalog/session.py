@@ -71,6 +71,7 @@ class Connection:
             "https", address.host, address.id, None, caching=False, session_config={**DEFAULT_SESSION_CONFIG}
         )
         self._session: Any = binding._session
+        self._session.auth = _nothing_more  # else requests takes what ~/.netrc has for the host, over ours
         self._mount()
         try:
             credential = credential_of(address.host)
@@ -239,6 +240,11 @@ class Connection:
         self._session.mount("https://", Adapter(max_retries=urllib3.Retry(0, read=False, redirect=0)))
         if not self._session.verify:  # deriva-py trusts localhost, whatever it shows
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+
+def _nothing_more(request: Any) -> Any:
+    """Authentication of requests' kind that adds nothing to what the session sends."""
+    return request
 
 
 def _unusable(host: str, failure: Exception) -> LoginError:

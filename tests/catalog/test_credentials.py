@@ -188,3 +188,75 @@ def test_a_token_that_is_not_to_be_sent_is_an_error_of_login(home: Path) -> None
     keep(home, {"evil.example": THEIRS}, THEIRS)
     with pytest.raises(LoginError, match="belongs to another server"):
         credential_of("evil.example")
+
+
+@pytest.mark.parametrize(
+    ("scopes", "token_of", "approved"),
+    [
+        ({"www.example.org": THEIRS}, THEIRS, True),
+        ({"WWW.Example.org": THEIRS}, THEIRS, True),
+        ({"www.example.org": THEIRS}, OURS, False),
+        ({}, THEIRS, False),
+        ({"www.example.org": UUID}, UUID, False),
+        ({"www.example.org": OURS}, OURS, False),
+        ({"www.example.org": GROUPS}, GROUPS, False),
+    ],
+    ids=[
+        "a login",
+        "in another case",
+        "a scope that deriva-py noted, without a token",
+        "a token without a note",
+        "a scope without a name",
+        "the scope of another server",
+        "a scope of Globus itself",
+    ],
+)
+def test_a_login_through_globus_approves_the_server_whose_name_its_scope_has(
+    home: Path, scopes: dict[str, str], token_of: str, approved: bool
+) -> None:
+    keep(home, scopes, token_of)
+    if approved:
+        require_approved("www.example.org")
+    else:
+        with pytest.raises(UntrustedError):
+            require_approved("www.example.org")
+    for other in ("example.org", "www.example.org:444", "evil.example"):
+        with pytest.raises(UntrustedError):
+            require_approved(other)
+
+
+def test_the_name_of_a_server_is_the_same_in_any_case(home: Path) -> None:
+    (home / ".deriva").mkdir()
+    (home / ".deriva" / "credential.json").write_text('{"WWW.Example.ORG": {"cookie": "webauthn=x"}}')
+    require_approved("www.example.org")
+    assert credential_of("www.example.org") == {"cookie": "webauthn=x"}
+
+
+@pytest.mark.parametrize("kept", ["{}", '{"HOST": {}}', '{"HOST": {"cookie": ""}}', '{"HOST": null}'])
+def test_a_trusted_server_without_a_login_any_more_is_told_as_that(
+    server: Any, repo: Any, run: Run, home: Path, kept: str
+) -> None:
+    repo.write("pyproject.toml", f'[tool.deriva-ml-hooks]\ncatalog = "{server.host}/later"\n')
+    repo.commit()
+    consent.agree("host", server.host)
+    (home / ".deriva" / "credential.json").write_text(kept.replace("HOST", server.host))
+    code, said = run("sync")
+    assert (code, "nobody is logged in there" in said) == (1, True), said
+
+
+@pytest.mark.usefixtures("own_store")
+@pytest.mark.parametrize("token", [True, False], ids=["token", "cookie"])
+@pytest.mark.parametrize("line", ["default", "machine localhost"])
+def test_a_netrc_says_nothing_to_a_catalog(
+    server: Any, repo: Any, run: Run, home: Path, line: str, token: bool
+) -> None:
+    (home / ".netrc").write_text(f"{line} login ada password planted-secret-1\n")
+    (home / ".netrc").chmod(0o600)
+    repo.write("pyproject.toml", f'[tool.deriva-ml-hooks]\ncatalog = "{server.host}/later"\n')
+    repo.commit()
+    if token:
+        (home / ".deriva" / "credential.json").write_text("{}")
+        keep(home, {server.host: OURS}, OURS)
+        consent.agree("host", server.host)
+    assert "login: as ada" in run("catalog", "check")[1]
+    assert server.credentials == ({f"Bearer {TOKEN}"} if token else {"webauthn=good"})
