@@ -25,6 +25,10 @@ SHOW = '#!/bin/sh\necho "$@ ${DERIVA_ML_DRY_RUN-unset} $DERIVA_ML_HOOKS_DRY_RUN"
         ["uv", "run", "deriva-ml-run-notebook", "a.ipynb"],
         ["uv", "run", "--extra", "cuda", "--", "deriva-ml-run", "x=1"],
         ["uv", "run", "-m", "deriva_ml.run_model"],
+        ["uvx", "--from", "deriva-ml", "deriva-ml-run", "x=1"],
+        ["uvx", "deriva-ml-run"],
+        ["uv", "tool", "run", "--from", "deriva-ml", "deriva-ml-run"],
+        ["uv", "--directory", "x", "tool", "run", "--with=y", "deriva-ml-run-notebook", "a.ipynb"],
         ["/opt/bin/deriva-ml-run"],
         ["env", "A=1", "deriva-ml-run"],
         ["srun", "-n", "1", "python", "-m", "deriva_ml.run_model", "x=1"],
@@ -47,6 +51,7 @@ def test_the_program_that_is_really_started_is_deriva_mls(repo: Any, words: list
         (["python", "train.py", "my-deriva-ml-run"], False),
         (["deriva-ml-hooks", "run"], False),
         (["python", "-m"], False),
+        (["uv", "tool", "install", "deriva-ml-run"], True),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

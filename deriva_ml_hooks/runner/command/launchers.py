@@ -136,7 +136,7 @@ _MARIMO = Launcher(
 )
 _UV = Launcher(
     TARGET,
-    verbs=_words("run"),
+    verbs=frozenset({"run", "tool run"}),
     values=_words(
         "-p --python -w --with --with-editable --with-requirements -C --config-setting"
         " --config-settings-package -P --upgrade-package --upgrade-group -f --find-links -i --index-url"
@@ -145,7 +145,7 @@ _UV = Launcher(
         " --no-extra --group --no-group --only-group --fork-strategy --link-mode --no-binary-package"
         " --no-build-package --no-build-isolation-package --no-editable-package --no-sources-package"
         " --package --prerelease --prerelease-package --project --python-platform --refresh-package"
-        " --reinstall-package --resolution"
+        " --reinstall-package --resolution --from"
     ),
     folders=_words("--directory"),
     switches={"-m": MODULE, "--module": MODULE, "-s": PYTHON, "--script": PYTHON, "--gui-script": PYTHON},
@@ -247,6 +247,7 @@ LAUNCHERS: Mapping[str, Launcher] = {
     "streamlit": _STREAMLIT,
     # Environments
     "uv": _UV,
+    "uvx": Launcher(COMMAND, values=_UV.values, folders=_UV.folders),
     "poetry": Launcher(
         COMMAND, verbs=_words("run"), values=_words("-P --project"), folders=_words("-C --directory")
     ),

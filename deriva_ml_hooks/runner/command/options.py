@@ -53,7 +53,7 @@ class Launcher:
     alone: Kind = Kind.PROGRAM
     """What runs when there is no operand."""
     verbs: frozenset[str] = frozenset()
-    """The subcommands that run something; all the others are the program's own business."""
+    """The subcommands that run something, of one word or more; the others are the program's business."""
     values: frozenset[str] = frozenset()
     """Options with a value. `--*`: every long option but the `flags`."""
     pairs: frozenset[str] = frozenset()
@@ -83,7 +83,7 @@ _PREFIX = re.compile(r"^[\w.-]+:(?![\\/])")  # `test:`, not `C:\\`
 
 def operand(launcher: Launcher, words: Sequence[str], cwd: str) -> tuple[Operand | Kind, Sequence[str], str]:
     """Skip the options of `launcher` in `words`: what runs, the words from the operand on, and its folder."""
-    runs, verbs, at = launcher.runs, launcher.verbs, 0
+    runs, verbs, said, at = launcher.runs, launcher.verbs, "", 0
     while at < len(words):
         word = words[at]
         at += 1
@@ -95,9 +95,11 @@ def operand(launcher: Launcher, words: Sequence[str], cwd: str) -> tuple[Operand
             if not verbs:
                 at -= 1
                 break
-            if word not in verbs:
+            said = f"{said} {word}".lstrip()
+            if said in verbs:
+                verbs = frozenset()
+            elif not any(verb.startswith(f"{said} ") for verb in verbs):
                 return Kind.PROGRAM, (), cwd
-            verbs = frozenset()
             continue
         option, value = _split(launcher, word)
         if option in launcher.switches:
