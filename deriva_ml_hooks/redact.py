@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -281,11 +282,12 @@ _PIECES = r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s'\"&;]|;(?![ \w.-]{0,40}=))+"
 _TO_THE_QUOTE = r"(?:[^\s'\"&;]|;(?![ \w.-]{0,40}=)|'\"'\"'|\\['\"])+"
 _IN_QUERY = r"[^&\s#'\"]+"
 _IN_JSON = r"[^\s\"',\[\]{}]+"
+_FIELD = r"(?:[\w-]+=)?(?:\\?\"[^\"\\\n]*\\?\"|[^\s,'\"]+)"
 _HEADER = (
     r"(?:(?:basic|bearer|token|apikey|negotiate)[ \t]+)?"
-    r"(?P<value>(?:digest|aws4-hmac-sha256)[^'\"\n]+|[^\s'\"]+)"
+    rf"(?P<value>(?:digest|aws4-hmac-sha256)[ \t]+{_FIELD}(?:,[ \t]*{_FIELD})*|[^\s'\"]+)"
 )
-_COOKIES = r"[^'\"\n]+"
+_COOKIES = r"[^\s;'\"]+(?:;[ \t]*[^\s;'\"]+)*"  # pairs (RFC 6265, 4.2.1), not the words after them
 _NO_OPTION = r"--|-[a-z](?![^\s'\"])|\$"
 _SENTENCE_ENDS = r"[^\s'\"]+(?:['\"\n]|\Z)"
 _TRAILING = ",;)]}"
@@ -453,6 +455,12 @@ _ASSIGNED = rf"(?s)(-{{0,2}}|\+{{1,2}}|~)({_NAME})=(.*)"
 _SCRIPT = r"-[a-z]{0,3}c"
 """What a shell takes a script after: of its words only the first would be the value."""
 _NEXT = r"\s--?[A-Za-z]|;(?=[ \w.-]{1,40}=)"
+
+
+def shown_command(argv: Sequence[str]) -> str:
+    """The same as one line, quoted for a shell but for what was replaced."""
+    words = ((word, word.replace(MASK, "x")) for word in redact_command(argv))
+    return " ".join(word if shlex.quote(plain) == plain else shlex.quote(word) for word, plain in words)
 
 
 def _redacted(argv: Sequence[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deriva_ml_hooks.redact import MASK, redact, redact_command
+from deriva_ml_hooks.redact import MASK, redact, redact_command, shown_command
 
 S = "Hunter2x"
 
@@ -350,3 +350,26 @@ def test_time_grows_no_faster_than_the_text(piece: str) -> None:
     small = min(seconds(8_000) for _ in range(3))
     # Eight times the text: eight times as long, where quadratic would be 64 times.
     assert seconds(64_000) < 24 * small + 0.05
+
+
+def test_what_is_said_after_a_header_stays() -> None:
+    assert redact("You sent: Cookie: webauthn=planted1; b=c (HTTP 409)") == "You sent: Cookie: *** (HTTP 409)"
+    digest = 'Authorization: Digest username="ada", response="planted1", uri=/ (HTTP 401)'
+    assert redact(digest) == "Authorization: *** (HTTP 401)"
+    signed = (
+        "Authorization: AWS4-HMAC-SHA256 Credential=AKIA/a, SignedHeaders=host, Signature=planted1 was sent"
+    )
+    assert redact(signed) == "Authorization: *** was sent"
+
+
+def test_a_command_is_shown_in_one_line_with_the_marks_as_they_are() -> None:
+    words = [
+        "x",
+        "--token",
+        "planted1",
+        "--url=https://ada:planted1@example.org/x",
+        "a b",
+        "*",
+        "--password=planted1 c",
+    ]
+    assert shown_command(words) == "x --token *** --url=https://***@example.org/x 'a b' '*' --password=***"

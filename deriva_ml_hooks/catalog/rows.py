@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from urllib.parse import quote
 
 from deriva_ml_hooks.catalog.model import Model
 from deriva_ml_hooks.executions.record import LOST, Execution
-from deriva_ml_hooks.redact import redact, redact_command, redacted
+from deriva_ml_hooks.redact import redact, redacted, shown_command
 from deriva_ml_hooks.report import few, printable
 
 _LISTED = 5
@@ -159,7 +158,7 @@ def _block(execution: Execution) -> str:
         ("tag", _code(provenance["tag"])),
         ("version", _code(provenance["version"])),
         ("repository", None if _is_local(home) else _plain(home)),
-        ("command", _fenced(printable(shlex.join(redact_command(execution.command))))),
+        ("command", _fenced(printable(shown_command(execution.command)))),
         ("lockfile", locked or None),
     )
     lines = [f"- {name}: {value}" for name, value in pairs if value]

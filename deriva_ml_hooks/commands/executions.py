@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -25,7 +24,7 @@ from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.executions.rows import COLUMNS, JSON, Damaged
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.redact import redact, redact_command, redacted
+from deriva_ml_hooks.redact import redact, redact_command, redacted, shown_command
 from deriva_ml_hooks.report import as_error, few, printable, shown
 from deriva_ml_hooks.runner import baked
 
@@ -188,7 +187,7 @@ def show(
         ("status", _status(execution)),
         ("exit code", execution.exit_code),
         ("detail", execution.detail),
-        ("command", shlex.join(redact_command(execution.command))),
+        ("command", shown_command(execution.command)),
         ("in", execution.cwd),
         ("isolated", "in a temporary worktree" if execution.isolated else None),
         ("rerun of", execution.rerun_of),
@@ -325,7 +324,7 @@ def _cells(execution: Execution, published: _Published) -> tuple[str, ...]:
         printable(provenance["commit"][:9]),
         shown(provenance["tag"] or provenance["version"] or ""),
         printable(next((p["rid"] for p in published[execution.id] if p["rid"]), None) or ""),
-        printable(shlex.join(redact_command(execution.command))),
+        printable(shown_command(execution.command)),
     )
 
 

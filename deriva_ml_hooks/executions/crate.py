@@ -10,7 +10,6 @@ import json
 import os
 import posixpath
 import re
-import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.files import sha256_of
 from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.redact import shown_command
 
 if TYPE_CHECKING:
     from dulwich.objects import Tree
@@ -117,7 +117,7 @@ def _crate(
     action: dict[str, Any] = {
         "@type": "CreateAction",
         "name": f"Execution {execution.id} of {code}",
-        "description": shlex.join(execution.command),
+        "description": shown_command(execution.command),
         "startTime": execution.started_at,
         "endTime": execution.ended_at,
         "actionStatus": _STATUS[execution.status],

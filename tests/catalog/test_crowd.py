@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from catalog_server import Fault
 
+from deriva_ml_hooks.catalog.rows import address
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import ledger_path
@@ -89,7 +90,8 @@ def test_two_hundred_executions_of_eight_processes(
     for execution in made:
         (row,) = [row for row in rows if f"execution `{execution.id}`" in row["Description"]]
         workflow = workflows[row["Workflow"]]
-        assert workflow["URL"] == execution.entry_point["url"]
+        code = execution.entry_point
+        assert workflow["URL"] == address(code["url"], execution.provenance["commit"], code["path"])
         assert workflow["Checksum"] == execution.entry_point["checksum"]
         assert row["Status"] == catalog_status(execution.status, form)
 
