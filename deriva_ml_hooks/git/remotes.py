@@ -106,22 +106,25 @@ def is_known_host(repository: Repository, url: str) -> bool:
 
 def with_credentials(repository: Repository) -> list[str]:
     """The remotes whose URL, as others read it from git, holds something secret."""
-    return [name for name in remote_names(repository) if _is_secret(_url(repository, name))]
+    base = repository.worktree
+    return [name for name in remote_names(repository) if is_secret(_url(repository, name), base=base)]
 
 
-def _is_secret(url: str) -> bool:
+def is_secret(url: str, *, base: str) -> bool:
     """Whether a URL holds more than the name of a user: a password, a token, or what may be either."""
+    helper = _HELPER.match(url)
+    if helper is not None:  # what the words of a program are cannot be told
+        address = url[helper.end() :]
+        return "://" not in address or len(address.split()) != 1 or is_secret(address, base=base)
+    if public_url(url, base=base, hosts={})[0] is None:  # it cannot be told where a password ends
+        return "@" in url
     if "://" not in url:
         return False
-    try:
-        parts = urlsplit(url)
-        if public_url(url, base=os.sep, hosts={})[0] is None:  # it cannot be told where a password ends
-            return "@" in url
-    except ValueError:
-        return "@" in url
+    parts = urlsplit(url)
     name, _, password = parts.netloc.rpartition("@")[0].partition(":")
     token = parts.scheme in ("http", "https") and (redact(name) != name or len(name) >= _TOKEN)
-    return bool(password) or token or redact(rest := f"{parts.path}?{parts.query}") != rest
+    rest = f"{parts.path}?{parts.query}"
+    return bool(password or parts.fragment) or token or redact(rest) != rest
 
 
 def remote_names(repository: Repository) -> list[str]:
@@ -182,10 +185,10 @@ def public_url(url: str, *, base: str, hosts: Mapping[str, str]) -> tuple[str | 
             return None, None
     else:
         path = os.path.join(base, url)
-        if has_host_behind(url) and not (os.path.isabs(url) or os.path.exists(path)):
+        if _hides(url) and not os.path.exists(path):
             return None, None
         return "file://" + quote(os.path.normpath(path), errors="surrogateescape"), None
-    if (port is not None and not port.isdigit()) or (scp is not None and _misread(host, path, hosts)):
+    if (port is not None and not port.isdigit()) or (scp is not None and "@" in path):
         return None, None
     host = host.lower()
     name = f"{host}:{port}" if port else host
@@ -196,6 +199,12 @@ def public_url(url: str, *, base: str, hosts: Mapping[str, str]) -> tuple[str | 
     path = path.removesuffix(".git")
     web_port = f":{port}" if port and scheme in ("http", "https") and host not in FORGES else ""
     return redact(f"https://{_ALIASES.get(host, host)}{web_port}{path}"), forge
+
+
+def _hides(path: str) -> bool:
+    """Whether what looks like a path is more likely a URL that git does not know, with a password in it."""
+    before, at, _ = path.rpartition("@")
+    return bool(at) and (":" in before or (has_host_behind(path) and not os.path.isabs(path)))
 
 
 def _misread(host: str, rest: str, hosts: Mapping[str, str]) -> bool:

@@ -110,7 +110,7 @@ def test_a_refusing_catalog_does_not_stop_a_run(
     assert done.code == 0
     told = [line for line in done.err.splitlines() if "not published" in line]
     assert len(told) == 1
-    assert f"(HTTP {kind})" in told[0]
+    assert f"HTTP {kind}" in told[0]
     assert told[0].endswith("later: deriva-ml-hooks sync)")
     assert SECRET not in done.err
     server.faults.clear()
@@ -513,7 +513,7 @@ def test_a_row_that_may_not_be_updated_keeps_no_other_from_being_published(
     done = program("sync")
     assert done.code == 1
     assert done.out == f"3 published to {server.host}/later, 1 left, 1 of them failed\n"
-    assert "(HTTP 403)" in done.err
+    assert "HTTP 403" in done.err
     assert len(rows(catalog)) == 4
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.git.remotes import Remote, chosen, permalink, public_url
+from deriva_ml_hooks.git.remotes import Remote, chosen, is_secret, permalink, public_url, with_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -251,12 +252,54 @@ S = "Hunter2x"
         f"https://ada:\\{S}@host.org/r",
         f"https:///ada:{S}@host.org/r",
         f"://ada:{S}@host.org/r",
+        f"//ada:{S}@github.com/a/b.git",
+        f"/ada:{S}@github.com/a/b.git",
+        f"https:/ada:{S}@github.com/a/b.git",
+        f"https:ada:{S}@github.com/a/b.git",
+        f"ada.b:{S}@server:o/r",
+        f"ext::ssh -o Password={S} host.org %S /r",
     ],
 )
 def test_a_url_never_keeps_a_secret(url: str) -> None:
     public, _ = public_url(url, base="/base", hosts=HOSTS)
     assert S.lower() not in (public or "").lower()
     assert "***" not in (public or "") or "glpat" in url or "ghp_" in url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"//ada:{S}@github.com/a/b.git",
+        f"https://github.com/a/b.git#{S}",
+        f"ada:{S}@github.com:a/b.git",
+        f"ada.b:{S}@server:a/b.git",
+        f"https:/ada:{S}@github.com/a/b.git",
+        f"https:ada:{S}@github.com/a/b.git",
+        f"://ada:{S}@github.com/a/b.git",
+        f"ada:{S}@github.com/a/b.git",
+        f"ext::ssh -o Password={S} host.org %S /a/b.git",
+        f"ext::curl {S} https://host.org/a/b.git",
+        f"persistent-https::https://ada:{S}@host.org/a/b.git",
+    ],
+)
+def test_a_remote_with_a_secret_in_whatever_form_is_told(repo: Repo, url: str) -> None:
+    repo.git("config", "remote.origin.url", url)
+    assert with_credentials(discover(str(repo.path))) == ["origin"]
+    remote = remote_of(repo)
+    assert remote is not None
+    assert S not in (remote.url or "")
+
+
+@pytest.mark.parametrize("url", [*URLS, "codecommit::us-east-1://r", "hg::https://host.org/r"])
+def test_a_remote_without_a_secret_is_none_of_them(url: str) -> None:
+    assert not is_secret(url, base="/base/wt")
+
+
+def test_a_folder_that_is_there_is_no_url(repo: Repo, make_repo: Callable[..., Repo]) -> None:
+    other = make_repo("ada:b@example.org", "--bare")
+    repo.git("config", "remote.origin.url", str(other.path))
+    assert with_credentials(discover(str(repo.path))) == []
+    assert (remote_of(repo) or Remote("", None, None)).url == "file://" + quote(str(other.path))
 
 
 @pytest.mark.parametrize(
