@@ -50,6 +50,13 @@ class Report:
         }
 
 
+def unreached(publisher: Publisher, error: CatalogError) -> Report:
+    """The report on a catalog that could not be reached at all."""
+    left = publisher.publications.waiting()
+    reason = {"id": None, "message": str(error), "fix": error.fix}
+    return Report(publisher.publications.catalog, left=left, reasons=[reason])
+
+
 def sync(publisher: Publisher, *, limit: int | None, progress: Callable[[int], None]) -> Report:
     """Publish at most `limit` executions; `progress` is given how many more are done each time.
 
@@ -58,7 +65,11 @@ def sync(publisher: Publisher, *, limit: int | None, progress: Callable[[int], N
     """
     publications = publisher.publications
     patience = max(publisher.settings.timeout, PATIENCE)
-    within(patience, publisher.settings.address.host, lambda: publisher.connect(patience))
+    try:
+        within(patience, publisher.settings.address.host, lambda: publisher.connect(patience))
+    except CatalogError as error:
+        publications.failed(str(error))
+        raise
     report = Report(publications.catalog)
     if not publisher.model.type_column and not publisher.settings.workflow_types:
         report.said.append("workflow-type is not set: workflows that are made have no type")
@@ -73,6 +84,7 @@ def sync(publisher: Publisher, *, limit: int | None, progress: Callable[[int], N
         try:
             outcome = _patiently(publisher, works)
         except CatalogError as error:
+            publications.failed(str(error), [work.execution.id for work in works])
             _count(report, works, Outcome(failed=[(work, error) for work in works]))
             break
         finally:

@@ -27,16 +27,23 @@ def sync(
     Can be repeated, and run beside others: an execution is published once. Exit 1 when any is left.
     """
     from deriva_ml_hooks.catalog.code import Code
+    from deriva_ml_hooks.catalog.errors import CatalogError
     from deriva_ml_hooks.catalog.publish import Publisher
     from deriva_ml_hooks.catalog.settings import required
     from deriva_ml_hooks.catalog.sync import sync as publish_all
+    from deriva_ml_hooks.catalog.sync import unreached
 
     repository = discover()
     config = load(repository.worktree)
     code = Code(repository, config.hosts)
     publisher = Publisher(required(config, catalog), ledger_of(repository, config), code.find)
-    with _progress(publisher.publications.waiting()) as progress:
-        report = publish_all(publisher, limit=limit, progress=progress)
+    try:
+        with _progress(publisher.publications.waiting()) as progress:
+            report = publish_all(publisher, limit=limit, progress=progress)
+    except CatalogError as error:
+        if as_json:
+            output.data(unreached(publisher, error).as_json())
+        raise
     if as_json:
         output.data(report.as_json())
     else:

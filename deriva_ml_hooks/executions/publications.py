@@ -148,7 +148,9 @@ class Publications:
             if found is not None and not self._is_free(found[-1]):
                 return None
             if found is not None:
-                publication = replace(Publication(*found[:-1]), recorded_by=publication.recorded_by)
+                publication = replace(
+                    Publication(*found[:-1]), recorded_by=publication.recorded_by, error=None
+                )
             self._claim(connection, [name])
             connection.execute(
                 "UPDATE publications SET recorded_by = ? WHERE execution = ? AND catalog = ?",
@@ -162,6 +164,23 @@ class Publications:
             connection.executemany(
                 "UPDATE publications SET claim = NULL WHERE execution = ? AND catalog = ?",
                 [(name, self.catalog) for name in ids],
+            )
+
+    def failed(self, why: str, ids: Sequence[str] | None = None) -> None:
+        """Keep why these executions (None: all) are not closed; the next one that tries begins without it."""
+        if not os.path.exists(self.ledger.path):
+            return
+        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
+            if not schema:
+                return
+            migrate(connection, schema)
+            some = "true" if ids is None else f"id IN ({', '.join('?' * len(ids))})"
+            connection.execute(
+                "INSERT INTO publications (execution, catalog, state, recorded_by, error)"  # noqa: S608
+                f" SELECT id, ?, 'pending', 'runner', ? FROM executions WHERE {some}"
+                " ON CONFLICT (execution, catalog) DO UPDATE SET error = excluded.error"
+                " WHERE state != 'closed'",
+                (self.catalog, why, *(ids or ())),
             )
 
     def rids(self) -> set[str]:
@@ -210,7 +229,7 @@ class Publications:
         values = row[len(COLUMNS) : -1]
         if values[0] is None:
             return Work(execution, Publication(execution.id, self.catalog))
-        return Work(execution, Publication(*values))
+        return Work(execution, replace(Publication(*values), error=None))
 
 
 def everywhere(ledger: Ledger, ids: Sequence[str]) -> dict[str, list[Publication]]:

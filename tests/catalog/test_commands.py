@@ -471,6 +471,28 @@ def test_a_server_that_shows_the_credential_or_sends_it_elsewhere(
     assert SECRET not in done.err + program("sync").err + program("executions", "list", "--json").out
 
 
+@pytest.mark.parametrize("where", ["", "/entity/"], ids=["at-once", "in-between"])
+def test_a_sync_that_is_refused_says_so_as_json_and_keeps_the_reason(
+    catalog: Any, repo: Any, program: Program, server: Any, where: str
+) -> None:
+    server.faults.append(Fault("drop"))
+    assert program("run", "--", "true").code == 0
+    server.faults[:] = [Fault(401, path=where)] if where else [Fault(401)]
+    done = program("sync", "--json")
+    assert done.code == 1
+    told = json.loads(done.out)
+    assert (told["published"], told["left"]) == (0, 1)
+    assert "HTTP 401" in told["reasons"][0]["message"]
+    assert "login" in told["reasons"][0]["fix"]
+    (publication,) = records(program)[0]["publications"]
+    assert publication["state"] != "closed"
+    assert "HTTP 401" in publication["error"]
+    server.faults.clear()
+    assert json.loads(program("sync", "--json").out)["published"] == 1
+    (publication,) = records(program)[0]["publications"]
+    assert (publication["state"], publication["error"]) == ("closed", None)
+
+
 @pytest.mark.parametrize("cookie", ["a=b\nplanted-secret-1", 5, "planted-secret-1", "webauthn=\u20ac"])
 def test_a_credential_of_another_form_is_told_without_it(
     catalog: Any, repo: Any, program: Program, server: Any, cookie: Any
