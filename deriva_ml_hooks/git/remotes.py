@@ -204,7 +204,8 @@ def public_url(url: str, *, base: str, hosts: Mapping[str, str]) -> tuple[str | 
 def _hides(path: str) -> bool:
     """Whether what looks like a path is more likely a URL that git does not know, with a password in it."""
     before, at, _ = path.rpartition("@")
-    return bool(at) and (":" in before or (has_host_behind(path) and not os.path.isabs(path)))
+    signs = (bool(at) and ":" in before, has_host_behind(path))
+    return all(signs) if os.path.isabs(path) and not path.startswith("//") else any(signs)
 
 
 def _misread(host: str, rest: str, hosts: Mapping[str, str]) -> bool:
