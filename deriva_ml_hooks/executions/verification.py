@@ -27,7 +27,7 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.record import NotInCommitError
 from deriva_ml_hooks.provenance.versions import Named, scm_versions
 from deriva_ml_hooks.redact import redact
-from deriva_ml_hooks.report import Finding
+from deriva_ml_hooks.report import Finding, few
 
 Verdict = Literal["verified", "unknown", "unpushed", "moved-tag", "missing-commit", "mismatch"]
 
@@ -131,6 +131,7 @@ def verify(
                 case.findings.extend(whereabouts.findings(case.row))
                 case.notes.extend(_elsewhere(facts, whereabouts.remote_of(case.row), case.row))
                 case.notes.extend(_not_looked_at(facts, case.row))
+                case.notes.extend(_changed(case.row))
         yield from (case.verification() for case in cases)
         if len(cases) < _BATCH:
             return
@@ -331,6 +332,14 @@ def _versions(facts: Facts, names: set[Named], tick: Tick) -> dict[Named, str | 
         except GitError:
             found[name] = None
     return found
+
+
+def _changed(execution: Execution) -> Iterator[str]:
+    """What the record itself says of its run: the commit holds, and still not all of it ran."""
+    changes = execution.changed_during_run
+    if changes:
+        shown = [f"{change['path'] or change['message']} ({change['code']})" for change in changes]
+        yield f"changed during the run: {few(shown)}"
 
 
 def _compare_versions(facts: Facts, cases: Sequence[_Case], today: Mapping[Named, str | None]) -> None:

@@ -41,8 +41,9 @@ def differing(
 ) -> tuple[list[Entry], str]:
     """The entries whose file is gone, or differs in kind, mode or content; and what git complained of.
 
-    Content is what `git add` would store (git-hash-object(1) applies the path's filters), or with `raw` what
-    is in the file. What cannot be hashed counts as different.
+    Content is what is in the file, or but for `raw` what `git add` would store (git-hash-object(1) applies
+    the path's filters): an older commit may hold what a newer filter takes away. What cannot be hashed counts
+    as different.
     """
     changed: list[Entry] = []
     to_hash: list[Entry] = []
@@ -60,10 +61,13 @@ def differing(
                 to_hash.append(entry)
         except OSError:
             changed.append(entry)
-    paths = [entry.path for entry in to_hash]
-    oids, complaint = _hashed(repository, paths, settings, ["--no-filters"] if raw else [])
-    changed += [entry for entry, oid in zip(to_hash, oids, strict=True) if oid != entry.oid]
-    return changed, complaint
+    complaint = ""
+    for options in (["--no-filters"],) if raw else ([], ["--no-filters"]):
+        oids, complained = _hashed(repository, [entry.path for entry in to_hash], settings, options)
+        to_hash = [entry for entry, oid in zip(to_hash, oids, strict=True) if oid != entry.oid]
+        if complaint := complained:
+            break
+    return changed + to_hash, complaint
 
 
 def _same_mode(recorded: int, actual: int, repository: Repository) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from deriva_ml_hooks.errors import HooksError
@@ -71,7 +72,7 @@ def accept(request: Request) -> Accepted:
     Raises RefusedError with every reason at once, ConfigError, and CommandNotFoundError or
     NotExecutableError where the gate accepts but there is nothing to run.
     """
-    verdict = judge(paranoid=request.paranoid, require_tag=request.tag_required)
+    verdict = _without_log(judge(paranoid=request.paranoid, require_tag=request.tag_required))
     verdict = baked.judge_image(verdict, require_tag=request.tag_required)
     missing: HooksError | None = None
     try:
@@ -103,6 +104,25 @@ def accept(request: Request) -> Accepted:
     if verdict.repository is None or verdict.provenance is None or entry_point is None or executable is None:
         raise AssertionError("an accepted verdict names its commit")
     return Accepted(request, executable, verdict, verdict.repository, verdict.provenance, entry_point)
+
+
+def _without_log(verdict: Verdict) -> Verdict:
+    """The verdict where the file that a shell has just made for our output (`> run.log 2>&1`) only warns."""
+    if verdict.repository is None:
+        return verdict
+    logs = []
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            logs.append(os.fstat(descriptor))
+    top, ours = verdict.repository.worktree, []
+    for finding in verdict.reasons:
+        if finding.code == "untracked" and finding.path is not None:
+            with suppress(OSError):
+                about = os.stat(os.path.join(top, finding.path))
+                if any(os.path.samestat(about, log) for log in logs):
+                    ours.append(finding)
+    reasons = tuple(finding for finding in verdict.reasons if finding not in ours)
+    return replace(verdict, reasons=reasons, warnings=(*verdict.warnings, *ours))
 
 
 def _of_the_commit(verdict: Verdict) -> Verdict:

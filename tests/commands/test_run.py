@@ -241,3 +241,13 @@ def test_a_json_file_that_cannot_be_written_is_told_before_anything_runs(
     ran = program("run", "--json", str(tmp_path / "none" / "x.json"), "--", "touch", str(marker))
     assert ran.code == 2
     assert not marker.exists()
+
+
+def test_the_log_that_a_shell_makes_for_our_own_output_is_a_warning(repo: Any, program: Program) -> None:
+    line = f"{sys.executable} -m deriva_ml_hooks run -- python3 src/train.py > sweep_1.txt 2>&1"
+    assert subprocess.run(["sh", "-c", line], cwd=repo.path, check=False).returncode == 0
+    assert "trained" in (repo.path / "sweep_1.txt").read_text()
+    [record] = json.loads(program("executions", "list", "--json").out)
+    assert ("untracked", "sweep_1.txt") in {(w["code"], w["path"]) for w in record["warnings"]}
+    assert record["changed_during_run"] == []
+    assert program("run", "--", "true").code == 125  # now it is a file like any other

@@ -122,3 +122,19 @@ def test_modes_are_kept_here_whatever_git_is_told(repo: Repo) -> None:
         assert modes_are_kept(discover(str(repo.path)))
         assert "core.fileMode=true" in candid_settings(discover(str(repo.path)))
     assert not [name for name in os.listdir(repo.git_dir) if name.startswith("probe-")]
+
+
+def test_a_file_that_is_the_commits_to_the_byte_is_no_change_though_a_newer_filter_would_alter_it(
+    repo: Repo,
+) -> None:
+    repo.write("x.ipynb", "a\noutput\n")
+    repo.commit()
+    repo.git("config", "filter.strip.clean", "grep -v output")
+    repo.write(".git/info/attributes", "*.ipynb filter=strip\n")
+    (repo.path / "x.ipynb").write_text("a\noutput\n")
+    assert repo.git("status", "--porcelain") == "M x.ipynb"
+    entry = Entry("x.ipynb", 0o100644, repo.git("rev-parse", "HEAD:x.ipynb"))
+    found = discover(str(repo.path))
+    assert differing(found, [entry]) == ([], "")
+    repo.write("x.ipynb", "b\noutput\n")
+    assert differing(found, [entry]) == ([entry], "")

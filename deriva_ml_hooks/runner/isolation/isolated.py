@@ -82,7 +82,7 @@ def run_isolated(
     outputs = [below_top(path) for path in wanted.outputs]
     with _signals_raise():
         home = discover()
-        for folder in clear_left_over(home):
+        for folder in clear_left_over(home, say):
             say(f"removed a temporary worktree that was left over: {folder}")
         head = home.head()
         commit = wanted.commit or (head.decode("ascii") if head else None)
@@ -93,7 +93,8 @@ def run_isolated(
             cwd = os.path.relpath(os.path.realpath(os.getcwd()), home.worktree)
             _tell_of_changes(home, commit, say)
         _tell_of_absent(wanted, cwd, commit, home, say)
-        with temporary_worktree(home, commit, complain) as temporary:
+        results = wanted.keep or bool(wanted.outputs)
+        with temporary_worktree(home, commit, complain, holds_results=results) as temporary:
             try:
                 code, execution = _run_in(temporary, home, replace(wanted, cwd=cwd), say, complain)
                 temporary.keep = True  # what a copy cannot bring, or a signal stops, is not lost

@@ -75,10 +75,12 @@ def bring_back(
     whole = True
     for output, is_named in wanted.items():
         found = [one for one in made if is_named(os.fsencode(one.path))]
-        if found or _is_there(inside, output, is_named):
+        there = _is_there(inside, output, is_named)
+        if found or (there and not made):
             whole &= _copied(output, found, inside, home, say, complain)
         else:
-            complain(f"{printable(output)}: not there after the run, so nothing was copied")
+            why = "nothing of it was made by the run" if there else "not there after the run"
+            complain(f"{printable(output)}: {why}, so nothing was copied")
             whole &= not made
     left = [one.path for one in made if not any(named(os.fsencode(one.path)) for named in wanted.values())]
     if left and whole:

@@ -51,18 +51,23 @@ class Temporary:
 
 @dataclass
 class _Mark:
-    """What has to be taken away, and whose it is. `repositories`: common git directories that know of it."""
+    """What has to be taken away, and whose it is. `repositories`: common git directories that know of it.
+
+    `holds_results`: whether somebody has asked for what is made in it, so that no other call takes it away.
+    """
 
     home: Repository
     path: str
     folder: str
     repositories: list[str] = field(default_factory=list)
+    holds_results: bool = False
 
     def write(self) -> None:
         pid = os.getpid()
         document = {
             "folder": self.folder,
             "repositories": self.repositories,
+            "holds_results": self.holds_results,
             "host": processes.host(),
             "pid": pid,
             "process": processes.identity(pid),
@@ -89,22 +94,26 @@ class _Mark:
 
     @property
     def removal(self) -> str:
-        """The command that does so from inside the repository, whatever the run has left of it."""
+        """The command that does so from anywhere, whatever the run has left of it."""
         known = [admin for common in self.repositories for admin in _known(common, self.folder)]
         # The folder of an unplugged worktree is none of ours: what git's own gc takes for gone is old.
-        return f"{shlex.join(['rm', '-rf', self.folder, *known])} && git worktree prune --expire=3.months.ago"
+        prune = ("git", "-C", self.home.worktree, "worktree", "prune", "--expire=3.months.ago")
+        return f"{shlex.join(['rm', '-rf', self.folder, *known])} && {shlex.join(prune)}"
 
 
 @contextlib.contextmanager
-def temporary_worktree(home: Repository, commit: str, complain: Callable[[str], None]) -> Iterator[Temporary]:
+def temporary_worktree(
+    home: Repository, commit: str, complain: Callable[[str], None], *, holds_results: bool = False
+) -> Iterator[Temporary]:
     """A worktree of `home` at `commit`, HEAD detached, submodules checked out; removed when this ends.
 
-    `complain` is told where that cannot be done. Raises WorktreeError and GitError where it cannot be made;
+    `complain` is told where that cannot be done. With `holds_results` no later call removes it, should this
+    process be killed. Raises WorktreeError and GitError where it cannot be made;
     nothing is left then.
     """
     token = new_id()
     folder = os.path.join(os.path.realpath(tempfile.gettempdir()), _PREFIX + token)
-    mark = _Mark(home, os.path.join(_marks(home), f"{token}.json"), folder)
+    mark = _Mark(home, os.path.join(_marks(home), f"{token}.json"), folder, holds_results=holds_results)
     temporary = None
     try:
         try:
@@ -127,10 +136,11 @@ def temporary_worktree(home: Repository, commit: str, complain: Callable[[str], 
                 complain(f"files that cannot be deleted stay there: sudo rm -rf {shlex.quote(folder)}")
 
 
-def clear_left_over(home: Repository) -> list[str]:
+def clear_left_over(home: Repository, say: Callable[[str], None] = lambda _: None) -> list[str]:
     """Remove the temporary worktrees of processes that are gone from this host; the folders removed.
 
-    One in which something still runs is left for later: a command survives the kill of its runner.
+    One in which something still runs is left for later: a command survives the kill of its runner. One with
+    results that somebody has asked for stays, and `say` is told of it.
     """
     removed = []
     marks = _marks(home)
@@ -147,7 +157,8 @@ def clear_left_over(home: Repository) -> list[str]:
             try:
                 with open(path, encoding="ascii") as file:
                     told = json.load(file)
-                mark = _Mark(home, path, told["folder"], [*told["repositories"]])
+                wanted = told.get("holds_results") is True
+                mark = _Mark(home, path, told["folder"], [*told["repositories"]], wanted)
                 abandoned = told["host"] == processes.host() and processes.is_gone(
                     told["pid"], told["process"]
                 )
@@ -155,7 +166,12 @@ def clear_left_over(home: Repository) -> list[str]:
                 continue
             # A mark that somebody has edited must not have anything else removed.
             ours = os.path.basename(mark.folder) == _PREFIX + name.removesuffix(".json")
-            if ours and abandoned and not _in_use(mark.folder) and mark.remove():
+            if not ours or not abandoned or _in_use(mark.folder):
+                continue
+            if mark.holds_results and os.path.isdir(mark.folder):
+                say(f"a run that was killed has left what it made in {mark.folder}")
+                say(f"to remove it: {mark.removal}")
+            elif mark.remove():
                 removed.append(mark.folder)
     return removed
 

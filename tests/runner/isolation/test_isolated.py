@@ -18,7 +18,7 @@ from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.consent import agree
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.runner.isolation import worktrees
-from deriva_ml_hooks.runner.isolation.worktrees import WorktreeError, clear_left_over
+from deriva_ml_hooks.runner.isolation.worktrees import WorktreeError, _in_use, clear_left_over
 from tests.conftest import Repo
 
 Program = Callable[..., Any]
@@ -601,6 +601,26 @@ class TestKilled:
         done = program(*ISOLATED, "--", "true")
         assert f"removed a temporary worktree that was left over: {folder}" in done.err
         assert not folder.exists()
+        assert nothing_is_left(repo)
+
+    def test_after_a_kill_what_somebody_has_asked_for_is_named_and_stays(
+        self, repo: Any, program: Program, temporary: Path
+    ) -> None:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "deriva_ml_hooks", *ISOLATED, "--output", "res", "--", "sh", "-c",
+             "mkdir res; echo hours > res/x; kill -9 $PPID"],
+            cwd=repo.path, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert running.wait() == -9
+        [folder] = temporary.glob("deriva-ml-hooks-*")
+        while list(folder.glob("*/.git")) and _in_use(str(folder)):
+            os.sched_yield()
+        done = program(*ISOLATED, "--", "true")
+        assert f"a run that was killed has left what it made in {folder}" in done.err
+        assert (folder / "repo/res/x").read_text() == "hours\n"
+        removal = done.err.partition("to remove it: ")[2].partition("\n")[0]
+        subprocess.run(["sh", "-c", removal], cwd="/", check=True)
+        assert "killed" not in program(*ISOLATED, "--", "true").err
         assert nothing_is_left(repo)
 
     def test_a_worktree_of_a_living_process_another_host_or_an_edited_mark_is_left_alone(

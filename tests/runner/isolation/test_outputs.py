@@ -77,6 +77,16 @@ class TestWhatIsNamed:
         assert "the temporary worktree is kept" in said
         assert kept(temporary) == ["results/x"]
 
+    def test_is_kept_where_nothing_was_made_of_what_is_there_and_something_else_was(
+        self, repo: Repo, isolated: Isolated, temporary: Path
+    ) -> None:
+        repo.write("outputs/.gitkeep")
+        repo.commit()
+        code, said = isolated("mkdir output; echo hours > output/x", "outputs")
+        assert code == 0
+        assert "outputs: nothing of it was made by the run" in said
+        assert "output/x" in kept(temporary)
+
     def test_that_is_missing_where_nothing_was_made_keeps_nothing(
         self, isolated: Isolated, temporary: Path
     ) -> None:
