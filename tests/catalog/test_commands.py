@@ -315,7 +315,7 @@ def test_a_command_that_records_itself_is_one_execution(
     assert own["Description"].startswith("mine\n\nderiva-ml-hooks execution")
     right = catalog.tables["Workflow"].rows[own["Workflow"]]
     assert record["commit"] in right["URL"]
-    assert f"{own['RID']} was linked to workflow {workflow['RID']} of another commit" in done.err
+    assert f"{own['RID']} was linked to workflow {workflow['RID']} of other code" in done.err
     assert (repo.path / "x.log").exists()  # the user's own file stays theirs
     if setting == "auto":
         (folded,) = ours
