@@ -96,7 +96,7 @@ def accept(request: Request) -> Accepted:
         verdict = replace(verdict, reasons=verdict.reasons + reasons, warnings=verdict.warnings + warnings)
         blob = entry_point.blob if entry_point is not None else None
         verdict = without_credentials(verdict, request.argv, blob)
-        verdict = _of_the_commit(verdict)
+        verdict = _of_the_commit(verdict, request.argv)
     if not verdict.accepted:
         raise RefusedError(verdict)
     if missing is not None:
@@ -125,7 +125,7 @@ def _without_log(verdict: Verdict) -> Verdict:
     return replace(verdict, reasons=reasons, warnings=(*verdict.warnings, *ours))
 
 
-def _of_the_commit(verdict: Verdict) -> Verdict:
+def _of_the_commit(verdict: Verdict, argv: Sequence[str]) -> Verdict:
     """The verdict, once what Python would import in the place of the commit's modules is told or gone."""
     if verdict.traces is None or verdict.repository is None or verdict.provenance is None:
         return verdict
@@ -143,7 +143,7 @@ def _of_the_commit(verdict: Verdict) -> Verdict:
         verdict = replace(verdict, warnings=(*verdict.warnings, Finding(SHADOW, path, message, fix)))
     loaded = [
         (path, variable)
-        for path, variable in modules.from_environment(os.environ, top, tracked)
+        for path, variable in modules.from_environment({**os.environ, **modules.set_in(argv)}, top, tracked)
         if not is_installed(os.path.abspath(path), [top])
     ]
     if loaded:

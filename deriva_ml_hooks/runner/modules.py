@@ -17,8 +17,9 @@ _COMPILED = (b".so", b".pyd")
 _INIT = re.compile(rb"__init__\.(?:py|pyc|.*\.?(?:so|pyd))")
 _CACHE = b"__pycache__"
 _STANDARD = frozenset(map(os.fsencode, sys.stdlib_module_names)) - {b"__main__"}
-_LOADED = ("BASH_ENV", "ENV", "PYTHONSTARTUP")
-"""Variables that name a file which a shell or Python runs before anything else."""
+_LOADED = ("BASH_ENV", "ENV", "MAKEFILES", "PYTHONSTARTUP")
+"""Variables that name a file which a shell, make or Python runs before anything else."""
+_SETS = re.compile(rf"(?:^|[\s;&])({'|'.join(_LOADED)}|PYTHONPATH)=[\"']?([^\s;&\"']+)")
 _BY_HASH, _CHECKED = 1, 2
 """Flags of a .pyc file (PEP 552)."""
 
@@ -81,6 +82,11 @@ def from_environment(
         is_theirs = inside is None and not os.access(path, os.W_OK)
         if os.path.isfile(path) and not is_theirs and (inside is None or os.fsencode(inside) not in tracked):
             yield path, name
+
+
+def set_in(words: Iterable[str]) -> dict[str, str]:
+    """Those of the variables that a command sets itself: for `env`, or in what it has a shell do."""
+    return {found[1]: found[2] for word in words for found in _SETS.finditer(word)}
 
 
 def _inside(path: str, worktree: str) -> str | None:

@@ -198,6 +198,28 @@ def test_code_of_no_commit_that_the_environment_names_is_a_warning(
     assert found == ([] if told is None else [(told.format(top=model.path, out=out), True)])
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("env", "PYTHONPATH=data:src", "python", "src/main.py"),
+        ("bash", "-c", "export PYTHONPATH='data' && python src/main.py"),
+        ("bash", "-c", "A=1 PYTHONPATH=data python src/main.py"),
+        ("env", "BASH_ENV=data/run", "bash", "-c", "true"),
+        ("env", "MAKEFILES=data/run", "make"),
+    ],
+    ids=" ".join,
+)
+def test_so_is_code_that_the_command_itself_has_loaded(
+    model: Any, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    model.write(".git/info/exclude", "/data\n")
+    for name in ("data/run.py", "data/run"):
+        model.write(name)
+    told = {(w.code, w.path) for w in accept(Request(argv)).verdict.warnings}
+    assert told & {("code-from-environment", "data/run.py"), ("code-from-environment", "data/run")}
+
+
 def test_a_package_that_the_commit_holds_is_no_warning(model: Any) -> None:
     model.write("src/helper/__init__.py")
     model.git("add", "--force", "src/helper/__init__.py")
