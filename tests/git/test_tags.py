@@ -76,7 +76,7 @@ def test_what_a_commit_contains_is_what_git_says_in_random_histories(
     assert tags.highest_below(place, tips, ranks) == expected
     known = tuple(chance.sample(commits, 3))
     reached = {commit for tip in known for commit in repo.git("rev-list", tip).split()}
-    assert tags.beyond(place, tips, Outgoing((), (), known, ())) == set(tips) - reached
+    assert tags.beyond(place, tips, Outgoing((), known, ())) == set(tips) - reached
     repo.git("update-ref", "refs/heads/main", known[0])
     repo.git("update-ref", "refs/remotes/other/x", known[1])
     reached = {commit for tip in known[:2] for commit in repo.git("rev-list", tip).split()}
@@ -85,7 +85,7 @@ def test_what_a_commit_contains_is_what_git_says_in_random_histories(
 
 def test_no_commits_need_no_walk(repo: Repo) -> None:
     nowhere = Place(str(repo.path), {"PATH": ""})
-    assert tags.beyond(nowhere, ["a" * 40], Outgoing((), (), ("a" * 40,), ())) == set()
+    assert tags.beyond(nowhere, ["a" * 40], Outgoing((), ("a" * 40,), ())) == set()
 
 
 def test_the_branch_that_is_checked_out_is_named_before_others(repo: Repo) -> None:
