@@ -15,7 +15,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# A run of every day tries the same examples each time; the deep one looks for new ones.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("deep", max_examples=20_000, deadline=None)
+hypothesis.settings.load_profile("same")
 
 GITCONFIG = """\
 [user]

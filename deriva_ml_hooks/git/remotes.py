@@ -187,7 +187,10 @@ def public_url(url: str, *, base: str, hosts: Mapping[str, str]) -> tuple[str | 
         path = os.path.join(base, url)
         if _hides(url) and not os.path.exists(path):
             return None, None
-        return "file://" + quote(os.path.normpath(path), errors="surrogateescape"), None
+        try:
+            return "file://" + quote(os.path.normpath(path), errors="surrogateescape"), None
+        except UnicodeEncodeError:  # half a character, which no file system has
+            return None, None
     if (port is not None and not port.isdigit()) or (scp is not None and "@" in path):
         return None, None
     host = host.lower()
