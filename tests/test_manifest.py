@@ -1,4 +1,4 @@
-"""Ids, modules, tests, stages, file patterns and the README say the same thing."""
+"""Ids, modules, tests, stages, file patterns and the pages say the same thing."""
 
 from __future__ import annotations
 
@@ -10,21 +10,14 @@ import pytest
 import yaml
 from identify.identify import tags_from_path
 
-from deriva_ml_hooks.config import HOOK_KEYS, KEYS
 from deriva_ml_hooks.hooks import hook_ids
 from deriva_ml_hooks.install import frameworks, native
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
 MANIFEST: list[dict[str, Any]] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
 BY_ID = {hook["id"]: hook for hook in MANIFEST}
-
-
-def section(hook: str) -> str:
-    """The README's section of a hook id."""
-    found = re.search(rf"(?ms)^### {hook}\n(.*?)(?=^##)", README)
-    assert found, f"no section for {hook}"
-    return found[1]
 
 
 def test_every_module_is_an_id_and_every_id_a_module() -> None:
@@ -39,11 +32,12 @@ def test_an_id_runs_its_own_module(hook: str) -> None:
 
 
 @pytest.mark.parametrize("hook", sorted(BY_ID))
-def test_the_readme_names_the_stages_of_an_id(hook: str) -> None:
-    italics = re.search(r"(?s)\*(.*?)\*", section(hook))
-    assert italics
-    named = re.findall(r"(?:pre|post)-[a-z]+|manual", italics[1].partition(";")[0])
-    assert named == BY_ID[hook]["stages"]
+def test_an_id_has_a_section_with_its_stages_and_its_options(hook: str) -> None:
+    found = re.search(rf"(?ms)^## {hook}\n(.*?)(?=^## )", PAGE)
+    assert found
+    assert f"{{{{ stages {hook} }}}}" in found[1]
+    assert f"{{{{ options hook {hook} }}}}" in found[1] or hook == "cache-provenance"
+    assert f"[{hook}](docs/hooks.md#{hook}) | {BY_ID[hook]['description'].rstrip('.')}" in README
 
 
 @pytest.mark.parametrize("hook", sorted(BY_ID))
@@ -88,13 +82,13 @@ def test_only_keys_that_both_frameworks_know_are_used() -> None:
 
 
 def test_the_recommended_configuration_is_the_one_that_install_writes() -> None:
-    found = re.search(r"(?s)```yaml\n(default_install_hook_types.*?)```", README)
-    assert found
-    shown, written = (yaml.safe_load(text) for text in (found[1], frameworks.with_our_ids(None)))
-    for configuration in (shown, written):
+    texts = [re.search(r"(?s)```yaml\n(default_install_hook_types.*?)```", page) for page in (README, PAGE)]
+    shown = [yaml.safe_load(text[1]) for text in texts if text]
+    written = yaml.safe_load(frameworks.with_our_ids(None))
+    for configuration in (*shown, written):
         for repository in configuration["repos"]:
             repository.pop("rev")
-    assert shown == written
+    assert shown == [written, written]
 
 
 def test_the_stages_that_install_knows_are_the_manifests() -> None:
@@ -108,26 +102,10 @@ def test_the_stages_that_install_knows_are_the_manifests() -> None:
     assert needing_a_hook == set(frameworks._STAGES)
 
 
-def test_the_native_hooks_are_those_in_the_folder_and_in_the_readme() -> None:
+def test_the_native_hooks_are_those_in_the_folder_and_on_the_page() -> None:
     assert sorted(path.name for path in (ROOT / "hooks").iterdir()) == sorted(native.HOOKS)
     for hook in native.HOOKS:
-        assert f"`{hook}`" in README
-
-
-def test_the_readme_has_a_row_for_every_setting() -> None:
-    for key in KEYS:
-        assert re.search(rf"(?m)^\| `{key}` \|", README), key
-    for hook, keys in HOOK_KEYS.items():
-        row = re.search(rf"(?m)^\| `{hook}` \|(.*)$", README)
-        assert row, hook
-        assert re.findall(r"`([a-z-]+)`", row[1]) == list(keys)
-
-
-def test_the_readme_has_a_section_for_every_command() -> None:
-    from deriva_ml_hooks.commands.program import COMMANDS
-
-    for name in COMMANDS:
-        assert re.search(rf"(?m)^### .*\b{name}\b", README) or f"`deriva-ml-hooks {name}" in README, name
+        assert f"`{hook}`" in PAGE
 
 
 def test_the_readmes_commands_are_what_ci_runs() -> None:

@@ -20,6 +20,8 @@ from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import ledger_path
 from deriva_ml_hooks.git.discovery import discover
 
+pytestmark = pytest.mark.slow
+
 PROCESSES, EACH = 8, 25
 
 # What `run` does, without starting Python for each: a process goes on where one that was killed has stopped.

@@ -64,11 +64,6 @@ def test_a_workflow_is_whole_and_made_for_pushes_and_requests(service: str) -> N
     assert script.splitlines() == ["set -e", "pip install deriva-ml-hooks", *ci.COMMANDS]
 
 
-def test_the_readme_shows_the_file_that_is_written() -> None:
-    readme = Path(__file__).parents[2] / "README.md"
-    assert f"```yaml\n{ci.text('github')}```" in readme.read_text(encoding="utf-8")
-
-
 def test_files_are_written_beside_others_and_taken_away_again(repo: Repo) -> None:
     release = repo.write(".github/workflows/release.yml", "on: push\n")
     repo.commit("Release")

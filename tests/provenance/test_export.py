@@ -82,16 +82,16 @@ class TestDocker:
         assert not target.exists()
 
 
-class TestBuildingAsTheReadmeSays:
-    """The lines of README, by a shell, with a `docker` that writes down what it is given."""
+class TestBuildingAsThePageSays:
+    """The lines of docs/images.md, by a shell, with a `docker` that writes down what it is given."""
 
     @pytest.fixture
     def builds(self, repo: Repo, tmp_path: Path) -> Callable[[], tuple[int, list[str]]]:
         repo.write(".gitignore", "/provenance.json\n")
         repo.commit()
         repo.git("tag", "-a", "v2.0.0", "-m", "x")
-        readme = (Path(__file__).parents[2] / "README.md").read_text()
-        block = next(b for b in readme.split("```console\n") if "docker build" in b).partition("```")[0]
+        page = (Path(__file__).parents[2] / "docs" / "images.md").read_text()
+        block = next(b for b in page.split("```console\n$ ") if "docker build" in b).partition("```")[0]
         given, docker = tmp_path / "given", tmp_path / "bin" / "docker"
         docker.parent.mkdir()
         docker.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > {given}\n")
@@ -99,7 +99,7 @@ class TestBuildingAsTheReadmeSays:
         path = os.pathsep.join([str(docker.parent), os.path.dirname(sys.executable), os.environ["PATH"]])
 
         def build() -> tuple[int, list[str]]:
-            lines = block.partition("docker run")[0]
+            lines = block.partition("$ docker run")[0]
             done = subprocess.run(["sh", "-c", lines], cwd=repo.path, env={**os.environ, "PATH": path})
             return done.returncode, given.read_text().splitlines() if given.exists() else []
 
