@@ -25,8 +25,6 @@ _POINTER = re.compile(
     rb"oid sha256:[0-9a-f]{64}\nsize [0-9]+\n?"
 )
 _RAW = re.compile(rb":(\d+) (\d+) (\w+) (\w+) ([A-Z])\d*\0([^\0]*)\0")
-_MANY = 100
-"""Blobs from which on it pays to look at how large their loose objects are."""
 
 
 class Place(NamedTuple):
@@ -111,31 +109,6 @@ def indexed(place: Place) -> list[Indexed]:
         if rest.endswith(b" 0") and mode != GITLINK:
             entries.append(Indexed(path, rest[:-2]))
     return entries
-
-
-def over(place: Place, oids: Sequence[bytes], limit: int) -> set[bytes]:
-    """Those of `oids` that are larger than `limit` bytes; raises GitError for one that is missing.
-
-    What was just staged lies in loose objects, and deflate makes nothing more than 1032 times smaller
-    (zlib, technical details): a small file there is a small blob, and git need not open it.
-    """
-    if len(oids) >= _MANY:
-        oids = _perhaps_over(place, oids, limit)
-    return {oid for oid, size in zip(oids, sizes(place, oids), strict=True) if size > limit}
-
-
-def _perhaps_over(place: Place, oids: Sequence[bytes], limit: int) -> list[bytes]:
-    listed = place.git("rev-parse", "--git-path", "objects").checked().removesuffix(b"\n")
-    loose = os.path.join(os.fsencode(place.folder), listed, b"")
-    remaining = []
-    for oid in oids:
-        try:
-            if os.stat(loose + oid[:2] + b"/" + oid[2:]).st_size * 1032 <= limit:
-                continue
-        except OSError:  # packed, or borrowed from another repository
-            pass
-        remaining.append(oid)
-    return remaining
 
 
 def sizes(place: Place, oids: Sequence[bytes]) -> list[int]:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from deriva_ml_hooks.git.blobs import ABSENT, GITLINK, Place, missing, sizes
+from deriva_ml_hooks.git.blobs import Place, missing
 from deriva_ml_hooks.git.process import answer, piped
 from deriva_ml_hooks.git.pushes import RefUpdate, is_zero
 
 
 class Sent(NamedTuple):
-    """A blob that a push brings: the commit that adds it (None: a tag leads to it) and its path there."""
+    """A blob that a push brings: the first commit that has it (None: a tag leads to it), and its path there.
+
+    A path is as rev-list has it, up to a line break. None where a tag itself leads to the blob.
+    """
 
     commit: str | None
     path: bytes | None
@@ -30,21 +33,22 @@ class Sent(NamedTuple):
 class Outgoing:
     """What is sent, and what is there: all commits behind `tips` but not behind `known` or `tracking`.
 
-    `tips` and `known` are commits (a tip may be a tree or a blob that a tag leads to), `tracking` patterns
-    of remote-tracking refs.
+    `tips` and `known` are commits, `loose` the trees and blobs that a tag leads to, `tracking` patterns of
+    remote-tracking refs.
     """
 
     tips: tuple[str, ...]
     known: tuple[str, ...]
     tracking: tuple[str, ...]
+    loose: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
         """Words for git-rev-list(1), to go with `stdin`."""
         return ["--not", *(f"--remotes={name}" for name in self.tracking), "--not", "--stdin"]
 
-    def stdin(self, *, negated: bool = False) -> bytes:
-        """The commits for `git rev-list --stdin`; with `negated` only those that are there."""
-        lines = list(self.known) if negated else [*self.tips, *(f"^{oid}" for oid in self.known)]
+    def stdin(self, tips: Sequence[str] | None = None) -> bytes:
+        """The commits for `git rev-list --stdin`: from `tips` (default: what is sent) to what is there."""
+        lines = [*(self.tips if tips is None else tips), *(f"^{oid}" for oid in self.known)]
         return "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
@@ -66,8 +70,10 @@ def outgoing(place: Place, updates: Sequence[RefUpdate], remote: str | None, url
     for name, (kind, _) in zip(names, objects[: len(sent)], strict=False):
         if kind not in _KINDS:
             raise missing(name.encode("ascii"))
+    tips = dict.fromkeys(objects[: len(sent)])
     return Outgoing(
-        tips=tuple(dict.fromkeys(oid for _, oid in objects[: len(sent)])),
+        tips=tuple(oid for kind, oid in tips if kind == "commit"),
+        loose=tuple(oid for kind, oid in tips if kind != "commit"),
         known=tuple(dict.fromkeys(oid for kind, oid in objects[len(sent) :] if kind == "commit")),
         tracking=_tracking(place, remote, url) if remote else (),
     )
@@ -87,92 +93,43 @@ def _tracking(place: Place, remote: str, url: str) -> tuple[str, ...]:
 def new_blobs(
     place: Place, out: Outgoing, limit: int, named: Callable[[bytes], bool] | None = None
 ) -> list[Sent]:
-    """The blobs over `limit` bytes that `out` brings, and all at a path that `named` takes, newest first.
+    """The blobs over `limit` bytes that `out` brings, and those at a path that `named` takes, oldest first.
 
-    A blob comes once for each commit and path that adds it, also where a later commit takes it away again.
+    Each comes once, also where a later commit takes it away again.
     """
-    is_named = named or (lambda path: False)
-    weighed = {
-        oid: (size, path) for oid, size, path in _weighed(place, out) if size > limit or is_named(path)
-    }
-    if not weighed and named is None:
-        return []
-    added = [one for one in _added(place, out) if one[2] in weighed or is_named(one[1])]
-    there = already_there(place, out, {*weighed, *(oid for _, _, oid in added)})
-    added = [one for one in added if one[2] not in there]
-    more = [*{oid: None for _, _, oid in added if oid not in weighed}]
-    size_of = dict(zip(more, sizes(place, more), strict=True)) | {oid: one[0] for oid, one in weighed.items()}
-    sent = [Sent(commit.decode("ascii"), path, oid, size_of[oid]) for commit, path, oid in added]
-    loose = weighed.keys() - {one.oid for one in sent} - there
-    return sent + [Sent(None, weighed[oid][1] or None, oid, size_of[oid]) for oid in sorted(loose)]
+    found: dict[bytes, Sent] = {}
+    for tips in (out.tips, out.loose):
+        for one in _weighed(place, out, tips, limit, named or (lambda path: False)) if tips else ():
+            found.setdefault(one.oid, one)
+    there = already_there(place, out, found)
+    return [one for oid, one in found.items() if oid not in there]
 
 
 # What a partial clone has left with the remote is there, and must not be fetched to find out.
 _OBJECTS = ("rev-list", "--objects", "--missing=allow-promisor")
 
 
-def _weighed(place: Place, out: Outgoing) -> Iterator[tuple[bytes, int, bytes]]:
-    """Oid, size and one path of every blob, but for what the remote has at its own tips."""
+def _weighed(
+    place: Place, out: Outgoing, tips: Sequence[str], limit: int, named: Callable[[bytes], bool]
+) -> Iterator[Sent]:
+    """As `new_blobs`, from `tips` on, and with what the remote has elsewhere than at its own tips."""
     form = "--batch-check=%(objecttype) %(objectsize) %(objectname) %(rest)"
-    commands = ([*_OBJECTS, *out.arguments()], ["cat-file", form, "--buffer"])
-    with piped(*commands, cwd=place.folder, env=place.env, stdin=out.stdin()) as lines:
+    walk = (*_OBJECTS, "--in-commit-order", "--topo-order", "--reverse", *out.arguments())
+    commands, commit = (walk, ["cat-file", form, "--buffer"]), b""
+    with (
+        piped(*commands, cwd=place.folder, env=place.env, stdin=out.stdin(tips)) as lines,
+        answer("cat-file"),
+    ):
         for line in lines:
-            kind, _, facts = line.partition(b" ")
-            if facts == b"missing\n":
+            if line.startswith(b"blob "):
+                size, oid, path = line[5:-1].split(b" ", 2)
+                if int(size) > limit or named(path):
+                    adds = commit.split(b" ")[2].decode("ascii") if commit else None
+                    yield Sent(adds, path or None, oid, int(size))
+            elif line.startswith(b"commit "):
+                commit = line
+            elif not line.startswith(b"tree "):
                 raise missing(line)
-            if kind == b"blob":
-                with answer("cat-file"):
-                    size, oid, path = facts[:-1].split(b" ", 2)
-                    weight = int(size)
-                yield oid, weight, path
-
-
-def _added(place: Place, out: Outgoing) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Commit, path and oid of all blobs that commits add; of a merge what differs from all its parents."""
-    commands = (["rev-list", "--topo-order", *out.arguments()], _DIFF_TREE)
-    with piped(*commands, cwd=place.folder, env=place.env, stdin=out.stdin()) as output:
-        yield from parse_added(output)
-
-
-def parse_added(output: IO[bytes]) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """`git diff-tree --stdin -z`: `<commit> NUL`, then `:<modes> <oids> <status> NUL <path> NUL` each.
-
-    A merge has as many colons, old modes and old oids as it has parents (git-diff-tree(1), DIFF FORMAT FOR
-    MERGES).
-    """
-    records = _records(output)
-    commit = b""
-    for record in records:
-        if not record.startswith(b":"):
-            commit = record
-            continue
-        with answer("diff-tree"):
-            path = next(records)
-            fields = record.split(b" ")
-            mode, blob = fields[len(fields) // 2 - 1], fields[-2]
-            commit.decode("ascii")
-        if mode not in (ABSENT, GITLINK):
-            yield commit, path, blob
-
-
-_DIFF_TREE = (
-    *("diff-tree", "--stdin", "-r", "-c", "--root", "--no-renames", "--ignore-submodules=all"),
-    *("--raw", "-z", "--no-abbrev"),
-)
-
-
-def _records(source: IO[bytes]) -> Iterator[bytes]:
-    rest = b""
-    while chunk := source.read1(1 << 16):  # type: ignore[attr-defined]  # of BufferedReader, which a pipe is
-        *whole, rest = (rest + chunk).split(b"\0")
-        yield from whole
-
-
-@answer("rev-list")
-def oldest(place: Place, out: Outgoing, commits: Collection[str]) -> str:
-    """The one of `commits` that no other of them is behind, whatever their dates say."""
-    listed = place.git("rev-list", "--topo-order", *out.arguments(), stdin=out.stdin()).checked()
-    return next(oid for oid in reversed(listed.decode("ascii").split()) if oid in commits)
 
 
 def already_there(place: Place, out: Outgoing, oids: Collection[bytes]) -> set[bytes]:
@@ -181,7 +138,8 @@ def already_there(place: Place, out: Outgoing, oids: Collection[bytes]) -> set[b
     if not oids or not (out.known or out.tracking):
         return held
     command = [*_OBJECTS, *(f"--remotes={name}" for name in out.tracking), "--stdin"]
-    with piped(command, cwd=place.folder, env=place.env, stdin=out.stdin(negated=True)) as lines:
+    known = "".join(f"{oid}\n" for oid in out.known).encode("ascii")
+    with piped(command, cwd=place.folder, env=place.env, stdin=known) as lines:
         for line in lines:
             oid = line.rstrip(b"\n").partition(b" ")[0]
             if oid in oids:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from deriva_ml_hooks.config import Settings, hook_settings, settings_table
 from deriva_ml_hooks.errors import NotARepositoryError, UsageError
 from deriva_ml_hooks.git import blobs
 from deriva_ml_hooks.hooks import _advice, _common
-from deriva_ml_hooks.hooks._advice import Allow, Heavy, WayOut
+from deriva_ml_hooks.hooks._advice import Heavy
 from deriva_ml_hooks.packages import is_lockfile
 from deriva_ml_hooks.report import Finding
 
@@ -40,8 +40,6 @@ class Rules(NamedTuple):
     limit: int
     allowed: Callable[[bytes], bool] | None
     denied: Callable[[bytes], bool] | None
-    allow: tuple[str, ...] = ()
-    """The globs that `allowed` is made of."""
 
     def code(self, path: bytes | None, size: int) -> str | None:
         """Why a blob of `size` bytes at `path` is refused (a finding's code); None where it is not."""
@@ -92,7 +90,7 @@ def _rules(args: argparse.Namespace, settings: Settings) -> Rules:
     """Arguments win over [tool.deriva-ml-hooks.check-large-files]."""
     kilobytes = settings.get("max-kb", MAX_KB) if args.max_kb is None else args.max_kb
     allow, deny = (getattr(args, key) or settings.get(key, ()) for key in ("allow", "deny"))
-    return Rules(kilobytes * 1024, _matcher(allow), _matcher(deny), tuple(allow))
+    return Rules(kilobytes * 1024, _matcher(allow), _matcher(deny))
 
 
 def _matcher(globs: Sequence[str]) -> Callable[[bytes], bool] | None:
@@ -130,19 +128,22 @@ def _pushed(place: blobs.Place, args: argparse.Namespace, rules: Rules) -> list[
 def _in_history(
     place: blobs.Place, updates: Sequence[RefUpdate], remote: str | None, url: str, rules: Rules
 ) -> list[Finding]:
+    """Each path once, by its largest blob and the first commit that brings one."""
     from deriva_ml_hooks.git import outgoing
-    from deriva_ml_hooks.hooks import _history
 
     out = outgoing.outgoing(place, updates, remote, url)
-    brought = outgoing.new_blobs(place, out, rules.limit, rules.denied)
-    heavy = {
-        (one.path, one.oid): Heavy(code, one.path, one.oid, one.size, None, one.commit)
-        for one in brought
-        if (code := rules.code(one.path, one.size)) is not None
-    }
-    spares = any(one.size > rules.limit and rules.code(one.path, one.size) is None for one in brought)
-    push = _history.Pushed(place, out, updates, rules.limit, spares or rules.allowed is not None)
-    return _told(place, [*heavy.values()], rules, lambda kind, group: _history.way_out(push, kind, group))
+    heavy: dict[object, Heavy] = {}
+    for one in outgoing.new_blobs(place, out, rules.limit, rules.denied):
+        code = rules.code(one.path, one.size)
+        if code is not None:
+            first = heavy.get(one.path or one.oid)
+            new = Heavy(code, one.path, one.oid, one.size, None, one.commit)
+            if first is not None:
+                new = new._replace(
+                    size=max(first.size, one.size), commit=first.commit, commits=first.commits + 1
+                )
+            heavy[one.path or one.oid] = new
+    return _told(place, [*heavy.values()], rules, lambda group: _advice.way_out(place, updates, group))
 
 
 def _in_index(place: blobs.Place, args: argparse.Namespace, rules: Rules) -> list[Finding]:
@@ -225,14 +226,9 @@ def _weighed(place: blobs.Place, entries: Sequence[blobs.Indexed], rules: Rules)
 
 def _refused(place: blobs.Place, entries: Sequence[Entry], rules: Rules) -> list[tuple[Entry, str, int]]:
     """Those of `entries` that the rules refuse, with why and their size in bytes."""
-    over = blobs.over(place, [entry.oid for entry in entries], rules.limit)
-    refused = [
-        (entry, code)
-        for entry in entries
-        if (code := rules.code(entry.path, rules.limit + 1 if entry.oid in over else 0)) is not None
-    ]
-    sizes = blobs.sizes(place, [entry.oid for entry, _ in refused])
-    return [(entry, code, size) for (entry, code), size in zip(refused, sizes, strict=True)]
+    sizes = blobs.sizes(place, [entry.oid for entry in entries])
+    judged = ((entry, rules.code(entry.path, size), size) for entry, size in zip(entries, sizes, strict=True))
+    return [(entry, code, size) for entry, code, size in judged if code is not None]
 
 
 def _untracked(place: blobs.Place | None, files: Sequence[tuple[bytes, str]], rules: Rules) -> list[Finding]:
@@ -250,18 +246,13 @@ def _untracked(place: blobs.Place | None, files: Sequence[tuple[bytes, str]], ru
     inside = [one.path for one in heavy if one.path is not None and not one.path.startswith(b"../")]
     lfs = blobs.lfs_tracked(place, inside) if place is not None else set()
     heavy = [one for one in heavy if one.path not in lfs]
-    return _advice.findings(
-        heavy, limit=rules.limit, lfs=(), undo=lambda kind, group: WayOut(""), allow=_allow(place, rules)
-    )
-
-
-def _allow(place: blobs.Place | None, rules: Rules) -> Allow:
-    """Where the globs of what may be large stand, and which they are."""
-    return Allow(*settings_table(place.folder if place is not None else ".", HOOK), rules.allow)
+    most = max((one.size for one in heavy), default=0) // 1024 + 1
+    fix = f"deriva-ml-hooks hook {HOOK} --max-kb {most} --"
+    return _findings(place, heavy, rules, (), lambda group: f"{fix} {_advice.names(group)}")
 
 
 def _by(command: str) -> _advice.Undo:
-    return lambda kind, group: WayOut(f"{command} -- {_advice.names(group)}")
+    return lambda group: f"{command} -- {_advice.names(group)}"
 
 
 def _told(place: blobs.Place, heavy: Sequence[Heavy], rules: Rules, undo: _advice.Undo) -> list[Finding]:
@@ -271,4 +262,15 @@ def _told(place: blobs.Place, heavy: Sequence[Heavy], rules: Rules, undo: _advic
     pointers = blobs.pointers(place, small)
     refused = [one for one in heavy if one.oid not in pointers]
     lfs = blobs.lfs_tracked(place, [one.path for one in refused if one.path is not None])
-    return _advice.findings(refused, limit=rules.limit, lfs=lfs, undo=undo, allow=_allow(place, rules))
+    return _findings(place, refused, rules, lfs, undo)
+
+
+def _findings(
+    place: blobs.Place | None,
+    heavy: Sequence[Heavy],
+    rules: Rules,
+    lfs: Collection[bytes],
+    undo: _advice.Undo,
+) -> list[Finding]:
+    table = settings_table(place.folder if place is not None else ".", HOOK)
+    return _advice.findings(heavy, limit=rules.limit, lfs=lfs, undo=undo, allow=table)

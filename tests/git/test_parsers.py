@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -35,10 +34,6 @@ PIECES = [
 BYTES = st.one_of(st.binary(max_size=80), st.lists(st.sampled_from(PIECES), max_size=24).map(b"".join))
 
 
-def entries(data: bytes) -> list[Any]:
-    return [*outgoing.parse_added(io.BytesIO(data))]
-
-
 PARSERS: dict[str, Callable[[bytes], Any]] = {
     "for-each-ref": tags.parse_refs,
     "a tag object": tags.parse_tag_object,
@@ -47,7 +42,6 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
     "ls-files": index.parse_listing,
     "diff-index": blobs.parse_raw,
     "cat-file --batch": blobs._contents,
-    "diff-tree": entries,
     "pre-push": pushes.parse_ref_updates,
 }
 
@@ -98,7 +92,6 @@ QUESTIONS: dict[str, Callable[[Place], Any]] = {
     "files_at": lambda place: tags.files_at(place, [OID], "x"),
     "outgoing": lambda place: outgoing.outgoing(place, UPDATES, "origin"),
     "new_blobs": lambda place: outgoing.new_blobs(place, OUT, -1, lambda path: True),
-    "oldest": lambda place: outgoing.oldest(place, OUT, [OID]),
     "already_there": lambda place: outgoing.already_there(place, OUT, [OID.encode()]),
     "updates": lambda place: pushes.updates_from_pre_commit(place, {"PRE_COMMIT_TO_REF": "HEAD"}),
     "staged": blobs.staged,
