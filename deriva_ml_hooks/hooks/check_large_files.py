@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -247,8 +248,8 @@ def _untracked(place: blobs.Place | None, files: Sequence[tuple[bytes, str]], ru
     lfs = blobs.lfs_tracked(place, inside) if place is not None else set()
     heavy = [one for one in heavy if one.path not in lfs]
     most = max((one.size for one in heavy), default=0) // 1024 + 1
-    fix = f"deriva-ml-hooks hook {HOOK} --max-kb {most} --"
-    return _findings(place, heavy, rules, (), lambda group: f"{fix} {_advice.names(group)}")
+    larger = shlex.join(["deriva-ml-hooks", "hook", HOOK, "--max-kb", str(most)])
+    return _findings(place, heavy, rules, (), _by(larger))
 
 
 def _by(command: str) -> _advice.Undo:
