@@ -68,17 +68,12 @@ class Launcher:
     """Options that change what the operand is, or (a Kind) settle what runs."""
     skipped: int = 0
     """Operands before the one that matters (`timeout`'s duration)."""
-    marks: str = "-"
-    """The characters that an option can begin with."""
     clusters: bool = True
     assignments: bool = False
     """Whether `NAME=value` may stand before the operand."""
-    prefixed: bool = False
-    """Whether the operand may begin with the name of an environment and a colon."""
 
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-_PREFIX = re.compile(r"^[\w.-]+:(?![\\/])")  # `test:`, not `C:\\`
 
 
 def operand(launcher: Launcher, words: Sequence[str], cwd: str) -> tuple[Operand | Kind, Sequence[str], str]:
@@ -91,7 +86,7 @@ def operand(launcher: Launcher, words: Sequence[str], cwd: str) -> tuple[Operand
             break
         if word in launcher.flags or (launcher.assignments and _ASSIGNMENT.match(word)):
             continue
-        if len(word) < 2 or word[0] not in launcher.marks:
+        if len(word) < 2 or word[0] not in "-+":  # bash's +x, `julia +1.11`
             if not verbs:
                 at -= 1
                 break
@@ -120,10 +115,7 @@ def operand(launcher: Launcher, words: Sequence[str], cwd: str) -> tuple[Operand
                 cwd = os.path.join(cwd, value)
     if verbs:
         return Kind.PROGRAM, (), cwd
-    rest = words[at + launcher.skipped :]
-    if launcher.prefixed and rest:
-        rest = (_PREFIX.sub("", rest[0], count=1), *rest[1:])
-    return runs, rest, cwd
+    return runs, words[at + launcher.skipped :], cwd
 
 
 def _split(launcher: Launcher, word: str) -> tuple[str, str | None]:
