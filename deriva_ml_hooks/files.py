@@ -9,6 +9,12 @@ import stat
 from itertools import count
 
 
+def inside(path: str, folder: str) -> str | None:
+    """The way from `folder` to `path`, `.` for itself; None where it is outside. Links are not followed."""
+    way = os.path.relpath(path, folder)
+    return None if way.split(os.sep, 1)[0] == os.pardir else way
+
+
 def read_regular(path: str, *, at_most: int) -> bytes:
     """What is in the file at `path`; a link is followed. Raises OSError, also where it is no regular file
     (a pipe would be waited for, a device has no end) or larger than `at_most` bytes.

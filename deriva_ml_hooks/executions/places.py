@@ -13,6 +13,7 @@ from itertools import takewhile
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.errors import ConfigError, LedgerError
 from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.consent import agreed
 from deriva_ml_hooks.git.repository import Repository
@@ -61,28 +62,24 @@ def default_path(common: str) -> str:
 def _require_allowed(real: str, repository: Repository) -> None:
     """Raises ConfigError where `real`, a path without symbolic links, is not the repository's to choose."""
     git_dirs = [os.path.realpath(folder) for folder in (repository.common_dir, repository.git_dir)]
-    if any(_is_in(real, own.folder(folder)) for folder in git_dirs):
+    if any(inside(real, own.folder(folder)) not in (None, ".") for folder in git_dirs):
         return
     worktree = os.path.realpath(repository.worktree)
-    inside = _is_in(real, worktree)
+    is_inside = inside(real, worktree) not in (None, ".")
     # A worktree may itself stand in a bare repository.
-    above = takewhile(lambda folder: folder != worktree, _above(real)) if inside else _above(real)
+    above = takewhile(lambda folder: folder != worktree, _above(real)) if is_inside else _above(real)
     if any(map(_is_git_dir, above)):
         raise _refused(f"{real} is inside a git directory", _OTHERWISE)
-    if inside:
+    if is_inside:
         if os.path.lexists(real) and _is_tracked(real):
             raise _refused(f"{real} is a file of the repository itself", _OTHERWISE)
-    elif not any(real == place or _is_in(real, place) for place in map(os.path.realpath, agreed("place"))):
+    elif all(inside(real, os.path.realpath(place)) is None for place in agreed("place")):
         fix = f"if that is your wish: deriva-ml-hooks trust place {shlex.quote(real)}"
         raise _refused(f"{real} is outside of the repository, and you have not agreed to it", fix)
 
 
 def _refused(problem: str, fix: str) -> ConfigError:
     return ConfigError("the configuration", "ledger", problem, fix=fix)
-
-
-def _is_in(path: str, folder: str) -> bool:
-    return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _above(path: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+from collections.abc import Iterator
 
 from deriva_ml_hooks.errors import BareRepositoryError, GitError, NotARepositoryError
 from deriva_ml_hooks.git.repository import Repository, reading
@@ -61,16 +62,25 @@ def _opened(folder: str, git_dir: str, start: str) -> Repository:
     return repository
 
 
-def _a_worktree(common: str) -> str | None:
-    """A linked worktree that is there (gitrepository-layout(5), worktrees/<id>/gitdir)."""
+def linked_worktrees(common: str) -> Iterator[tuple[str, str | None]]:
+    """What the repository `common` keeps of each linked worktree, and where that is, there or not.
+
+    None where a killed git has not yet written it (gitrepository-layout(5), worktrees/<id>/gitdir).
+    """
+    kept = os.path.join(common, "worktrees")
     with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(os.path.join(common, "worktrees"))):
-            own = os.path.join(common, "worktrees", name)
-            with contextlib.suppress(OSError), open(os.path.join(own, "gitdir"), "rb") as file:
-                dot_git = os.path.normpath(os.path.join(own, os.fsdecode(file.read().rstrip(b"\r\n"))))
-                if os.path.isfile(dot_git):
-                    return os.path.dirname(dot_git)
-    return None
+        for name in sorted(os.listdir(kept)):
+            admin, worktree = os.path.join(kept, name), None
+            with contextlib.suppress(OSError), open(os.path.join(admin, "gitdir"), "rb") as file:
+                dot_git = os.fsdecode(file.read().rstrip(b"\r\n"))
+                worktree = os.path.dirname(os.path.normpath(os.path.join(admin, dot_git)))
+            yield admin, worktree
+
+
+def _a_worktree(common: str) -> str | None:
+    """A linked worktree that is there."""
+    places = (place for _, place in linked_worktrees(common) if place is not None)
+    return next((place for place in places if os.path.isfile(os.path.join(place, ".git"))), None)
 
 
 def _gitfile(path: str) -> str:

@@ -20,6 +20,7 @@ from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner import baked, child, modules
 from deriva_ml_hooks.runner.command.entry_point import is_installed
+from deriva_ml_hooks.runner.command.quoted import assigned
 from deriva_ml_hooks.runner.command.workflow import NAME_IT, EntryPoint, resolve
 from deriva_ml_hooks.runner.deriva_ml import without_credentials
 
@@ -143,7 +144,7 @@ def _of_the_commit(verdict: Verdict, argv: Sequence[str]) -> Verdict:
         verdict = replace(verdict, warnings=(*verdict.warnings, Finding(SHADOW, path, message, fix)))
     loaded = [
         (path, variable)
-        for path, variable in modules.from_environment({**os.environ, **modules.set_in(argv)}, top, tracked)
+        for path, variable in modules.from_environment({**os.environ, **dict(assigned(argv))}, top, tracked)
         if not is_installed(os.path.abspath(path), [top])
     ]
     if loaded:

@@ -13,13 +13,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from deriva_ml_hooks.files import inside
+
 _COMPILED = (b".so", b".pyd")
 _INIT = re.compile(rb"__init__\.(?:py|pyc|.*\.?(?:so|pyd))")
 _CACHE = b"__pycache__"
 _STANDARD = frozenset(map(os.fsencode, sys.stdlib_module_names)) - {b"__main__"}
 _LOADED = ("BASH_ENV", "ENV", "MAKEFILES", "PYTHONSTARTUP")
 """Variables that name a file which a shell, make or Python runs before anything else."""
-_SETS = re.compile(rf"(?:^|[\s;&])({'|'.join(_LOADED)}|PYTHONPATH)=[\"']?([^\s;&\"']+)")
 _BY_HASH, _CHECKED = 1, 2
 """Flags of a .pyc file (PEP 552)."""
 
@@ -78,21 +79,16 @@ def from_environment(
         if entry.name.endswith((b".py", *_COMPILED))
     ]
     for name, path in named:
-        inside = _inside(path, worktree)
-        is_theirs = inside is None and not os.access(path, os.W_OK)
-        if os.path.isfile(path) and not is_theirs and (inside is None or os.fsencode(inside) not in tracked):
+        name_here = _inside(path, worktree)
+        is_theirs = name_here is None and not os.access(path, os.W_OK)
+        is_tracked = name_here is not None and os.fsencode(name_here) in tracked
+        if os.path.isfile(path) and not is_theirs and not is_tracked:
             yield path, name
-
-
-def set_in(words: Iterable[str]) -> dict[str, str]:
-    """Those of the variables that a command sets itself: for `env`, or in what it has a shell do."""
-    return {found[1]: found[2] for word in words for found in _SETS.finditer(word)}
 
 
 def _inside(path: str, worktree: str) -> str | None:
     """The path from the worktree on, by where it really is; None where that is outside."""
-    inside = os.path.relpath(os.path.realpath(path), os.path.realpath(worktree))
-    return None if inside.split(os.sep)[0] == os.pardir else inside
+    return inside(os.path.realpath(path), os.path.realpath(worktree))
 
 
 def stale(

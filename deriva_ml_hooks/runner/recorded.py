@@ -22,7 +22,7 @@ from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import ledger_path
 from deriva_ml_hooks.executions.publications import RID_VARIABLE
 from deriva_ml_hooks.executions.record import NOT_STARTED, Execution, Status, begun, new_id, now
-from deriva_ml_hooks.files import write_atomically
+from deriva_ml_hooks.files import inside, write_atomically
 from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.discovery import discover
@@ -255,15 +255,15 @@ def _ledger_file(accepted: Accepted) -> str:
         repository, config = accepted.home, load(accepted.home.worktree)
     path = ledger_path(repository, config)
     real, worktree = os.path.realpath(path), repository.worktree
-    if _is_in(real, os.path.realpath(repository.common_dir)) or not _is_in(real, worktree):
+    name = inside(real, worktree)
+    if name is None or inside(real, os.path.realpath(repository.common_dir)) is not None:
         return path
-    inside = os.path.relpath(real, worktree)
-    folder = os.path.dirname(inside)
+    folder = os.path.dirname(name)
     # All that recording makes: the ledger, its journal, and the folders of the executions.
-    made = (inside, f"{inside}-journal", os.path.join(folder, "executions", new_id()))
+    made = (name, f"{name}-journal", os.path.join(folder, "executions", new_id()))
     for name in made:
         if process.run("check-ignore", "--quiet", "--", name, cwd=worktree).returncode:
-            ignore = f"echo '/{folder}/' >> .gitignore" if folder else f'ledger = "runs/{inside}"'
+            ignore = f"echo '/{folder}/' >> .gitignore" if folder else f'ledger = "runs/{made[0]}"'
             raise ConfigError(
                 "the configuration",
                 "ledger",
@@ -271,10 +271,6 @@ def _ledger_file(accepted: Accepted) -> str:
                 fix=f"{ignore}, or put the ledger outside the worktree",
             )
     return path
-
-
-def _is_in(path: str, folder: str) -> bool:
-    return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _begun(accepted: Accepted, env: Mapping[str, str], *, reads: bool) -> Execution:

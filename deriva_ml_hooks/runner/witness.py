@@ -118,7 +118,7 @@ def refuse_other_worktrees(
         unreached = drops or any(letter in flag for flag in flags for letter in "IE")
         if any("S" in flag for flag in flags) or (led and not unreached):
             continue
-        path = next(_installed(_asked(python, env) if led else _sites(python), worktrees), None)
+        path = _installed(_asked(python, env) if led else sites(python), worktrees)
         if path is None:
             continue
         if led:
@@ -195,7 +195,7 @@ def _asked(python: str, env: Mapping[str, str]) -> list[str]:
         ) from None
 
 
-def _sites(python: str) -> list[str]:
+def sites(python: str) -> list[str]:
     """Where a Python keeps what is installed, by the places alone: it is not started."""
     folders = []
     for program in dict.fromkeys([python, os.path.realpath(python)]):
@@ -207,21 +207,21 @@ def _sites(python: str) -> list[str]:
     return folders
 
 
-def _installed(places: Sequence[str], worktrees: Worktrees) -> Iterator[str]:
-    """What is installed there from other worktrees: by .pth files, the modules they import, and links."""
-    for place in places:
-        if worktrees.inside(place) is not None:
-            yield place
-        with contextlib.suppress(OSError):
-            for name in sorted(os.listdir(place)):
-                entry, named = os.path.join(place, name), []
-                if name.endswith(".pth"):
-                    named = [*_named_by(entry)]
-                elif os.path.islink(entry):
-                    named = [entry]
-                for path in named:
-                    if os.path.isabs(path) and worktrees.inside(path) is not None:
-                        yield path
+def _installed(places: Sequence[str], worktrees: Worktrees) -> str | None:
+    """The first that is installed there from other worktrees."""
+    paths = (path for place in places for path in (place, *installed_from(place)))
+    return next((path for path in paths if worktrees.inside(path) is not None), None)
+
+
+def installed_from(place: str) -> Iterator[str]:
+    """What a folder of packages takes from elsewhere: by .pth files, the modules they import, and links."""
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(place)):
+            entry = os.path.join(place, name)
+            if name.endswith(".pth"):
+                yield from filter(os.path.isabs, _named_by(entry))
+            elif os.path.islink(entry):
+                yield entry
 
 
 def _named_by(pth: str) -> Iterator[str]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from deriva_ml_hooks.runner.command.launchers import MODULES, launcher_of
 from deriva_ml_hooks.runner.command.options import Kind, Launcher, Operand, operand
+from deriva_ml_hooks.runner.command.quoted import assigned
 
 __all__ = ["Invocation", "Kind", "invocation", "is_installed", "on_path"]
 
 _ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
-_PYTHON_PATH = "PYTHONPATH="
 _PYTHON_SUFFIXES = (".py", ".pyw", ".pyz", ".zip")
 _SYSTEM_FOLDERS = tuple(
     map(
@@ -63,8 +63,7 @@ def invocation(argv: Sequence[str], *, cwd: str, roots: Sequence[str], executabl
         if runs is Operand.COMMAND:
             found = _program(name, on_path(name, cwd), cwd, roots)
         elif runs is Operand.MODULE:
-            is_set = any(word.startswith(_PYTHON_PATH) for word in argv)
-            found = _module(name, cwd, roots, _python_path(argv, cwd), is_set=is_set)
+            found = _module(name, argv, cwd, roots)
         else:
             found = _script(name, cwd, python=runs is Operand.PYTHON)
     return found
@@ -91,19 +90,20 @@ def _program(name: str, executable: str | None, cwd: str, roots: Sequence[str]) 
     return Invocation(Kind.FILE, beside) if own else Invocation(Kind.PROGRAM)
 
 
-def _module(
-    name: str, cwd: str, roots: Sequence[str], python_path: Sequence[str], *, is_set: bool
-) -> Invocation | Launcher:
+def _module(name: str, argv: Sequence[str], cwd: str, roots: Sequence[str]) -> Invocation | Launcher:
     """What `python -m name` runs: `cwd` and PYTHONPATH go before everything that is installed.
 
-    What is found below `roots` alone is a guess: that the project is installed from there. `is_set`: the
-    command itself sets PYTHONPATH, so that what is there was chosen for it; else it may be an installation.
+    What is found below `roots` alone is a guess: that the project is installed from there. Where the command
+    itself sets PYTHONPATH, what is there was chosen for it; else it may be an installation.
     """
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
         return Invocation(Kind.PROGRAM)
+    told = [value for variable, value in assigned(argv) if variable == "PYTHONPATH"]
+    value = os.pathsep.join(told) if told else os.environ.get("PYTHONPATH", "")
+    python_path = [_absolute(folder, cwd) for folder in value.split(os.pathsep)] if value else []
     first = next(filter(None, (_module_file(folder, parts) for folder in (cwd, *python_path))), None)
-    is_told = first is not None and is_set and not _is_package(first, roots)
+    is_told = first is not None and bool(told) and not _is_package(first, roots)
     if first is not None and (is_told or _is_own(first, roots) or _module_file(cwd, parts) == first):
         return Invocation(Kind.FILE, first)
     if name in MODULES:
@@ -121,13 +121,6 @@ def _module(
 def _is_package(path: str, roots: Sequence[str]) -> bool:
     """Whether a module was installed, in an environment or into a folder of packages."""
     return not {"site-packages", "dist-packages"}.isdisjoint(Path(path).parts) or is_installed(path, roots)
-
-
-def _python_path(argv: Sequence[str], cwd: str) -> list[str]:
-    """The folders of PYTHONPATH, as `env` or `sudo` in `argv` sets it or else as it is; relative to `cwd`."""
-    set_there = [word[len(_PYTHON_PATH) :] for word in argv if word.startswith(_PYTHON_PATH)]
-    value = set_there[-1] if set_there else os.environ.get("PYTHONPATH", "")
-    return [_absolute(folder, cwd) for folder in value.split(os.pathsep)] if value else []
 
 
 def _module_file(folder: str, parts: Sequence[str]) -> str | None:

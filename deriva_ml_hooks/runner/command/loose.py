@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
 from deriva_ml_hooks.runner.command.entry_point import Kind, invocation, is_installed, on_path
 from deriva_ml_hooks.runner.command.launchers import launcher_of
@@ -106,12 +107,6 @@ def is_compiled(real: str) -> bool:
     """Whether a file is a program or library that was made of code."""
     beginning = _beginning(real)
     return beginning.startswith(_COMPILED) or (beginning[:2] == b"PK" and Path(real).suffix in _ARCHIVES)
-
-
-def is_inside(real: str, worktree: str) -> bool:
-    """Whether a real path is in the worktree."""
-    inside = os.path.relpath(real, worktree)
-    return inside != os.pardir and not inside.startswith(os.pardir + os.sep)
 
 
 def _beginning(real: str) -> bytes:
@@ -274,9 +269,8 @@ def _first(folder: str, files: Sequence[str]) -> str | None:
 def _within(folder: str, provenance: Provenance) -> Iterator[str]:
     """The modules in a folder of the worktree that the commit has not got, as far as one may look."""
     worktree, real = provenance.source.repository.worktree, os.path.realpath(folder)
-    if is_inside(real, worktree) and not provenance.source.holds(
-        provenance.tree, os.path.relpath(real, worktree)
-    ):
+    name = inside(real, worktree)
+    if name is not None and not provenance.source.holds(provenance.tree, name):
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in islice(entries, _LOOKED_AT):
                 if entry.name.endswith(".py"):  # the rest is too often what a run has made
@@ -294,7 +288,7 @@ def _is_loose(seen: _Seen, provenance: Provenance) -> bool:
     # git's own can be held by no commit
     if os.path.basename(real) == ".git" or not (seen.runs or is_code(seen.path, real)):
         return False
-    if not is_inside(real, worktree):
+    if inside(real, worktree) is None:
         return not is_installed(real, [worktree])
     return not _is_committed(real, provenance)
 

@@ -9,7 +9,7 @@ import glob
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 
@@ -56,6 +56,16 @@ def commands(text: str) -> Iterator[list[str]]:
             command.append(token)
     if command:
         yield command
+
+
+def assigned(words: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The variables that a command sets: for `env`, or in what it has a shell do."""
+    for word in words:
+        found = ASSIGNMENT.fullmatch(word)
+        if found is not None:
+            yield found[1], found[2]
+        if is_text(word):
+            yield from assigned(part for command in commands(word) for part in command if part != word)
 
 
 def expanded(word: str, variables: Mapping[str, str]) -> str:

@@ -10,23 +10,26 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from deriva_ml_hooks import packages
+from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner.command.entry_point import Invocation, Kind, invocation
+from deriva_ml_hooks.runner.command.launchers import launcher_of
 from deriva_ml_hooks.runner.command.loose import (
     YAML,
     Loose,
     has_code_name,
     is_code,
     is_compiled,
-    is_inside,
     loose_code,
 )
+from deriva_ml_hooks.runner.witness import installed_from, sites
 
 CODE = "entry-point"
 NAME_IT = "name the tracked file that is the workflow: --entry-point PATH"
@@ -88,6 +91,8 @@ def resolve(
         seen = replace(seen, warning=warning)
     else:
         loose = loose_code(argv, cwd, provenance)
+        if any(following == "-" and _reads_code(word) for word, following in pairwise(argv)):
+            return Resolved(None, _standard_input(None))
         refused = [c for c in loose if not c.is_given and (not c.compiled or explicit is None)]
         if refused:
             return Resolved(None, _not_committed(refused[0], cwd, provenance))
@@ -98,6 +103,12 @@ def resolve(
     named = os.path.join(cwd, explicit)
     warning = _other(found, named, cwd) or seen.warning
     return replace(_file(named, explicit, provenance, worktree, name_it), warning=warning)
+
+
+def _reads_code(word: str) -> bool:
+    """Whether a program runs what it reads from standard input."""
+    launcher = launcher_of(word)
+    return launcher is not None and launcher.alone is Kind.STDIN
 
 
 _BRING = "put it into the repository and commit it"
@@ -127,7 +138,7 @@ def _standard_input(shown: str | None) -> Finding:
 
 def _not_committed(code: Loose, cwd: str, provenance: Provenance) -> Finding:
     worktree, path = provenance.source.repository.worktree, Path(code.path)
-    if not is_inside(code.path, worktree):
+    if inside(code.path, worktree) is None:
         message = f"code outside the repository {worktree}, so no commit of it holds it"
         return Finding(CODE, redact(code.path), message, _BRING)
     shown = redact(os.path.relpath(code.path, cwd))
@@ -176,32 +187,19 @@ def _guess(found: Invocation, cwd: str, executable: str | None) -> Finding | Non
     if found.guessed is None or found.path is None:
         return None
     if executable is not None and os.path.basename(executable).startswith("python"):
-        environment = Path(cwd, executable).parent.parent  # a link here belongs to the environment
-        if any(
-            _is_editable(site, found.guessed, found.path)
-            for site in environment.glob("lib/python3*/site-packages")
-        ):
+        places = sites(os.path.join(cwd, executable))
+        if any(_is_editable(site, found.guessed, found.path) for site in places):
             return None
     how = "uv sync" if packages.is_of_uv(cwd) else "pip install -e ."
     message = "taken for the module that runs; it is, if the project is installed from here"
     return Finding(CODE, os.path.relpath(found.path, cwd), message, f"install it editable: {how}")
 
 
-def _is_editable(site: Path, source: str, module: str) -> bool:
-    """Whether the environment of `site` takes the module from `source`: by a .pth file or a finder."""
+def _is_editable(site: str, source: str, module: str) -> bool:
+    """Whether the packages in `site` take the module from `source`."""
     top = os.path.relpath(module, source).split(os.sep)[0]
-    if (site / top).exists():
-        return False
-    mapped = repr(os.path.join(source, top.removesuffix(".py")))
-    try:
-        return any(
-            source in file.read_text(errors="surrogateescape").splitlines() for file in site.glob("*.pth")
-        ) or any(
-            mapped in file.read_text(errors="surrogateescape")
-            for file in site.glob("__editable__*_finder.py")
-        )
-    except OSError:
-        return False
+    taken = {source, os.path.join(source, top.removesuffix(".py"))}
+    return not os.path.exists(os.path.join(site, top)) and not taken.isdisjoint(installed_from(site))
 
 
 def _word_for(found: Invocation, argv: Sequence[str], cwd: str) -> str:
@@ -224,7 +222,7 @@ def _file(path: str, shown: str, provenance: Provenance, worktree: str, name_it:
         return Resolved(None, Finding(CODE, shown, message, "put it into a file and commit it"))
     if not os.path.isfile(real):
         return Resolved(None, Finding(CODE, shown, "no such file", "see how it is spelled"))
-    if not is_inside(real, worktree):
+    if inside(real, worktree) is None:
         message = f"outside the repository {worktree}, so no commit of it holds this code"
         return Resolved(None, Finding(CODE, shown, message, _BRING))
     try:

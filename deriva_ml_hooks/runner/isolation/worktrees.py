@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import new_id
-from deriva_ml_hooks.files import make_folder
+from deriva_ml_hooks.files import inside, make_folder
 from deriva_ml_hooks.git import lfs, own, process, remotes
 from deriva_ml_hooks.git.content import GITLINK
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import discover, linked_worktrees
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.runner import child
 
@@ -217,15 +217,12 @@ def _known(common: str, folder: str) -> list[str]:
 
     A killed git leaves one of which the name is all there is.
     """
-    worktrees, found = os.path.join(common, "worktrees"), []
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for name in os.listdir(worktrees):
-            admin, where = os.path.join(worktrees, name), ""
-            with contextlib.suppress(OSError), open(os.path.join(admin, "gitdir"), "rb") as file:
-                where = os.path.normpath(os.path.join(admin, os.fsdecode(file.read().strip())))
-            if name.startswith(os.path.basename(folder)) or where.startswith(folder + os.sep):
-                found.append(admin)
-    return found
+    return [
+        admin
+        for admin, place in linked_worktrees(common)
+        if os.path.basename(admin).startswith(os.path.basename(folder))
+        or (place is not None and inside(place, folder) is not None)
+    ]
 
 
 def _remove_tree(path: str) -> None:
@@ -384,7 +381,7 @@ def _ways(name: str) -> list[str]:
 
 
 def _is_below(path: str, folder: str) -> bool:
-    return os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
+    return inside(os.path.realpath(path), os.path.realpath(folder)) not in (None, ".")
 
 
 def _has(common: str, commit: str) -> bool:

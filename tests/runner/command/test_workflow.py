@@ -461,6 +461,7 @@ def test_naming_a_workflow_helps_where_an_option_is_not_known(repo: Any) -> None
     [
         (("python", "{out}/evil.py"), "outside the repository"),
         (("python", "-"), "standard input"),
+        (("wrapper", "-n", "2", "python", "-"), "standard input"),
         (("python",), "standard input"),
         (("bash", "/dev/stdin"), "standard input"),
         (("papermill", "https://example.org/x.ipynb", "out.ipynb"), "not in the repository"),
@@ -533,6 +534,7 @@ def test_a_guessed_module_is_a_warning_unless_it_is_installed_from_there(
     assert warned()
     (site / "train.py").unlink()
     (site / "model.pth").unlink()
+    (site / "model.pth").write_text("import __editable___model_1_finder\n")
     (site / "__editable___model_1_finder.py").write_text(
         f"MAPPING = {{'train': {str(repo.path / 'src/train')!r}}}"
     )
