@@ -19,6 +19,7 @@ from pathlib import Path
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.runner import inside_python
+from deriva_ml_hooks.runner.command.installed import installed_from, sites
 from deriva_ml_hooks.runner.inside_python import Worktrees
 
 OTHER_WORKTREE = "other-worktree"
@@ -27,7 +28,6 @@ OTHER_WORKTREE = "other-worktree"
 _VARIABLE = "PYTHONPATH"
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?(?:\.exe)?")
 _BETWEEN = re.compile(r"[\s;&|()`'\"]+")
-_PATHS = re.compile(r"['\"](/[^'\"\n]+)['\"]")
 _TIMEOUT = 60.0
 """Seconds that an interpreter may take to say where it imports from."""
 _MOST_WORDS = 200
@@ -195,45 +195,7 @@ def _asked(python: str, env: Mapping[str, str]) -> list[str]:
         ) from None
 
 
-def sites(python: str) -> list[str]:
-    """Where a Python keeps what is installed, by the places alone: it is not started."""
-    folders = []
-    for program in dict.fromkeys([python, os.path.realpath(python)]):
-        prefix = Path(program).parent.parent
-        for pattern in ("lib*/*/site-packages", "lib*/*/dist-packages", "local/lib/*/dist-packages"):
-            folders += sorted(map(str, prefix.glob(pattern)))
-        if (prefix / "pyvenv.cfg").is_file():
-            break
-    return folders
-
-
 def _installed(places: Sequence[str], worktrees: Worktrees) -> str | None:
     """The first that is installed there from other worktrees."""
     paths = (path for place in places for path in (place, *installed_from(place)))
     return next((path for path in paths if worktrees.inside(path) is not None), None)
-
-
-def installed_from(place: str) -> Iterator[str]:
-    """What a folder of packages takes from elsewhere: by .pth files, the modules they import, and links."""
-    with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(place)):
-            entry = os.path.join(place, name)
-            if name.endswith(".pth"):
-                yield from filter(os.path.isabs, _named_by(entry))
-            elif os.path.islink(entry):
-                yield entry
-
-
-def _named_by(pth: str) -> Iterator[str]:
-    folder = os.path.dirname(pth)
-    for line in Path(pth).read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        if not line.startswith(("import ", "import\t")):
-            yield os.path.join(folder, line.strip())
-            continue
-        texts = [line]
-        for module in re.findall(r"import\s+(\w+)", line):
-            with contextlib.suppress(OSError):
-                source = Path(folder, f"{module}.py")
-                texts.append(source.read_text(encoding="utf-8", errors="surrogateescape"))
-        for text in texts:
-            yield from _PATHS.findall(text)

@@ -20,6 +20,7 @@ from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner.command.entry_point import Invocation, Kind, invocation
+from deriva_ml_hooks.runner.command.installed import installed_from, sites
 from deriva_ml_hooks.runner.command.launchers import launcher_of
 from deriva_ml_hooks.runner.command.loose import (
     YAML,
@@ -29,7 +30,6 @@ from deriva_ml_hooks.runner.command.loose import (
     is_compiled,
     loose_code,
 )
-from deriva_ml_hooks.runner.witness import installed_from, sites
 
 CODE = "entry-point"
 NAME_IT = "name the tracked file that is the workflow: --entry-point PATH"
