@@ -1,4 +1,4 @@
-"""Where a Python keeps what is installed, and what of it stands elsewhere. Files are read; nothing is started."""
+"""Where a Python keeps what is installed, and what of it stands elsewhere. Nothing is started."""
 
 from __future__ import annotations
 
