@@ -18,19 +18,27 @@ from pathlib import Path
 
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner import inside_python
 from deriva_ml_hooks.runner.command.installed import installed_from, sites
+from deriva_ml_hooks.runner.command.loose import defaults
 from deriva_ml_hooks.runner.inside_python import Worktrees
 
 OTHER_WORKTREE = "other-worktree"
 """Code of a finding: code of another worktree was loaded."""
 
 _VARIABLE = "PYTHONPATH"
+_KEEPS = re.compile(r"\$\{?PYTHONPATH(?![\w#%/])")
+"""Another value that goes on with what is there."""
+_REACH_IT = "leave out -I, -E and what sets PYTHONPATH, or install the package there as a copy"
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?(?:\.exe)?")
 _BETWEEN = re.compile(r"[\s;&|()`'\"]+")
 _TIMEOUT = 60.0
 """Seconds that an interpreter may take to say where it imports from."""
 _MOST_WORDS = 200
+_MOST_FILES = 50
+_LONGEST = 1_000_000
+"""Bytes of a script that are read."""
 
 
 class OtherWorktreeError(HooksError):
@@ -106,30 +114,73 @@ def refuse_other_worktrees(
 ) -> None:
     """Raise OtherWorktreeError where a Python that `words` start has code of another worktree installed.
 
-    With `led`, only one that no variable reaches. Those that a script starts in its turn are not seen.
+    With `led`, only one that no variable reaches. Those that a script starts are seen by `unreached`.
     """
-    if not worktrees.others:
-        return
     tokens = [*_tokens(words)]
-    drops = _drops(tokens)
-    for python, flags in _pythons(tokens, env):
-        if worktrees.is_here(python):  # a file of the commit, which nothing starts before the run itself
-            continue
-        unreached = drops or any(letter in flag for flag in flags for letter in "IE")
-        if any("S" in flag for flag in flags) or (led and not unreached):
-            continue
-        path = _installed(_asked(python, env) if led else sites(python), worktrees)
-        if path is None:
-            continue
-        if led:
-            raise OtherWorktreeError(
-                f"{python} imports from your own worktree, and is told to read no PYTHONPATH: {path}",
-                fix="leave out -I, -E and what sets PYTHONPATH, or install the package there as a copy",
-            )
+    found = _foreign(tokens, env, worktrees, led=led, drops=_drops(tokens))
+    if found is not None and led:
         raise OtherWorktreeError(
-            f"{python} imports from another worktree of this repository: {path}",
+            f"{found[0]} imports from your own worktree, and is told to read no PYTHONPATH: {found[1]}",
+            fix=_REACH_IT,
+        )
+    if found is not None:
+        raise OtherWorktreeError(
+            f"{found[0]} imports from another worktree of this repository: {found[1]}",
             fix="deriva-ml-hooks run --isolated -- COMMAND, or install the package of this worktree there",
         )
+
+
+def unreached(words: Sequence[str], env: Mapping[str, str], worktrees: Worktrees) -> Finding | None:
+    """A warning where a script or Makefile of the commit that `words` run, from here, starts such a Python.
+
+    Those that it names in its turn are read too, as shells and make have them. Whether the line runs is not
+    known. Raises OtherWorktreeError for a Python that does not start.
+    """
+    files = _files(words)
+    for path in files:
+        if not worktrees.is_here(path) or len(files) > _MOST_FILES:
+            continue
+        with open(path, "rb") as file:
+            text = file.read(_LONGEST).decode("utf-8", "replace")
+        if path.endswith((".py", ".ipynb")) or re.match(r"#!.*(?:python|pypy)|.*\0", text):
+            continue
+        dropped = False
+        for number, line in enumerate(text.replace("$(", "${").splitlines(), 1):
+            tokens = [token.lstrip("@") for token in _tokens([line.partition("#")[0]])]
+            drops = _drops(tokens) and not _KEEPS.search(line)
+            found = _foreign(tokens, env, worktrees, led=True, drops=drops or dropped)
+            if found is not None:
+                where = os.path.relpath(path)
+                message = f"line {number} has {found[0]} read no PYTHONPATH: it imports from {found[1]}"
+                return Finding(OTHER_WORKTREE, where, message, _REACH_IT)
+            dropped |= drops and not any(_pythons(tokens, env))
+            files += [name for name in _files(tokens) if name not in files]
+    return None
+
+
+def _files(words: Sequence[str]) -> list[str]:
+    """The files that words name, and those that a program runs unnamed (`Makefile`)."""
+    named = [*_tokens(words), *defaults(words, [os.curdir])]
+    return [path for path in dict.fromkeys(map(os.path.abspath, named)) if os.path.isfile(path)]
+
+
+def _foreign(
+    tokens: Sequence[str], env: Mapping[str, str], worktrees: Worktrees, *, led: bool, drops: bool
+) -> tuple[str, str] | None:
+    """The first Python that is started with code of other worktrees installed, and where that is.
+
+    With `led` one that no variable reaches, since it is told so or the words drop it.
+    """
+    for python, flags in _pythons(tokens, env) if worktrees.others else ():
+        if worktrees.is_here(python):  # a file of the commit, which nothing starts before the run itself
+            continue
+        is_unreached = drops or any(letter in flag for flag in flags for letter in "IE")
+        if any("S" in flag for flag in flags) or (led and not is_unreached):
+            continue
+        path = _installed(_asked(python, env) if led else sites(python), worktrees)
+        if path is not None:
+            return python, path
+    return None
 
 
 def _tokens(words: Sequence[str]) -> Iterator[str]:
@@ -142,7 +193,8 @@ def _drops(tokens: Sequence[str]) -> bool:
     """Whether the words take PYTHONPATH away, or set another."""
     names = {os.path.basename(token) for token in tokens}
     emptied = {"-", "-i", "--ignore-environment"} & names and "env" in names
-    return bool(emptied) or "sudo" in names or any(_VARIABLE in token for token in tokens)
+    is_set = any(_VARIABLE in token and not _KEEPS.search(token) for token in tokens)
+    return bool(emptied) or "sudo" in names or is_set
 
 
 def _pythons(tokens: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from deriva_ml_hooks.runner.witness import (
     OtherWorktreeError,
     Witness,
     refuse_other_worktrees,
+    unreached,
     worktrees_of,
 )
 
@@ -133,8 +135,6 @@ STARTS = {
 
 
 def words_of(world: World, start: str, module: str) -> list[str]:
-    import shlex
-
     line = start.replace("{two.parent}", str(world.two.parent))
     return [word.replace("MODULE", module) for word in shlex.split(line.replace("{two}", str(world.two)))]
 
@@ -177,6 +177,38 @@ def test_a_python_that_cannot_be_reached_is_refused(world: World, start: str) ->
     words = words_of(world, start.replace("./isolated", str(world.double / "isolated")), "")
     with pytest.raises(OtherWorktreeError, match="imports from your own worktree"):
         world.run(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "line"),
+    [
+        ("sh go.sh", "cd .\nPYTHONPATH=more python scripts/show.py flat\n", 2),
+        ("sh go.sh", "export PYTHONPATH=more\n\npython scripts/show.py flat\n", 3),
+        ("sh go.sh", "unset PYTHONPATH; python x.py\n", 1),
+        ("bash -c './go.sh | tee log'", "#!/bin/sh\npython -I scripts/show.py flat\n", 2),
+        ("make", "all:\n\t@{two} -BE x.py\n", 2),
+        ("make all", "export PYTHONPATH := more\nall:\n\tshow flat\n", 3),
+        ("sh outer", "env -i {two} x.py\n", 1),
+        ("sh go.sh", "PYTHONPATH=more:$PYTHONPATH python x.py\n", None),
+        ("make", "export PYTHONPATH := more:$(PYTHONPATH)\nall:\n\tpython x.py\n", None),
+        ("sh go.sh", "# PYTHONPATH=more python x.py\npython x.py  # not with -I\n", None),
+        ("sh go.sh", "python x.py -I -E\necho PYTHONPATH=more; grep -I x y\n", None),
+        ("python go.sh", "#!/usr/bin/python\nprint('PYTHONPATH= python -I x.py')\n", None),
+        ("python x.py", "python -I x.py\n", None),
+    ],
+)
+def test_a_script_that_starts_one_which_cannot_be_reached_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, words: str, text: str, line: int | None
+) -> None:
+    monkeypatch.chdir(world.double)
+    for name in ("go.sh", "Makefile"):
+        (world.double / name).write_text(text.replace("{two}", str(world.two)))
+    (world.double / "outer").write_text("sh ./go.sh\n")
+    env = {**os.environ, "PATH": f"{world.one.parent}:{os.environ['PATH']}"}
+    found = unreached(shlex.split(words), env, world.worktrees)
+    told = None if found is None else (found.path, found.message.partition(" has ")[0])
+    where = "Makefile" if words.startswith("make") else "go.sh"
+    assert told == (None if line is None else (where, f"line {line}"))
 
 
 def test_one_that_has_nothing_installed_from_there_is_not(world: World, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ class _Reader:
             for folder in folders:
                 yield _Seen(os.path.join(folder, word), runs=True, is_given=_is_settings(word))
         if not is_left:
-            yield from (_Seen(path, is_given=is_given) for path in _defaults(words, folders))
+            yield from (_Seen(path, is_given=is_given) for path in defaults(words, folders))
         if not _TESTS_FOLDERS.isdisjoint(map(os.path.basename, words)):
             yield from (
                 _Seen(path, is_given=is_given) for top in named for path in _within(top, self._provenance)
@@ -254,7 +254,7 @@ def _named_programs(words: Sequence[str]) -> Iterator[tuple[str, tuple[Sequence[
             yield program, _DEFAULTS[program]
 
 
-def _defaults(words: Sequence[str], folders: Sequence[str]) -> Iterator[str]:
+def defaults(words: Sequence[str], folders: Sequence[str]) -> Iterator[str]:
     """The files that a program runs unnamed, in the folder it is sent to or else where it is started."""
     for _, (files, options) in _named_programs(words):
         if not any(word.startswith(tuple(options)) for word in words):

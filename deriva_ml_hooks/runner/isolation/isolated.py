@@ -30,7 +30,7 @@ from deriva_ml_hooks.runner.isolation.standard_input import given_again
 from deriva_ml_hooks.runner.isolation.uncommitted import uncommitted
 from deriva_ml_hooks.runner.isolation.worktrees import Temporary, clear_left_over, temporary_worktree
 from deriva_ml_hooks.runner.recorded import Say, Task, run_recorded
-from deriva_ml_hooks.runner.witness import refuse_other_worktrees
+from deriva_ml_hooks.runner.witness import refuse_other_worktrees, unreached
 
 
 class IsolationError(HooksError):
@@ -131,11 +131,12 @@ def _run_in(
     again = given_again(wanted.stdin, wanted.rerun_of or "", inside.worktree)
     with _moved(there, changed), again as differs:
         refuse_other_worktrees(argv, os.environ, tree.worktrees, led=True)
+        unseen = unreached(argv, os.environ, tree.worktrees)
         accepted = accept(replace(wanted.request, argv=argv, entry_point=explicit))
         accepted = _from_home(accepted, home)
         if wanted.commit is None:
             accepted = _of_the_branch(accepted, home)
-        warnings = accepted.verdict.warnings + wanted.warnings + ((differs,) if differs is not None else ())
+        warnings = (*accepted.verdict.warnings, *wanted.warnings, *filter(None, (unseen, differs)))
         accepted = replace(
             accepted,
             rerun_of=wanted.rerun_of,

@@ -277,6 +277,11 @@ class TestOwnTree:
         assert (done.code, done.out) == (125, "")
         assert "imports from your own worktree" in done.err
         assert newest(program)["changed_during_run"] == []
+        repo.write("go.sh", f"PYTHONPATH=lib-three/src {python} main.py\n")
+        repo.commit("Script")
+        assert program(*ISOLATED, "--", "sh", "go.sh").code == 0
+        told = [w["path"] for w in newest(program)["warnings"] if w["code"] == "other-worktree"]
+        assert told == ["go.sh"]
 
     def test_an_installation_of_another_worktree(self, repo: Any, program: Program, tmp_path: Path) -> None:
         """The environment has the main worktree installed, and the user is in a linked one."""
