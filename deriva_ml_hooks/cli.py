@@ -52,6 +52,10 @@ def _dispatched(words: list[str]) -> int:
         from deriva_ml_hooks import pre_push
 
         return pre_push.main(words[1:])
+    if words[:1] == ["job"]:
+        from deriva_ml_hooks.commands.submit import job
+
+        return job(words[1:])
     from deriva_ml_hooks.commands import app
 
     return app(words)

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -15,7 +16,7 @@ import typer
 from deriva_ml_hooks.catalog.address import parse
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import Config, load
-from deriva_ml_hooks.errors import BareRepositoryError, LedgerError, NotARepositoryError
+from deriva_ml_hooks.errors import BareRepositoryError, HooksError, LedgerError, NotARepositoryError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.circumstances import FILE
 from deriva_ml_hooks.executions.ledger import Ledger
@@ -23,6 +24,7 @@ from deriva_ml_hooks.executions.places import default_path, ledger_of
 from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, Execution
 from deriva_ml_hooks.executions.rows import COLUMNS, JSON, Damaged
+from deriva_ml_hooks.git import own
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.redact import redact, redact_command, redacted, shown_command
 from deriva_ml_hooks.report import as_error, few, printable, shown
@@ -33,7 +35,13 @@ if TYPE_CHECKING:
 
 program = typer.Typer(help="What was run here: the records in the ledger.", no_args_is_help=True)
 
-_COLOURS = {"Completed": "green", "Failed": "red", "Aborted": "yellow", "Running": "cyan"}
+_COLOURS = {
+    "Completed": "green",
+    "Failed": "red",
+    "Aborted": "yellow",
+    "Running": "cyan",
+    "Submitted": "blue",
+}
 _HEAD = ("ID", "STARTED (UTC)", "STATUS", "TIME", "COMMIT", "VERSION", "RID", "COMMAND")
 _LINE = "{:<36}  {:<19}  {:<14}  {:<9}  {:<9}  {:<20}  {:<6}  {}"
 _ROOM = 20
@@ -58,6 +66,7 @@ def list_(
 ) -> None:
     """The executions, newest first. Exit 1 where a row of the ledger cannot be read: that one is named."""
     ledger = ledger_here()
+    look_after_jobs(ledger)
     if as_json or as_lines:
         damaged = _stream(ledger, limit, as_lines=as_lines)
     elif sys.stdout.isatty():
@@ -176,6 +185,7 @@ def show(
 ) -> None:
     """One execution, whole."""
     ledger = ledger_here()
+    look_after_jobs(ledger)
     execution = ledger.find(execution_id)
     published = _published(ledger, [execution])
     if as_json:
@@ -207,6 +217,7 @@ def show(
         ("url", entry_point["url"]),
         *_of_notebook(execution.notebook),
         ("input", _input(execution.stdin)),
+        ("job", _job(execution.job)),
         ("by", _who(execution.agent)),
         ("host", f"{execution.host}, process {execution.pid}"),
     ]
@@ -249,6 +260,12 @@ def _input(stdin: Optional[Mapping[str, Any]]) -> Optional[str]:
     return f"{stdin.get('path') or 'a file without a name'} ({stdin.get('sha256')})"
 
 
+def _job(job: Optional[Mapping[str, Any]]) -> Optional[str]:
+    return (
+        f"{job['id'] or 'no id yet'}, by {job['submitter']} on {job['host']} at {job['at']}" if job else None
+    )
+
+
 def _who(agent: Optional[Mapping[str, Any]]) -> Optional[str]:
     known = agent or {}
     name, email, account = (known.get(key) for key in ("name", "email", "account"))
@@ -271,6 +288,16 @@ def ledger_here() -> Ledger:
             raise
         return Ledger(path)
     return ledger_of(repository, load(repository.worktree))
+
+
+def look_after_jobs(ledger: Ledger) -> None:
+    """Have the records of jobs that are gone closed, where any have been submitted here."""
+    with suppress(HooksError, OSError):  # a disk that is only read; what is wrong there is told elsewhere
+        home = discover()
+        if os.path.isdir(os.path.join(own.folder(home.common_dir), "worktrees")):
+            from deriva_ml_hooks.runner.isolation.submission import settle
+
+            settle(home, ledger, lambda line: output.note(f"deriva-ml-hooks: {line}"))
 
 
 def _config_here() -> Config:

@@ -26,6 +26,7 @@ class _Command(NamedTuple):
 _WORDS_FOLLOW = {"allow_interspersed_args": False}
 COMMANDS: Mapping[str, _Command] = {
     "run": _Command("run", "run", _WORDS_FOLLOW),
+    "submit": _Command("submit", "submit", _WORDS_FOLLOW),
     "run-notebook": _Command("run_notebook", "run_notebook"),
     "check": _Command("check", "check"),
     "provenance": _Command("provenance", "provenance"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from deriva_ml_hooks.commands import output
+from deriva_ml_hooks.commands.executions import look_after_jobs
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.executions.places import ledger_of
@@ -52,6 +53,7 @@ def verify_(
     repository = discover()
     config = load(repository.worktree)
     ledger = ledger_of(repository, config)
+    look_after_jobs(ledger)
     rows: Callable[[], Iterable[Row]] = ledger.rows
     if ids:
         wanted = list({found.id: found for found in map(ledger.find, ids)}.values())

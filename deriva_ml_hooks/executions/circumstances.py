@@ -21,7 +21,7 @@ _STDIN = 0
 
 def agent(repository: Repository) -> dict[str, str | None] | None:
     """Who runs things here: git's identity, and the account; None where nobody is known."""
-    known = {**_identity(repository), "account": _account()}
+    known = {**_identity(repository), "account": account()}
     return known if any(known.values()) else None
 
 
@@ -38,7 +38,7 @@ def _identity(repository: Repository) -> dict[str, str | None]:
     return found
 
 
-def _account() -> str | None:
+def account() -> str | None:
     """The account's name by its number: variables such as USER say what anybody likes."""
     try:
         import pwd

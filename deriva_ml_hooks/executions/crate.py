@@ -37,6 +37,7 @@ _STATUS = {
     "Completed": "http://schema.org/CompletedActionStatus",
     "Failed": "http://schema.org/FailedActionStatus",
     "Aborted": "http://schema.org/FailedActionStatus",
+    "Submitted": "http://schema.org/PotentialActionStatus",
     "Running": "http://schema.org/ActiveActionStatus",
 }
 _LANGUAGES = {".py": "Python", ".ipynb": "Jupyter Notebook", ".sh": "Shell", ".R": "R", ".r": "R"}

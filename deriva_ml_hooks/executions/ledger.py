@@ -13,7 +13,7 @@ import os
 import shlex
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -28,7 +28,7 @@ from deriva_ml_hooks.files import make_folder
 from deriva_ml_hooks.redact import redact_command, redacted
 from deriva_ml_hooks.report import printable
 
-SCHEMA = 5
+SCHEMA = 6
 BUSY_TIMEOUT = 120.0
 """Seconds to wait for other writers before giving up."""
 
@@ -38,7 +38,7 @@ _PAGES = (100, 500, 1000)
 _TABLE = """
 CREATE TABLE IF NOT EXISTS executions (
     id TEXT PRIMARY KEY NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('Running', 'Completed', 'Failed', 'Aborted')),
+    status TEXT NOT NULL CHECK (status IN ('Submitted', 'Running', 'Completed', 'Failed', 'Aborted')),
     exit_code INTEGER,
     signal INTEGER,
     detail TEXT,
@@ -83,7 +83,17 @@ ALTER TABLE executions ADD COLUMN agent TEXT NOT NULL DEFAULT 'null';
 ALTER TABLE executions ADD COLUMN stdin TEXT NOT NULL DEFAULT 'null';
 ALTER TABLE executions ADD COLUMN results TEXT NOT NULL DEFAULT '[]'
 """
-_MIGRATIONS = (_TABLE, _PUBLICATIONS, _ISOLATION, _NOTEBOOK, _CIRCUMSTANCES)
+# A check of SQLite's cannot be altered, so the table is made anew.
+_JOBS = ";".join(
+    (
+        "ALTER TABLE executions RENAME TO before",
+        *(_TABLE, _ISOLATION, _NOTEBOOK, _CIRCUMSTANCES),
+        "INSERT INTO executions SELECT * FROM before",
+        "DROP TABLE before",
+        "ALTER TABLE executions ADD COLUMN job TEXT NOT NULL DEFAULT 'null'",
+    )
+)
+_MIGRATIONS = (_TABLE, _PUBLICATIONS, _ISOLATION, _NOTEBOOK, _CIRCUMSTANCES, _JOBS)
 """What makes schema n+1 of schema n: an older ledger stays as it is until something is written to it."""
 
 
@@ -135,17 +145,24 @@ class Ledger:
         What happened to the ledger during a run must not lose its record.
         """
         self._make()
-        row = _row(execution)
-        assignments = ", ".join(f"{name} = {_mark(value)}" for name, value in row.items())
         with self.transaction("BEGIN IMMEDIATE") as (connection, schema):
             migrate(connection, schema)
-            done = connection.execute(
-                f"UPDATE executions SET {assignments} WHERE id = ?",  # noqa: S608
-                (*row.values(), execution.id),
-            )
-            if not done.rowcount:
-                _insert(connection, row)
-        return bool(done.rowcount)
+            was_there = _update(connection, _row(execution))
+            if not was_there:
+                _insert(connection, _row(execution))
+        return was_there
+
+    def change(self, execution_id: str, to: Callable[[Execution], Execution | None]) -> bool:
+        """Replace a row by what `to` makes of it, no other writer coming in between; whether it was.
+
+        It stays where it is gone, or `to` has None for it.
+        """
+        with self.transaction("BEGIN IMMEDIATE") as (connection, schema):
+            migrate(connection, schema)
+            query = f"SELECT {', '.join(COLUMNS)} FROM executions WHERE id = ?"  # noqa: S608
+            found = connection.execute(query, (execution_id,)).fetchone()
+            changed = to(self.sound(read(found))) if found is not None else None
+            return changed is not None and _update(connection, _row(changed))
 
     def newest(self, limit: int | None = None) -> list[Execution]:
         """The executions, newest first, at most `limit`; raises LedgerError for a row that is damaged."""
@@ -300,6 +317,12 @@ def migrate(connection: sqlite3.Connection, schema: int) -> None:
 def _insert(connection: sqlite3.Connection, row: dict[str, Any]) -> None:
     names, marks = ", ".join(row), ", ".join(map(_mark, row.values()))
     connection.execute(f"INSERT INTO executions ({names}) VALUES ({marks})", (*row.values(),))  # noqa: S608
+
+
+def _update(connection: sqlite3.Connection, row: dict[str, Any]) -> bool:
+    assignments = ", ".join(f"{name} = {_mark(value)}" for name, value in row.items())
+    query = f"UPDATE executions SET {assignments} WHERE id = {_mark(row['id'])}"  # noqa: S608
+    return bool(connection.execute(query, (*row.values(), row["id"])).rowcount)
 
 
 def _row(execution: Execution) -> dict[str, Any]:

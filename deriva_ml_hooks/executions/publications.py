@@ -124,7 +124,8 @@ class Publications:
             found = connection.execute(
                 f"SELECT {', '.join(names)} FROM executions e"  # noqa: S608
                 " LEFT JOIN publications p ON p.execution = e.id AND p.catalog = ?"
-                " WHERE e.id > ? AND (p.state IS NULL OR p.state != 'closed') ORDER BY e.id",
+                " WHERE e.id > ? AND (p.state IS NULL OR p.state != 'closed')"
+                " AND e.status != 'Submitted' ORDER BY e.id",
                 (self.catalog, after),
             )
             free = (row for row in found if self._is_free(row[-1]))
@@ -198,7 +199,7 @@ class Publications:
         with self.ledger.transaction("BEGIN") as (connection, schema):
             if not schema:
                 return 0
-            query = "SELECT count(*) FROM executions WHERE id > ?"
+            query = "SELECT count(*) FROM executions WHERE id > ? AND status != 'Submitted'"
             total = int(connection.execute(query, (after,)).fetchone()[0])
             if schema < 2:
                 return total

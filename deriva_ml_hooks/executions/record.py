@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from deriva_ml_hooks.executions import processes
 
-Status = Literal["Running", "Completed", "Failed", "Aborted"]
+Status = Literal["Submitted", "Running", "Completed", "Failed", "Aborted"]
 
 LOST = "lost"
 """The detail of an execution whose process is gone without a word."""
@@ -32,6 +32,8 @@ class Execution:
     `agent`: who began it: `name` and `email` as git knows them, and the `account`.
     `stdin`: the `kind` of its standard input; of a file the `path`, `sha256` and the `offset` it began at.
     `results`: files it made or changed, as far as known: `path`, from the top, and `sha256`.
+    `job`: of one that a scheduler starts: the `submitter`, the job's `id`, and on which `host` and `at` what
+    time it was submitted.
     """
 
     id: str
@@ -59,6 +61,12 @@ class Execution:
     agent: Mapping[str, Any] | None = None
     stdin: Mapping[str, Any] | None = None
     results: Sequence[Mapping[str, Any]] = ()
+    job: Mapping[str, Any] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.status in ("Submitted", "Running")
 
     def as_json(self) -> dict[str, Any]:
         """The execution as JSON; `commit` repeats the provenance's, since everybody asks for it."""

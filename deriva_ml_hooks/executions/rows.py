@@ -26,6 +26,7 @@ _LATER = {
     "agent": None,
     "stdin": None,
     "results": (),
+    "job": None,
 }
 """Columns that a ledger of an older schema lacks while it is only read."""
 
@@ -90,6 +91,13 @@ class _Input(TypedDict, total=False):
     offset: int | None
 
 
+class _Job(TypedDict):
+    submitter: str
+    id: str | None
+    host: str
+    at: str
+
+
 class _Result(TypedDict):
     path: str
     sha256: str
@@ -107,6 +115,7 @@ _JSON: Mapping[str, Any] = {
     "agent": _Agent | None,
     "stdin": _Input | None,
     "results": Sequence[_Result],
+    "job": _Job | None,
 }
 JSON = tuple(_JSON)
 """Columns that hold JSON."""

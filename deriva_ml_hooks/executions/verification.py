@@ -167,7 +167,7 @@ def _itself(execution: Execution) -> Iterator[Finding]:
         yield _lie(execution, told)
     if status == "Failed" and code == 0:
         yield _lie(execution, told)
-    if status == "Running" and (ended or code is not None):
+    if execution.is_open and (ended or code is not None):
         yield _lie(execution, f"{told}, ended {execution.ended_at}")
     if status in ("Completed", "Failed") and not ended:
         yield _lie(execution, f"{status}, but it has not ended")

@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.gate import RefusedError, Verdict, judge
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
@@ -55,6 +57,7 @@ class Accepted:
 
     `home`: for a run in a temporary worktree, the user's own repository, which keeps the record.
     `outputs`: where it makes what is kept of it, from the top of the repository.
+    `submitted`: for a job, the record that was begun when it was submitted, and the ledger that has it.
     """
 
     request: Request
@@ -66,6 +69,7 @@ class Accepted:
     home: Repository | None = None
     rerun_of: str | None = None
     outputs: Sequence[str] = ()
+    submitted: tuple[Ledger, Execution] | None = None
 
 
 def accept(request: Request) -> Accepted:

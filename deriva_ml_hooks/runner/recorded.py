@@ -50,6 +50,7 @@ _NEVER_PASSED_ON = (
 )
 
 _MOST_TOUCHED = 100
+_AS_SUBMITTED = ("id", "command", "entry_point", "provenance", "description", "agent", "job")
 
 Say = Callable[[str], None]
 
@@ -85,11 +86,11 @@ def run_recorded(
     `complain` what went wrong with the record afterwards; `task` is what is run where that is not the
     words of the request. Raises LedgerError when the record cannot be begun: nothing has been started then.
     """
-    ledger = Ledger(_ledger_file(accepted), own.mode(accepted.home or accepted.repository))
+    ledger = ledger_for(accepted)
     env = process.command_environment()
     for name in _NEVER_PASSED_ON:
         env.pop(name, None)
-    execution = _begun(accepted, env, reads=task is None)
+    execution = begun_for(accepted, env, reads=task is None)
     env[EXECUTION_VARIABLE] = execution.id
     env[PROVENANCE_VARIABLE] = _provenance_file(ledger, execution)
     argv, stdin = accepted.request.argv, None
@@ -110,7 +111,15 @@ def run_recorded(
         raise
     with child.held_signals() as mask:
         try:
-            ledger.add(execution)
+            if accepted.submitted is None:
+                ledger.add(execution)
+            elif not ledger.change(
+                execution.id, lambda row: execution if row.status == "Submitted" else None
+            ):
+                raise LedgerError(
+                    f"{execution.id}: closed, or begun by another job, so the command is not run",
+                    fix=f"deriva-ml-hooks executions show {execution.id}",
+                )
         except LedgerError:
             _forget(env)
             raise
@@ -249,6 +258,13 @@ def _unmeasured(message: str) -> dict[str, Any]:
     return {"code": "git-error", "path": None, "message": message}
 
 
+def ledger_for(accepted: Accepted) -> Ledger:
+    """The ledger that is to have the record. Raises ConfigError where it would make later runs dirty."""
+    if accepted.submitted is not None:
+        return accepted.submitted[0]
+    return Ledger(_ledger_file(accepted), own.mode(accepted.home or accepted.repository))
+
+
 def _ledger_file(accepted: Accepted) -> str:
     repository, config = accepted.repository, accepted.verdict.config
     if accepted.home is not None:
@@ -273,10 +289,11 @@ def _ledger_file(accepted: Accepted) -> str:
     return path
 
 
-def _begun(accepted: Accepted, env: Mapping[str, str], *, reads: bool) -> Execution:
+def begun_for(accepted: Accepted, env: Mapping[str, str], *, reads: bool) -> Execution:
+    """The execution that this process begins; of a job what was said of it when it was submitted stays."""
     request, home = accepted.request, accepted.home or accepted.repository
     tops = (accepted.repository.worktree, home.worktree)
-    return begun(
+    execution = begun(
         command=redact_command(request.argv),
         entry_point=accepted.entry_point.as_json(),
         provenance=accepted.provenance.as_json(),
@@ -288,6 +305,14 @@ def _begun(accepted: Accepted, env: Mapping[str, str], *, reads: bool) -> Execut
         rerun_of=accepted.rerun_of,
         agent=circumstances.agent(home),
         stdin=circumstances.standard_input(tops) if reads else {"kind": circumstances.NOTHING},
+    )
+    if accepted.submitted is None:
+        return execution
+    first = accepted.submitted[1]
+    return replace(
+        execution,
+        **{name: getattr(first, name) for name in _AS_SUBMITTED},
+        warnings=[*first.warnings, *(w for w in execution.warnings if w not in first.warnings)],
     )
 
 

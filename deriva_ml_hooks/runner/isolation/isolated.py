@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from deriva_ml_hooks.errors import GitError, HooksError
+from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import remotes
@@ -55,6 +56,7 @@ class Isolated:
     `task`: makes what is run, where that is not the words of the request.
     `stdin`: what the record `rerun_of` says of standard input, which is given to it again.
     `warnings`: in what the run differs from that of `rerun_of`.
+    `submitted`: for a job, the record that was begun when it was submitted, and the ledger that has it.
     """
 
     request: Request
@@ -67,6 +69,7 @@ class Isolated:
     task: Callable[[Accepted], Task] | None = None
     stdin: Mapping[str, Any] | None = None
     warnings: tuple[Finding, ...] = ()
+    submitted: tuple[Ledger, Execution] | None = None
 
 
 def run_isolated(
@@ -79,8 +82,9 @@ def run_isolated(
     Raises what `accept` raises, and IsolationError, OwnTreeError, WorktreeError or UsageError where nothing
     was started; EndedBySignalError after a signal that no command was there to get.
     """
-    outputs = [below_top(path) for path in wanted.outputs]
-    with _signals_raise():
+    for path in wanted.outputs:
+        below_top(path)
+    with signals_raise():
         home = discover()
         for folder in clear_left_over(home, say):
             say(f"removed a temporary worktree that was left over: {folder}")
@@ -95,23 +99,39 @@ def run_isolated(
         _tell_of_absent(wanted, cwd, commit, home, say)
         results = wanted.keep or bool(wanted.outputs)
         with temporary_worktree(home, commit, complain, holds_results=results) as temporary:
-            try:
-                code, execution = _run_in(temporary, home, replace(wanted, cwd=cwd), say, complain)
-                temporary.keep = True  # what a copy cannot bring, or a signal stops, is not lost
-                asked: Ask = (lambda _: True) if wanted.keep else keeps
-                whole = bring_back(
-                    *(outputs, temporary.repository, home, commit), say=say, complain=complain, keeps=asked
-                )
-                temporary.keep = wanted.keep or not whole
-            finally:
-                if temporary.keep:
-                    complain(f"the temporary worktree is kept; to remove it: {temporary.removal}")
+            wanted = replace(wanted, cwd=cwd)
+            return run_within(temporary, home, wanted, say=say, complain=complain, keeps=keeps)
+
+
+def run_within(
+    temporary: Temporary, home: Repository, wanted: Isolated, *, say: Say, complain: Say, keeps: Ask
+) -> tuple[int, Execution]:
+    """Run it in a worktree that is there, and bring its outputs back; as `run_isolated`."""
+    outputs = [below_top(path) for path in wanted.outputs]
+    try:
+        with accepted_within(temporary, home, wanted) as accepted:
+            task = wanted.task(accepted) if wanted.task is not None else None
+            if task is not None:
+                _refuse_own_tree(*task.within(), temporary.repository, home)
+            temporary.keep = wanted.keep  # from here on there is something to look at
+            code, execution = run_recorded(accepted, say=say, complain=complain, task=task)
+        temporary.keep = True  # what a copy cannot bring, or a signal stops, is not lost
+        asked: Ask = (lambda _: True) if wanted.keep else keeps
+        about = outputs, temporary.repository, home, execution.provenance["commit"]
+        whole = bring_back(*about, say=say, complain=complain, keeps=asked)
+        temporary.keep = wanted.keep or not whole
+    finally:
+        if temporary.keep:
+            complain(f"the temporary worktree is kept; to remove it: {temporary.removal}")
     return code, execution
 
 
-def _run_in(
-    temporary: Temporary, home: Repository, wanted: Isolated, say: Say, complain: Say
-) -> tuple[int, Execution]:
+@contextlib.contextmanager
+def accepted_within(temporary: Temporary, home: Repository, wanted: Isolated) -> Iterator[Accepted]:
+    """Stand in the worktree, in the folder and with the variables of what is to run, and accept it.
+
+    Raises what `run_isolated` raises where nothing was started.
+    """
     inside = temporary.repository
     tree = OwnTree(home, inside.worktree)
     there, here = (
@@ -141,15 +161,18 @@ def _run_in(
             accepted,
             rerun_of=wanted.rerun_of,
             outputs=wanted.outputs,
+            submitted=wanted.submitted,
             verdict=replace(accepted.verdict, warnings=warnings),
         )
-        task = wanted.task(accepted) if wanted.task is not None else None
-        if task is not None:
-            words, variables = task.within()
-            tree.refuse_absolute([*words, *variables.values()], lambda path: _is_tracked(inside, path))
-            refuse_other_worktrees([*words, *variables], os.environ, tree.worktrees, led=True)
-        temporary.keep = wanted.keep  # from here on there is something to look at
-        return run_recorded(accepted, say=say, complain=complain, task=task)
+        yield accepted
+
+
+def _refuse_own_tree(
+    words: Sequence[str], variables: Mapping[str, str], inside: Repository, home: Repository
+) -> None:
+    tree = OwnTree(home, inside.worktree)
+    tree.refuse_absolute([*words, *variables.values()], lambda path: _is_tracked(inside, path))
+    refuse_other_worktrees([*words, *variables], os.environ, tree.worktrees, led=True)
 
 
 def _from_home(accepted: Accepted, home: Repository) -> Accepted:
@@ -230,7 +253,7 @@ def _moved(folder: str, variables: Mapping[str, str | None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[None]:
     """Have the signals that end a run raise EndedBySignalError, so that what was begun is taken back.
 
     Ignored ones stay ignored. While a command runs it gets them itself.

@@ -42,11 +42,16 @@ class WorktreeError(HooksError):
 
 @dataclass
 class Temporary:
-    """A temporary worktree. `keep`: leave it behind; `removal`: the command that then takes it away."""
+    """A temporary worktree. `keep`: leave it behind; `removal`: the command that then takes it away.
+
+    `folder` is its own, and the worktree in it. `handed_over`: a job uses it later (`reopened`).
+    """
 
     repository: Repository
     removal: str
+    folder: str
     keep: bool = False
+    handed_over: bool = False
 
 
 @dataclass
@@ -54,6 +59,7 @@ class _Mark:
     """What has to be taken away, and whose it is. `repositories`: common git directories that know of it.
 
     `holds_results`: whether somebody has asked for what is made in it, so that no other call takes it away.
+    `execution`: for a job, the one whose end is the worktree's, whatever becomes of the process.
     """
 
     home: Repository
@@ -61,6 +67,7 @@ class _Mark:
     folder: str
     repositories: list[str] = field(default_factory=list)
     holds_results: bool = False
+    execution: str | None = None
 
     def write(self) -> None:
         pid = os.getpid()
@@ -68,6 +75,7 @@ class _Mark:
             "folder": self.folder,
             "repositories": self.repositories,
             "holds_results": self.holds_results,
+            "execution": self.execution,
             "host": processes.host(),
             "pid": pid,
             "process": processes.identity(pid),
@@ -103,17 +111,24 @@ class _Mark:
 
 @contextlib.contextmanager
 def temporary_worktree(
-    home: Repository, commit: str, complain: Callable[[str], None], *, holds_results: bool = False
+    home: Repository,
+    commit: str,
+    complain: Callable[[str], None],
+    *,
+    holds_results: bool = False,
+    place: str | None = None,
+    execution: str | None = None,
 ) -> Iterator[Temporary]:
     """A worktree of `home` at `commit`, HEAD detached, submodules checked out; removed when this ends.
 
     `complain` is told where that cannot be done. With `holds_results` no later call removes it, should this
-    process be killed. Raises WorktreeError and GitError where it cannot be made;
+    process be killed. `place` is the folder that it is made in (None: TMPDIR), `execution` the one whose job
+    it may be handed over to. Raises WorktreeError and GitError where it cannot be made;
     nothing is left then.
     """
     token = new_id()
-    folder = os.path.join(os.path.realpath(tempfile.gettempdir()), _PREFIX + token)
-    mark = _Mark(home, os.path.join(_marks(home), f"{token}.json"), folder, holds_results=holds_results)
+    folder = os.path.join(os.path.realpath(place or tempfile.gettempdir()), _PREFIX + token)
+    mark = _Mark(home, os.path.join(_marks(home), f"{token}.json"), folder, [], holds_results, execution)
     temporary = None
     try:
         try:
@@ -128,19 +143,58 @@ def temporary_worktree(
         path = os.path.join(folder, os.path.basename(home.worktree) or "worktree")
         _add(home.git_dir, home.common_dir, path, commit, mark)
         _add_submodules(path, home.worktree, home.common_dir, mark)
-        temporary = Temporary(discover(path), mark.removal)
+        temporary = Temporary(discover(path), mark.removal, folder)
         yield temporary
     finally:
-        with child.held_signals():
-            if not mark.remove(keep=temporary is not None and temporary.keep):
-                complain(f"files that cannot be deleted stay there: sudo rm -rf {shlex.quote(folder)}")
+        _end(mark, temporary, complain)
 
 
-def clear_left_over(home: Repository, say: Callable[[str], None] = lambda _: None) -> list[str]:
+@contextlib.contextmanager
+def reopened(
+    home: Repository, execution: str, complain: Callable[[str], None], *, holds_results: bool
+) -> Iterator[Temporary]:
+    """The worktree that was handed over to the job of `execution`; removed when this ends, as any other.
+
+    Raises WorktreeError where there is none.
+    """
+    mark = next((mark for mark, _ in _told(home) if mark.execution == execution), None)
+    if mark is None or not os.path.isdir(mark.folder):
+        where = mark.folder if mark is not None else "the worktree of the job"
+        fix = "submit it again, with --worktree-root FOLDER where this machine sees another disk"
+        raise WorktreeError(f"{where}: not here", fix=fix)
+    mark.holds_results = holds_results
+    mark.write()
+    inside = next(entry.path for entry in os.scandir(mark.folder) if entry.is_dir())
+    temporary = Temporary(discover(inside), mark.removal, mark.folder)
+    try:
+        yield temporary
+    finally:
+        _end(mark, temporary, complain)
+
+
+def _end(mark: _Mark, temporary: Temporary | None, complain: Callable[[str], None]) -> None:
+    if temporary is not None and temporary.handed_over:
+        return
+    with child.held_signals():
+        if not mark.remove(keep=temporary is not None and temporary.keep):
+            complain(f"files that cannot be deleted stay there: sudo rm -rf {shlex.quote(mark.folder)}")
+
+
+def executions_of(home: Repository) -> list[str]:
+    """The executions whose jobs have a worktree."""
+    return [mark.execution for mark, _ in _told(home) if mark.execution is not None]
+
+
+def clear_left_over(
+    home: Repository,
+    say: Callable[[str], None] = lambda _: None,
+    is_over: Callable[[str], bool] = lambda _: False,
+) -> list[str]:
     """Remove the temporary worktrees of processes that are gone from this host; the folders removed.
 
     One in which something still runs is left for later: a command survives the kill of its runner. One with
-    results that somebody has asked for stays, and `say` is told of it.
+    results that somebody has asked for stays, and `say` is told of it. `is_over`: whether an execution is,
+    whose job may have run anywhere.
     """
     removed = []
     marks = _marks(home)
@@ -151,29 +205,34 @@ def clear_left_over(home: Repository, say: Callable[[str], None] = lambda _: Non
                     os.unlink(os.path.join(marks, name))
             with contextlib.suppress(OSError):
                 os.rmdir(marks)
-    with contextlib.suppress(FileNotFoundError):
-        for name in sorted(os.listdir(marks)):
-            path = os.path.join(marks, name)
-            try:
-                with open(path, encoding="ascii") as file:
-                    told = json.load(file)
-                wanted = told.get("holds_results") is True
-                mark = _Mark(home, path, told["folder"], [*told["repositories"]], wanted)
-                abandoned = told["host"] == processes.host() and processes.is_gone(
-                    told["pid"], told["process"]
-                )
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-            # A mark that somebody has edited must not have anything else removed.
-            ours = os.path.basename(mark.folder) == _PREFIX + name.removesuffix(".json")
-            if not ours or not abandoned or _in_use(mark.folder):
-                continue
-            if mark.holds_results and os.path.isdir(mark.folder):
-                say(f"a run that was killed has left what it made in {mark.folder}")
-                say(f"to remove it: {mark.removal}")
-            elif mark.remove():
-                removed.append(mark.folder)
+    for mark, is_gone in _told(home):
+        abandoned = is_gone if mark.execution is None else is_over(mark.execution)
+        if not abandoned or _in_use(mark.folder):
+            continue
+        if mark.holds_results and os.path.isdir(mark.folder):
+            say(f"a run that was killed has left what it made in {mark.folder}")
+            say(f"to remove it: {mark.removal}")
+        elif mark.remove():
+            removed.append(mark.folder)
     return removed
+
+
+def _told(home: Repository) -> Iterator[tuple[_Mark, bool]]:
+    """The marks, and for each whether its process is gone from this host."""
+    marks = _marks(home)
+    for name in sorted(os.listdir(marks)) if os.path.isdir(marks) else ():
+        path = os.path.join(marks, name)
+        try:
+            with open(path, encoding="ascii") as file:
+                told = json.load(file)
+            wanted, execution = told.get("holds_results") is True, told.get("execution")
+            mark = _Mark(home, path, told["folder"], [*told["repositories"]], wanted, execution)
+            is_gone = told["host"] == processes.host() and processes.is_gone(told["pid"], told["process"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        # A mark that somebody has edited must not have anything else removed.
+        if os.path.basename(mark.folder) == _PREFIX + name.removesuffix(".json"):
+            yield mark, is_gone
 
 
 def _marks(home: Repository) -> str:
@@ -317,7 +376,8 @@ def _no_space(folder: str, needed: int | None, free: int) -> WorktreeError:
     where = os.path.dirname(folder)
     return WorktreeError(
         f"no space for a temporary worktree in TMPDIR ({where}): {free / 1e6:,.1f} MB free{of}",
-        fix="make space there, or name a folder on a larger disk: export TMPDIR=FOLDER",
+        fix="make space there, or name a folder on a larger disk: export TMPDIR=FOLDER"
+        " (for `submit`: --worktree-root FOLDER)",
     )
 
 

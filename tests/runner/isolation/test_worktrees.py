@@ -18,7 +18,7 @@ import pytest
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.runner.isolation import worktrees
-from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, _signals_raise
+from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, signals_raise
 from deriva_ml_hooks.runner.isolation.worktrees import WorktreeError, clear_left_over, temporary_worktree
 
 Program = Callable[..., Any]
@@ -255,7 +255,7 @@ def test_a_signal_as_the_handlers_go_back_leaves_none_of_ours(monkeypatch: pytes
             signal.raise_signal(signal.SIGINT)
         return replaced
 
-    with pytest.raises(KeyboardInterrupt), contextlib.suppress(EndedBySignalError), _signals_raise():
+    with pytest.raises(KeyboardInterrupt), contextlib.suppress(EndedBySignalError), signals_raise():
         monkeypatch.setattr(signal, "signal", interrupted)
     monkeypatch.undo()
     assert sent

@@ -1,0 +1,93 @@
+"""`deriva-ml-hooks submit`: a job that a scheduler runs, accepted now, with its record."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Optional
+
+import typer
+
+from deriva_ml_hooks.commands.executions import ledger_here
+from deriva_ml_hooks.commands.run import complain, concluded
+from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.install.native import led_to
+from deriva_ml_hooks.runner.acceptance import Request
+from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError
+from deriva_ml_hooks.runner.isolation.submission import Submission, run_job, settle
+from deriva_ml_hooks.runner.isolation.submission import submit as submitted
+
+# As the native hooks do: never a module of the folder that the job is started in.
+_MAIN = (
+    "import site, sys; p = sys.argv.pop(1); p and site.addsitedir(p); "
+    "from deriva_ml_hooks.cli import main; sys.exit(main())"
+)
+
+
+def submit(
+    command: list[str] = typer.Argument(
+        ...,
+        metavar="SUBMITTER [ARG]...",
+        help="sbatch, qsub or bsub with its options and a committed script.",
+    ),
+    description: Optional[str] = typer.Option(None, "--description", help="What this run is for."),
+    entry_point: Optional[str] = typer.Option(
+        None, "--entry-point", metavar="PATH", help="The tracked file that is the workflow."
+    ),
+    tag_required: bool = typer.Option(
+        False, "--tag-required", help="Refuse a commit that carries no version tag."
+    ),
+    paranoid: bool = typer.Option(
+        False, "--paranoid", help="Rehash every tracked file: trust no size and no time stamp."
+    ),
+    catalog: Optional[str] = typer.Option(
+        None, "--catalog", metavar="HOST/ID", help="Publish to this catalog (default: as configured)."
+    ),
+    isolated: bool = typer.Option(
+        False, "--isolated", help="Submit HEAD, whatever is changed in your worktree."
+    ),
+    output_paths: Optional[list[str]] = typer.Option(
+        None, "--output", metavar="PATH", help="Copy this, or all of a glob, back at its end; repeatable."
+    ),
+    worktree_root: Optional[str] = typer.Option(
+        None,
+        "--worktree-root",
+        metavar="FOLDER",
+        help="Pin the worktree in FOLDER, which the job has to see too (default: beside yours).",
+    ),
+    json_file: Optional[str] = typer.Option(None, "--json", metavar="FILE", help="Write the record to FILE."),
+    quiet: bool = typer.Option(False, "--quiet", help="Only what the submitter says."),
+) -> None:
+    """Submit a job if the working tree is exactly the commit, and begin its record.
+
+    The job runs later in a worktree of the commit that is pinned now, and closes the record. No job arrays.
+
+    Exit: 0 submitted; 125 refused, here or by the submitter; 2 usage or configuration error.
+    """
+
+    def say(line: str) -> None:
+        if not quiet:
+            complain(line)
+
+    home = discover()
+    settle(home, ledger_here(), say)
+    request = Request((), description, entry_point, tag_required, catalog, paranoid=paranoid)
+    callback = [sys.executable, "-I", "-c", _MAIN, led_to(home.worktree), "job"]
+    wanted = Submission(command, request, callback, output_paths or (), worktree_root, isolated)
+
+    def answer(text: str) -> None:
+        sys.stdout.write(text)
+
+    try:
+        code = concluded(lambda: submitted(wanted, say=say, complain=complain, answer=answer), json_file)
+    except EndedBySignalError as ended:
+        code = ended.exit_code
+    raise typer.Exit(code)
+
+
+def job(words: Sequence[str]) -> int:
+    """What a submitted job calls: its command, in the worktree that was pinned for it; the exit code."""
+    try:
+        return concluded(lambda: run_job(words[0], words[1:], say=complain, complain=complain), None)
+    except EndedBySignalError as ended:
+        return ended.exit_code

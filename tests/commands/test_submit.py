@@ -1,0 +1,334 @@
+"""Submitted jobs: accepted now, run later at that commit and nothing else, and never lost without a word."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deriva_ml_hooks.executions.ledger import Ledger
+from deriva_ml_hooks.executions.record import Execution
+
+Program = Callable[..., Any]
+JOB = """#!/bin/bash
+#SBATCH --time=1
+# what is trained
+
+#SBATCH --output=out.log
+cd "$SLURM_SUBMIT_DIR"
+python3 src/train.py "$@"
+"""
+_SUBMITTER = """#!/bin/sh
+[ ! -e "$QUEUE/refuses" ] || { echo 'error: invalid partition' >&2; exit 3; }
+while [ "${1#-}" != "$1" ]; do shift; done
+n=1; while ! mkdir "$QUEUE/$n" 2>/dev/null; do n=$((n + 1)); done
+cp "$1" "$QUEUE/$n/script"; shift
+: > "$QUEUE/$n/args"; [ $# = 0 ] || printf '%s\\0' "$@" > "$QUEUE/$n/args"
+env -0 > "$QUEUE/$n/env"; pwd > "$QUEUE/$n/cwd"
+[ ! -e "$QUEUE/kills" ] || kill -9 $PPID
+echo PENDING > "$QUEUE/$n/state"
+"""
+_ASKED = """#!/bin/sh
+[ ! -e "$QUEUE/down" ] || { echo 'error: Unable to contact controller' >&2; exit 1; }
+for f in "$QUEUE"/*/state; do n=${f%/state}; echo "${n##*/} $(cat "$f") x"; done
+"""
+
+
+class Queue:
+    """A scheduler that takes jobs, and runs one when it is told to, as a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def script(self, job: int = 1) -> str:
+        return (self.folder / str(job) / "script").read_text()
+
+    def says(self, state: str, job: int = 1) -> None:
+        (self.folder / str(job) / "state").write_text(state)
+
+    def is_(self, what: str) -> None:
+        (self.folder / what).touch()
+
+    def run(self, job: int = 1, **variables: str) -> subprocess.CompletedProcess[str]:
+        about = self.folder / str(job)
+        told = (pair.split("=", 1) for pair in (about / "env").read_text().split("\0")[:-1])
+        cwd = (about / "cwd").read_text().strip()
+        env = {**dict(told), "SLURM_JOB_ID": str(job), "SLURM_SUBMIT_DIR": cwd, **variables}
+        words = ["/bin/sh", str(about / "script"), *(about / "args").read_text().split("\0")[:-1]]
+        self.says("RUNNING", job)
+        done = subprocess.run(words, env=env, cwd=cwd, capture_output=True, text=True, check=False)
+        self.says("COMPLETED" if done.returncode == 0 else "FAILED", job)
+        return done
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    programs, folder = tmp_path / "programs", tmp_path / "queue"
+    folder.mkdir()
+    programs.mkdir()
+    said = {"sbatch": "Submitted batch job $n", "qsub": "$n.server", "bsub": "Job <$n> is submitted."}
+    texts = {name: f'{_SUBMITTER}echo "{text}"\n' for name, text in said.items()}
+    texts |= dict.fromkeys(("squeue", "qstat", "bjobs"), _ASKED)
+    for name, text in texts.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("QUEUE", str(folder))
+    return Queue(folder)
+
+
+@pytest.fixture
+def project(repo: Any, queue: Queue) -> Any:
+    """`repo` with a job, whose script prints what its helper says and writes a result."""
+    helper = "import sys; print('first', *sys.argv[1:]); open('results.txt', 'w').write('1')\n"
+    repo.write(".gitignore", "*.log\nresults.txt\n")
+    repo.commit("Job", **{"job.sh": JOB, "src/train.py": "import helper\n", "src/helper.py": helper})
+    return repo
+
+
+def ledger_of(repo: Any) -> Ledger:
+    return Ledger(str(repo.git_dir / "deriva-ml-hooks" / "executions.sqlite3"))
+
+
+def newest(repo: Any) -> Execution:
+    return ledger_of(repo).newest(1)[0]
+
+
+def listed(program: Program) -> dict[str, Any]:
+    """The newest record, as the list has it, which also looks after jobs that are gone."""
+    return dict(json.loads(program("executions", "list", "--json").out)[0])
+
+
+def nothing_is_left(repo: Any) -> bool:
+    known = repo.git("worktree", "list", "--porcelain").count("worktree ")
+    marks = repo.git_dir / "deriva-ml-hooks" / "worktrees"
+    return known == 1 and not marks.exists() and not list(repo.path.parent.glob("deriva-ml-hooks-*"))
+
+
+def test_a_job_runs_the_commit_it_was_submitted_at(
+    project: Any, queue: Queue, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIVATE", "a value that nobody may store")
+    words = ("submit", "--description", "why", "--output", "results.txt", "--", "sbatch", "-v")
+    done = program(*words, "job.sh", "a b", cwd=project.path)
+    assert (done.code, done.out) == (0, "Submitted batch job 1\n"), done.err
+    commit, record = project.git("rev-parse", "HEAD"), newest(project)
+    assert (record.status, record.provenance["commit"], record.job["id"]) == ("Submitted", commit, "1")
+    assert record.command == ["/bin/bash", "job.sh", "a b"]
+    assert queue.script().startswith(
+        "#!/bin/sh\n#SBATCH --time=1\n# what is trained\n\n#SBATCH --output=out.log\nexec "
+    )
+    project.commit("Later", **{"src/helper.py": "print('second')\n"})
+    project.write("src/helper.py", "syntax error\n")
+    project.write("pyproject.toml", "not = [toml")
+    ran = queue.run()
+    assert (ran.returncode, ran.stdout) == (0, "first a b\n"), ran.stderr
+    assert (project.path / "results.txt").read_text() == "1"
+    (project.path / "pyproject.toml").unlink()
+    ended = newest(project)
+    assert (ended.status, ended.exit_code, ended.id, ended.job) == ("Completed", 0, record.id, record.job)
+    assert (ended.provenance["commit"], ended.description, ended.changed_during_run) == (commit, "why", [])
+    assert [result["path"] for result in ended.results] == ["results.txt"]
+    stored = b"".join(
+        file.read_bytes() for file in (project.git_dir / "deriva-ml-hooks").rglob("*") if file.is_file()
+    )
+    assert b"nobody may store" not in stored + queue.script().encode()
+    assert nothing_is_left(project)
+    assert (
+        f"job          1, by sbatch on {record.job['host']}" in program("executions", "show", record.id).out
+    )
+    assert program("verify", record.id).out == "1 execution: 1 unpushed\n"  # and nothing else
+
+
+def test_a_dirty_tree_is_refused_and_its_head_is_submitted_where_that_is_asked_for(
+    project: Any, queue: Queue, program: Program
+) -> None:
+    project.write("src/helper.py", "print('dirty')\n")
+    done = program("submit", "--", "sbatch", "job.sh")
+    assert (done.code, ledger_of(project).newest()) == (125, [])
+    assert "src/helper.py" in done.err
+    assert program("submit", "--isolated", "--", "sbatch", "job.sh").code == 0
+    assert queue.run().stdout == "first\n"
+    assert nothing_is_left(project)
+
+
+@pytest.mark.parametrize("submitter", ["qsub", "bsub"])
+def test_other_submitters(project: Any, queue: Queue, program: Program, submitter: str) -> None:
+    assert program("submit", "--", submitter, "./job.sh").code == 0
+    assert newest(project).job["id"] == "1"
+    queue.says("C" if submitter == "qsub" else "EXIT")
+    assert listed(program)["detail"].startswith("not started: the job is ")
+
+
+def test_a_job_that_fails(project: Any, queue: Queue, program: Program) -> None:
+    project.commit("Fail", **{"src/train.py": "raise SystemExit(3)\n"})
+    program("submit", "--", "sbatch", "job.sh")
+    assert queue.run().returncode == 3
+    record = listed(program)
+    assert (record["status"], record["exit_code"]) == ("Failed", 3)
+    assert nothing_is_left(project)
+
+
+def test_a_job_that_is_cancelled_before_it_starts(project: Any, queue: Queue, program: Program) -> None:
+    program("submit", "--", "sbatch", "job.sh")
+    queue.is_("down")
+    assert listed(program)["status"] == "Submitted"  # without an answer nothing is known
+    assert not nothing_is_left(project)
+    (queue.folder / "down").unlink()
+    queue.says("CANCELLED")
+    record = listed(program)
+    assert (record["status"], record["detail"]) == ("Aborted", "not started: the job is cancelled")
+    assert nothing_is_left(project)
+    ran = queue.run()
+    assert (ran.returncode, ran.stdout) == (125, "")
+    assert "Aborted, so it is not run" in ran.stderr
+
+
+def test_a_job_that_the_scheduler_has_lost_on_another_machine(
+    project: Any, queue: Queue, program: Program
+) -> None:
+    program("submit", "--", "sbatch", "job.sh")
+    ledger, record = ledger_of(project), newest(project)
+    ledger.change(record.id, lambda row: replace(row, status="Running", host="node7"))
+    assert listed(program)["status"] == "Running"
+    (queue.folder / "1" / "state").unlink()
+    queue.is_("2")
+    ended = listed(program)
+    assert (ended["status"], ended["detail"], newest(project).status) == ("Aborted", "lost", "Aborted")
+    assert nothing_is_left(project)
+
+
+def test_elsewhere_the_scheduler_is_not_asked(project: Any, queue: Queue, program: Program) -> None:
+    program("submit", "--", "sbatch", "job.sh")
+    record = newest(project)
+    ledger_of(project).change(record.id, lambda row: replace(row, job={**row.job, "host": "login2"}))
+    queue.says("CANCELLED")
+    assert listed(program)["status"] == "Submitted"
+
+
+def test_a_job_that_is_killed(project: Any, queue: Queue, program: Program) -> None:
+    project.commit("Kill", **{"job.sh": "#!/bin/bash\nkill -9 $PPID\n"})
+    program("submit", "--", "sbatch", "job.sh")
+    assert queue.run().returncode == -9
+    record = listed(program)
+    assert (record["status"], record["detail"]) == ("Aborted", "lost")
+    assert nothing_is_left(project)
+
+
+@pytest.mark.parametrize(
+    ("words", "directive"),
+    [
+        (("sbatch", "--array=1-3"), ""),
+        (("sbatch", "-a", "1-3"), ""),
+        (("sbatch",), "#SBATCH -a1-3"),
+        (("qsub", "-t", "1-3"), ""),
+        (("qsub",), "#PBS -J 1-3"),
+        (("bsub", "-J", "name[1-3]"), ""),
+    ],
+)
+def test_a_job_array_is_refused(
+    project: Any, program: Program, words: tuple[str, ...], directive: str
+) -> None:
+    if directive:
+        project.commit("Array", **{"job.sh": JOB.replace("# what is trained", directive)})
+    done = program("submit", "--", *words, "job.sh")
+    assert (done.code, ledger_of(project).newest()) == (125, [])
+    assert "a job array is many runs" in done.err
+    assert nothing_is_left(project)
+
+
+def test_a_task_of_an_array_is_not_run(project: Any, queue: Queue, program: Program) -> None:
+    program("submit", "--", "sbatch", "job.sh")
+    ran = queue.run(SLURM_ARRAY_TASK_ID="1")
+    assert (ran.returncode, ran.stdout) == (125, "")
+    assert newest(project).detail == "not started: a job array is many runs, and a record is of one"
+    assert nothing_is_left(project)
+
+
+def test_a_submitter_that_refuses_leaves_nothing(project: Any, queue: Queue, program: Program) -> None:
+    queue.is_("refuses")
+    done = program("submit", "--", "sbatch", "job.sh")
+    assert done.code == 125
+    assert "error: invalid partition" in done.err
+    record = newest(project)
+    assert (record.status, record.exit_code) == ("Failed", 3)
+    assert record.detail == "not started: sbatch has not taken the job (exit 3)"
+    assert nothing_is_left(project)
+
+
+def test_a_submit_that_is_killed_is_no_job(project: Any, queue: Queue, program: Program) -> None:
+    queue.is_("kills")
+    assert program("submit", "--", "sbatch", "job.sh").code == -9
+    assert newest(project).status == "Submitted"
+    assert listed(program)["detail"] == "not started: submit was ended before the scheduler had answered"
+    assert nothing_is_left(project)
+    assert queue.run().returncode == 125
+
+
+def test_two_at_once(project: Any, queue: Queue, program: Program) -> None:
+    with ThreadPoolExecutor() as threads:
+        done = [*threads.map(lambda i: program("submit", "--", "sbatch", "job.sh", str(i)), (1, 2))]
+        assert [one.code for one in done] == [0, 0]
+        ran = sorted(one.stdout for one in threads.map(queue.run, (1, 2)))
+    assert ran == ["first 1\n", "first 2\n"]
+    assert [record.status for record in ledger_of(project).newest()] == ["Completed", "Completed"]
+    assert nothing_is_left(project)
+
+
+def test_a_worktree_that_was_changed_while_it_waited_is_refused(
+    project: Any, queue: Queue, program: Program
+) -> None:
+    program("submit", "--", "sbatch", "job.sh")
+    (pinned,) = project.path.parent.glob("deriva-ml-hooks-*/repo/src/helper.py")
+    pinned.write_text("print('changed')\n")
+    ran = queue.run()
+    assert (ran.returncode, ran.stdout) == (125, "")
+    assert newest(project).detail.startswith("not started: ")
+    assert nothing_is_left(project)
+
+
+def test_a_job_that_is_started_again_is_not_run_twice(project: Any, queue: Queue, program: Program) -> None:
+    program("submit", "--", "sbatch", "job.sh")
+    assert queue.run().returncode == 0
+    ran = queue.run()
+    assert (ran.returncode, ran.stdout) == (125, "")
+    assert newest(project).status == "Completed"
+
+
+def test_the_worktree_is_beside_the_user_s_or_where_the_user_says(
+    project: Any, queue: Queue, program: Program, tmp_path: Path, make_repo: Any
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    assert program("submit", "--worktree-root", str(shared), "--", "sbatch", "job.sh").code == 0
+    assert [path.name for path in shared.glob("deriva-ml-hooks-*/*")] == ["job.sh", "repo"]
+    assert queue.run().stdout == "first\n"
+    assert not list(shared.iterdir())
+    inner = make_repo("repo/inner.log")
+    inner.commit("Job", **{"job.sh": JOB})
+    done = program("submit", "--", "sbatch", "job.sh", cwd=inner.path)
+    assert done.code == 125
+    assert "--worktree-root FOLDER" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("python3", "src/train.py"), "not a submitter"),
+        (("sbatch", "--wrap", "python3 src/train.py"), "no script of the job"),
+        (("sbatch", "none.sh"), "No such file"),
+        (("sbatch", "README.md"), "names no interpreter"),
+    ],
+)
+def test_what_is_no_job(project: Any, program: Program, words: tuple[str, ...], why: str) -> None:
+    done = program("submit", "--", *words)
+    assert done.code == 2
+    assert why in done.err
+    assert nothing_is_left(project)
