@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -118,7 +119,7 @@ def run_recorded(
             ):
                 raise LedgerError(
                     f"{execution.id}: closed, or begun by another job, so the command is not run",
-                    fix=f"deriva-ml-hooks executions show {execution.id}",
+                    fix=f"deriva-ml-hooks executions show {shlex.quote(execution.id)}",
                 )
         except LedgerError:
             _forget(env)

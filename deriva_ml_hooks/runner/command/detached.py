@@ -54,6 +54,27 @@ SCHEDULERS: Mapping[str, Launcher] = {
     ),
 }
 """How the submitters of Slurm, of PBS and Grid Engine, and of LSF read their words."""
+_CONTAINER = Launcher(
+    Operand.COMMAND,
+    verbs=_words("run"),
+    values=_words("--* -a -c -e -h -l -m -p -u -v -w"),
+    flags=_words(
+        "--detach --init --interactive --no-healthcheck --oom-kill-disable --privileged --publish-all --quiet"
+        " --read-only --rm --sig-proxy --tty"
+    ),
+)
+_OTHERS: Mapping[str, Launcher] = {
+    **dict.fromkeys(("docker", "podman", "nerdctl"), _CONTAINER),
+    "setsid": Launcher(Operand.COMMAND),
+    "systemd-run": Launcher(
+        Operand.COMMAND,
+        values=_words("--* -C -E -H -M -p -u"),
+        flags=_words(
+            "--collect --no-ask-password --no-block --pipe --pty --quiet --remain-after-exit --same-dir"
+            " --scope --send-sighup --shell --system --user --wait"
+        ),
+    ),
+}
 _ALWAYS = _words("at batch condor_submit daemonize dtach oarsub pueue screen tmux tsp")
 _UNLESS: Mapping[str, frozenset[str]] = {
     "sbatch": _words("-W --wait"),
@@ -98,7 +119,7 @@ def _detacher(words: Sequence[str], depth: int) -> str | None:
         words = words[1:]
     while words:
         name = os.path.basename(words[0])
-        launcher = SCHEDULERS.get(name) or launcher_of(name)
+        launcher = SCHEDULERS.get(name) or _OTHERS.get(name) or launcher_of(name)
         runs, rest, _ = operand(launcher, words[1:], "") if launcher is not None else (None, (), "")
         before = words[1 : len(words) - len(rest)]
         said = {one for word in before for one in _options(word)}

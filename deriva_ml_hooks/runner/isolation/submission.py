@@ -100,7 +100,7 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
     executable = child.located(wanted.argv[0])
     at = script_at(wanted.argv)
     if at is None:
-        fix = f"put the command into a script, commit it, and: deriva-ml-hooks submit -- {submitter} JOB.sh"
+        fix = "put the command into a script, commit it, and: deriva-ml-hooks submit -- sbatch JOB.sh"
         raise UsageError(f"{submitter}: no script of the job is named", fix=fix)
     script, arguments = wanted.argv[at], wanted.argv[at + 1 :]
     job: dict[str, Any] = {"submitter": submitter, "id": None, "host": host(), "at": now()}
@@ -108,7 +108,7 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
         home = discover()
         cwd = os.path.relpath(os.path.realpath(os.getcwd()), home.worktree)
         if not wanted.isolated:
-            lines = _beginning(os.path.join(home.worktree, cwd, script))
+            lines = _beginning(os.path.abspath(script))
             accept(replace(wanted.request, argv=[*_interpreter(lines), script, *arguments]))
         head = home.head()
         if head is None:
@@ -117,7 +117,7 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
         with temporary_worktree(
             home, head.decode("ascii"), complain, place=_place(wanted.place, home), execution=execution_id
         ) as temporary:
-            lines = _beginning(os.path.join(temporary.repository.worktree, cwd, script))
+            lines = _beginning(os.path.normpath(os.path.join(temporary.repository.worktree, cwd, script)))
             _refuse_array(submitter, wanted.argv[:at], lines)
             command = [*_interpreter(lines), script]
             request = replace(wanted.request, argv=[*command, *arguments])

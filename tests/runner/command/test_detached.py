@@ -51,6 +51,7 @@ def test_what_hands_its_command_over_is_told(command: str) -> None:
         "systemd-run --scope python train.py",
         "systemd-run -tP --user python train.py",
         "docker run --rm image",
+        "docker run --rm -v a:b --name x image program -d",
         "setsid --wait python train.py",
         "bash -c 'python a.py & python b.py & wait'",
         "bash -c 'python train.py > log 2>&1 && echo done'",
