@@ -12,19 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deriva_ml_hooks.files import inside
+from deriva_ml_hooks.runner.command.installed import in_environment
 from deriva_ml_hooks.runner.command.launchers import MODULES, launcher_of
 from deriva_ml_hooks.runner.command.options import Kind, Launcher, Operand, operand
 from deriva_ml_hooks.runner.command.quoted import assigned
 
 __all__ = ["Invocation", "Kind", "invocation", "is_installed", "on_path"]
 
-_ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
 _PYTHON_SUFFIXES = (".py", ".pyw", ".pyz", ".zip")
-_SYSTEM_FOLDERS = tuple(
-    map(
-        Path,
-        ("/bin", "/sbin", "/usr", "/lib", "/lib64", "/etc", "/opt/homebrew", "/opt/local", "/nix", "/snap"),
-    )
+_SYSTEM_FOLDERS = (
+    *("/bin", "/sbin", "/usr", "/lib", "/lib64", "/etc"),
+    *("/opt/homebrew", "/opt/local", "/nix", "/snap"),
 )
 
 
@@ -155,36 +154,31 @@ def _is_python(name: str, cwd: str) -> bool:
 
 def _is_own(path: str, roots: Sequence[str]) -> bool:
     """Whether `path` is in one of `roots` and not part of an environment that stands there."""
-    return any(_folders(path, root) for root in roots) and not is_installed(path, roots)
+    return any(_within(path, root) for root in roots) and not is_installed(path, roots)
 
 
 def is_installed(path: str, roots: Sequence[str]) -> bool:
     """Whether `path` is a program that was installed: in an environment, on PATH, or with the system."""
     if "node_modules/.bin" in path.replace(os.sep, "/"):
         return True
-    inside = [folders for root in roots if (folders := _folders(path, root))]
+    within = [found for root in roots if (found := _within(path, root))]
+    if within:
+        return any(in_environment(os.path.dirname(found), top) for found, top in within)
     folder = os.path.dirname(path)
-    if inside:
-        environments = {f for folders in inside for f in folders}
-    else:
-        environments = {Path(folder), *Path(folder).parents}
-        on_path = folder in map(os.path.normpath, os.get_exec_path())
-        if on_path or any(system in environments for system in _SYSTEM_FOLDERS):
-            return True
-    return any(os.path.exists(os.path.join(env, mark)) for env in environments for mark in _ENVIRONMENT_MARKS)
+    return (
+        folder in map(os.path.normpath, os.get_exec_path())
+        or any(inside(folder, system) is not None for system in _SYSTEM_FOLDERS)
+        or in_environment(folder, os.sep)
+    )
 
 
-def _folders(path: str, root: str) -> Sequence[Path]:
-    """The folders from that of `path` up to `root`; none where `path` is not in `root`.
-
-    One folder may have two spellings (/tmp and /private/tmp), so where both lead is compared as well.
-    """
-    folder = os.path.dirname(path)
+def _within(path: str, root: str) -> tuple[str, str] | None:
+    """`path` and `root`, spelled alike, where it is in there: /tmp may be /private/tmp."""
+    folder, name = os.path.split(path)
     for below, top in ((folder, root), (_resolved(folder), _resolved(root))):
-        chain = [Path(below), *Path(below).parents]
-        if Path(top) in chain:
-            return chain[: chain.index(Path(top)) + 1]
-    return ()
+        if inside(below, top) is not None:
+            return os.path.join(below, name), top
+    return None
 
 
 def _resolved(path: str) -> str:

@@ -8,7 +8,17 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+_MARKS = ("pyvenv.cfg", "conda-meta")
 _PATHS = re.compile(r"['\"](/[^'\"\n]+)['\"]")
+
+
+def in_environment(folder: str, top: str) -> bool:
+    """Whether `folder`, or one above it up to `top`, is an environment."""
+    while not any(os.path.exists(os.path.join(folder, mark)) for mark in _MARKS):
+        if folder in (top, os.path.dirname(folder)):
+            return False
+        folder = os.path.dirname(folder)
+    return True
 
 
 def sites(python: str) -> list[str]:

@@ -8,6 +8,7 @@ pruned: a worktree on a disk that is not mounted just now looks like one that is
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
 import json
 import os
@@ -245,11 +246,6 @@ def _alone(home: Repository) -> Iterator[None]:
 
     git reads what another git has written half (commondir), and removes a folder that another adds to.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
     folder, mode = own.folder(home.common_dir), own.mode(home)
     make_folder(folder, mode=mode)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
