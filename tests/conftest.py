@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -58,15 +60,33 @@ class Repo:
 
     def git(self, *words: str | bytes, check: bool = True, env: Mapping[str, str] | None = None) -> str:
         """Run git here; its output, stripped."""
-        done = subprocess.run(
-            ["git", *words],
-            cwd=self.path,
-            check=False,
-            capture_output=True,
-            env={**os.environ, **(env or {})},
-        )
+        done = self.run("git", *words, env=env)
         assert not check or done.returncode == 0, (words, done.stderr.decode())
         return os.fsdecode(done.stdout).strip()
+
+    def run(
+        self, *words: str | bytes, env: Mapping[str, str] | None = None, stdin: bytes | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program here, and wait until all that it has started, and left behind, has ended too."""
+        reads, writes = os.pipe()
+        kept = fcntl.fcntl(writes, fcntl.F_DUPFD, 100)  # above those that a shell can close
+        os.close(writes)
+        try:
+            done = subprocess.run(
+                words,
+                cwd=self.path,
+                check=False,
+                capture_output=True,
+                input=stdin,
+                env={**os.environ, **(env or {})},
+                pass_fds=(kept,),
+            )
+        finally:
+            os.close(kept)
+        ended, _, _ = select.select([reads], [], [], 60)
+        os.close(reads)
+        assert ended, "something that was started does not end"
+        return done
 
     def write(self, name: str, content: str | bytes = "content\n") -> Path:
         """Write a file, its folders too."""

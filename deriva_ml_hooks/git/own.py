@@ -41,6 +41,8 @@ def write(repository: Repository, path: str, data: bytes) -> None:
     """Put `data` at `path`, somewhere in our folder, which is made. Raises OSError."""
     above = os.path.dirname(path)
     git_dir, ours, inside = above.rpartition(os.sep + FOLDER)
+    if not os.path.isdir(git_dir):  # a repository that is being deleted stays so
+        raise FileNotFoundError(errno.ENOENT, "no git directory", git_dir)
     if os.path.realpath(above) != os.path.realpath(git_dir) + ours + inside:
         raise NotADirectoryError(errno.ENOTDIR, "a symbolic link where a folder of ours belongs", above)
     bits = mode(repository)

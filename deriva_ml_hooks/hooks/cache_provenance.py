@@ -1,6 +1,7 @@
 """Caches what is known of the commit, so that nobody waits for it later.
 
-Runs after git has done its work, so it must never fail: it warns and answers 0. Silent when all is well.
+Runs after git has done its work, so it must never fail: it warns and answers 0. Silent when all is well. The
+native hooks start it where nobody waits for it or hears it, and the next git command may be under way.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("ignored", nargs="*", help=argparse.SUPPRESS)
     parser.parse_known_args(argv)
     try:
-        repository = discover()
-        if repository.head() is not None:
+        commit = None
+        while commit != (commit := discover().head()):  # the next commit may have come meanwhile
+            repository = discover()
             provenance_of(repository, load(repository.worktree))
     except NotARepositoryError as error:
         # `git --git-dir=X --work-tree=Y commit` lets nobody find the repository from its files.
