@@ -108,9 +108,16 @@ class Leader:
         return None
 
     def settle(self) -> None:
-        """Lead sys.path, whoever has put something there."""
+        """Lead sys.path, whoever has put something there.
+
+        A folder without a double stays, since it may hold links (setuptools' strict mode): each file is led.
+        """
         if sys.path != self._settled:
-            self._settled = [*self._led(sys.path)]
+            self._settled = [
+                place if isinstance(place, str) and not os.path.isdir(new) and os.path.isdir(place) else new
+                for place in sys.path
+                for new in self._led([place])
+            ]
             sys.path[:] = self._settled
 
     def _led(self, places: Any) -> Any:
@@ -126,6 +133,9 @@ class Leader:
             if new == origin:
                 return spec
             if not os.path.isfile(new):
+                origin = os.path.realpath(origin)
+                new = self._worktrees.doubled(origin)
+            if new == origin or not os.path.isfile(new):
                 return None
             from importlib.util import spec_from_file_location  # not loaded at the start of Python
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -50,7 +51,7 @@ def install():
 install()
 """
 # What a program imports: installed by a line of a .pth file (flat and src), by a map to a folder of another
-# name, as a portion of a namespace, by a link, by PYTHONPATH.
+# name, as a portion of a namespace, by a link, by a folder of links that git ignores.
 INSTALLED = {
     "flat": "flat",
     "src layout": "layout",
@@ -58,6 +59,7 @@ INSTALLED = {
     "map, submodule": "named.deep",
     "namespace": "space.portion",
     "link": "linked",
+    "strict": "tight",
 }
 
 
@@ -76,6 +78,7 @@ class World:
                 "spaces/space/portion.py",
                 "linked/__init__.py",
                 "more/onpath.py",
+                "lib/tight/__init__.py",
             ):
                 file = top / name
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -85,16 +88,22 @@ class World:
                 "import importlib, sys\n"
                 "m = importlib.import_module(sys.argv[1])\nprint(m.VALUE, m.__file__)\n"
             )
+        strict = self.user / "build/__editable__.tight-1/tight"
+        strict.mkdir(parents=True)
+        (strict / "__init__.py").symlink_to(self.user / "lib/tight/__init__.py")
+        (strict / "untracked.py").write_text("VALUE = 'dirty'\n")
         (self.user / "untracked.py").write_text("VALUE = 'dirty'\n")
         (self.user / "lib/code/untracked.py").write_text("VALUE = 'dirty'\n")
         self.one, self.two = self.environment("one"), self.environment("two")
         self.worktrees = Worktrees(str(self.double), [str(self.user)])
 
-    def environment(self, name: str) -> Path:
+    def environment(self, name: str, python: str = sys.executable) -> Path:
         folder = self.base / name
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+        subprocess.run([python, "-m", "venv", "--without-pip", str(folder)], check=True)
         [packages] = folder.glob("lib/python*/site-packages")
-        (packages / "flat.pth").write_text(f"{self.user}\n{self.user}/src\n")
+        (packages / "flat.pth").write_text(
+            f"{self.user}\n{self.user}/src\n{self.user}/build/__editable__.tight-1\n"
+        )
         maps = {"mapped": f"{self.user}/lib/code", "namespace": [f"{self.user}/spaces/space"]}
         (packages / "__editable___x_finder.py").write_text(FINDER % maps)
         (packages / "x.pth").write_text("import __editable___x_finder\n")
@@ -134,17 +143,35 @@ STARTS = {
 }
 
 
-def words_of(world: World, start: str, module: str) -> list[str]:
-    line = start.replace("{two.parent}", str(world.two.parent))
-    return [word.replace("MODULE", module) for word in shlex.split(line.replace("{two}", str(world.two)))]
+def words_of(python: Path, start: str, module: str) -> list[str]:
+    line = start.replace("{two.parent}", str(python.parent))
+    return [word.replace("MODULE", module) for word in shlex.split(line.replace("{two}", str(python)))]
 
 
 @pytest.mark.parametrize(("start", "way"), [*product(STARTS, INSTALLED)])
 def test_imports_come_from_the_double(world: World, start: str, way: str) -> None:
-    done, told = world.run(words_of(world, STARTS[start], INSTALLED[way]))
+    done, told = world.run(words_of(world.two, STARTS[start], INSTALLED[way]))
     value, _, file = done.stdout.strip().partition(" ")
     assert (value, file.startswith(f"{world.double}/")) == ("committed", True), done
     assert told == []
+
+
+@pytest.mark.slow
+def test_so_they_do_in_every_python_that_is_here(world: World) -> None:
+    """The table: interpreter, way to start, way of install; where it was imported from (`pytest -s`)."""
+    wrong = []
+    for minor in range(8, 20):
+        found = shutil.which(f"python3.{minor}")
+        if found is None or subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode:
+            continue  # a shim of pyenv is there for what is not chosen
+        python = world.environment(f"python3.{minor}", found)
+        path = {"PATH": f"{python.parent}:{os.environ['PATH']}"}
+        for start, way in product(STARTS, INSTALLED):
+            done, told = world.run(words_of(python, STARTS[start], INSTALLED[way]), path)
+            sys.stdout.write(f"3.{minor} | {start} | {way} | {done.stdout}")
+            if not done.stdout.startswith(f"committed {world.double}/") or told:
+                wrong.append((minor, start, way, done, told))
+    assert wrong == []
 
 
 @pytest.mark.parametrize("way", INSTALLED)
@@ -174,7 +201,7 @@ def test_a_python_that_cannot_be_reached_is_refused(world: World, start: str) ->
     script = world.double / "isolated-script"
     script.write_text(f"#!{world.two} -I\nprint('ran')\n")
     script.chmod(0o755)
-    words = words_of(world, start.replace("./isolated", str(world.double / "isolated")), "")
+    words = words_of(world.two, start.replace("./isolated", str(world.double / "isolated")), "")
     with pytest.raises(OtherWorktreeError, match="imports from your own worktree"):
         world.run(words)
 
@@ -219,7 +246,7 @@ def test_one_that_has_nothing_installed_from_there_is_not(world: World, tmp_path
         assert done.stdout == "ran\n", done
 
 
-@pytest.mark.parametrize("module", ["untracked", "named.untracked"])
+@pytest.mark.parametrize("module", ["untracked", "named.untracked", "tight.untracked"])
 def test_what_the_commit_does_not_hold_is_not_there(world: World, module: str) -> None:
     done, told = world.run(["python", "scripts/show.py", module])
     assert "ModuleNotFoundError" in done.stderr
