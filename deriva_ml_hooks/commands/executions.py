@@ -22,7 +22,7 @@ from deriva_ml_hooks.executions.circumstances import FILE
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import default_path, ledger_of
 from deriva_ml_hooks.executions.publications import Publication, everywhere
-from deriva_ml_hooks.executions.record import LOST, Execution
+from deriva_ml_hooks.executions.record import LOST, NOT_STARTED, Execution
 from deriva_ml_hooks.executions.rows import COLUMNS, JSON, Damaged
 from deriva_ml_hooks.git import own
 from deriva_ml_hooks.git.discovery import discover
@@ -398,6 +398,8 @@ def _unique_length(ids: list[str]) -> int:
 def _status(execution: Execution) -> str:
     if execution.status == "Running" and processes.is_elsewhere(execution.host, execution.process):
         return "Running (elsewhere)"
+    if (execution.detail or "").startswith(NOT_STARTED):
+        return f"{execution.status} (not started)"
     if execution.detail == LOST:
         return f"{execution.status} ({LOST})"
     if execution.status == "Failed" and execution.signal is None:

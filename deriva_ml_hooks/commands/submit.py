@@ -9,7 +9,7 @@ from typing import Optional
 import typer
 
 from deriva_ml_hooks.commands.executions import ledger_here
-from deriva_ml_hooks.commands.run import complain, concluded
+from deriva_ml_hooks.commands.run import complain, concluded, require_json
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.install.native import led_to
 from deriva_ml_hooks.runner.acceptance import Request
@@ -62,13 +62,15 @@ def submit(
 
     The job runs later in a worktree of the commit that is pinned now, and closes the record. No job arrays.
 
-    Exit: 0 submitted; 125 refused, here or by the submitter; 2 usage or configuration error.
+    Exit: 0 submitted (with `sbatch --wait`: the job's own code); 125 refused, here or by the submitter;
+    2 usage or configuration error.
     """
 
     def say(line: str) -> None:
         if not quiet:
             complain(line)
 
+    require_json(json_file)
     home = discover()
     settle(home, ledger_here(), say)
     request = Request((), description, entry_point, tag_required, catalog, paranoid=paranoid)

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from deriva_ml_hooks.errors import NoSuchExecutionError
@@ -20,7 +21,7 @@ from deriva_ml_hooks.executions import circumstances, processes
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.record import LOST, NOT_STARTED, Execution, now
 
-PATIENCE = 5.0
+PATIENCE = 3.0
 """Seconds that a scheduler is given for its answer."""
 _NUMBER = re.compile(r"[0-9]+")
 
@@ -67,29 +68,28 @@ def own_id(submitter: str) -> str | None:
     return next(filter(None, (number_in(os.environ.get(name, "")) for name in names)), None)
 
 
-def settle(ledger: Ledger, ids: Collection[str]) -> None:
-    """Close those of the executions `ids` whose job has ended without a word. Raises LedgerError."""
-    waiting = []
+def settle(ledger: Ledger, ids: Collection[str]) -> dict[str, bool]:
+    """Close those of the executions `ids` whose job has ended without a word; which of the jobs are over.
+
+    One that closes its record has still to bring its outputs back, so only its scheduler can tell. What the
+    ledger does not know is not in the answer. Raises LedgerError.
+    """
+    over, ours = {}, []
     for execution_id in ids:
         with suppress(NoSuchExecutionError):
             execution = ledger.find(execution_id)
-            if execution.is_open and execution.job is not None and _is_ours(execution):
-                waiting.append(execution)
-    for submitter in {execution.job["submitter"] for execution in waiting if execution.job}:
-        of_it = [e for e in waiting if e.job and e.job["submitter"] == submitter]
-        states = _states(submitter, [e.job["id"] for e in of_it if e.job and e.job["id"]])
-        for execution in of_it:
-            gone = _gone(execution, states)
-            if gone is not None:
-                ledger.change(execution.id, lambda row, gone=gone: _closed(row, gone))  # type: ignore[misc]
-
-
-def is_over(ledger: Ledger, execution_id: str) -> bool:
-    """Whether an execution has ended; one that the ledger does not know has not, as far as is known."""
-    try:
-        return not ledger.find(execution_id).is_open
-    except NoSuchExecutionError:
-        return False
+            over[execution_id] = False
+            if execution.job is not None and _is_ours(execution):
+                ours.append((execution.job, execution))
+    for submitter in {job["submitter"] for job, _ in ours}:
+        of_it = [(job["id"], execution) for job, execution in ours if job["submitter"] == submitter]
+        states = _states(submitter, [job_id for job_id, _ in of_it if job_id])
+        for job_id, execution in of_it:
+            detail = _gone(job_id, execution, states, _ASKED[submitter].ended)
+            if detail is not None:
+                ledger.change(execution.id, partial(_closed, detail))
+                over[execution.id] = True
+    return over
 
 
 def _is_ours(execution: Execution) -> bool:
@@ -97,19 +97,20 @@ def _is_ours(execution: Execution) -> bool:
     return job["host"] == processes.host() and agent.get("account") == circumstances.account()
 
 
-def _gone(execution: Execution, states: dict[str, str] | None) -> str | None:
+def _gone(
+    job_id: str | None, execution: Execution, states: dict[str, str] | None, ended: Collection[str]
+) -> str | None:
     """What a record is closed with whose job is no more; None where it still is, or nobody has said."""
-    job = execution.job or {}
-    if job["id"] is None:
-        lost = execution.status == "Submitted" and processes.is_gone(execution.pid, execution.process)
-        return f"{NOT_STARTED}submit was ended before the scheduler had answered" if lost else None
-    state = states.get(job["id"], "") if states is not None else None
-    if state is None or (state and state not in _ASKED[job["submitter"]].ended):
+    if job_id is None:
+        is_gone = processes.is_gone(execution.pid, execution.process)
+        return f"{NOT_STARTED}submit was ended before the scheduler had answered" if is_gone else None
+    state = states.get(job_id, "") if states is not None else None
+    if state is None or (state and state not in ended):
         return None
     return f"{NOT_STARTED}the job is {state.lower()}" if state and execution.status == "Submitted" else LOST
 
 
-def _closed(row: Execution, detail: str) -> Execution | None:
+def _closed(detail: str, row: Execution) -> Execution | None:
     is_late = detail.startswith(NOT_STARTED) and row.status != "Submitted"
     return (
         replace(row, status="Aborted", detail=detail, ended_at=now()) if row.is_open and not is_late else None

@@ -392,9 +392,8 @@ def _close(ledger: Ledger, execution: Execution, complain: Say) -> None:
 
 
 def _opening_line(accepted: Accepted, execution: Execution) -> str:
-    provenance = accepted.provenance
-    name = provenance.tag or provenance.version or "no version"
-    words = [execution.id, provenance.commit[:12], provenance.branch or "detached HEAD", name]
+    commit, branch, tag, version = map(execution.provenance.get, ("commit", "branch", "tag", "version"))
+    words = [execution.id, str(commit)[:12], branch or "detached HEAD", tag or version or "no version"]
     line = "  ".join(printable(word) for word in words)
     warnings = "; ".join(as_line(finding) for finding in accepted.verdict.warnings)
     return f"{line}  (warning: {warnings})" if warnings else line

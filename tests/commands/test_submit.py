@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from deriva_ml_hooks import cli
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.record import Execution
+from tests.conftest import Ran
 
 Program = Callable[..., Any]
 JOB = """#!/bin/bash
@@ -27,13 +29,14 @@ python3 src/train.py "$@"
 """
 _SUBMITTER = """#!/bin/sh
 [ ! -e "$QUEUE/refuses" ] || { echo 'error: invalid partition' >&2; exit 3; }
-while [ "${1#-}" != "$1" ]; do shift; done
+while [ "${1#-}" != "$1" ]; do [ "$1" != --wait ] || waits=1; shift; done
 n=1; while ! mkdir "$QUEUE/$n" 2>/dev/null; do n=$((n + 1)); done
 cp "$1" "$QUEUE/$n/script"; shift
 : > "$QUEUE/$n/args"; [ $# = 0 ] || printf '%s\\0' "$@" > "$QUEUE/$n/args"
 env -0 > "$QUEUE/$n/env"; pwd > "$QUEUE/$n/cwd"
 [ ! -e "$QUEUE/kills" ] || kill -9 $PPID
 echo PENDING > "$QUEUE/$n/state"
+[ -z "$waits" ] || { SLURM_JOB_ID=$n sh "$QUEUE/$n/script" "$@"; code=$?; }
 """
 _ASKED = """#!/bin/sh
 [ ! -e "$QUEUE/down" ] || { echo 'error: Unable to contact controller' >&2; exit 1; }
@@ -69,12 +72,25 @@ class Queue:
 
 
 @pytest.fixture
+def call(repo: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Calls the program in this process, in the worktree of `repo`; what a submitter says is there too."""
+
+    def call(*words: str) -> Ran:
+        monkeypatch.chdir(repo.path)
+        capfd.readouterr()
+        code = cli.main(words)
+        return Ran(code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
 def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
     programs, folder = tmp_path / "programs", tmp_path / "queue"
     folder.mkdir()
     programs.mkdir()
     said = {"sbatch": "Submitted batch job $n", "qsub": "$n.server", "bsub": "Job <$n> is submitted."}
-    texts = {name: f'{_SUBMITTER}echo "{text}"\n' for name, text in said.items()}
+    texts = {name: f'{_SUBMITTER}echo "{text}"; exit ${{code:-0}}\n' for name, text in said.items()}
     texts |= dict.fromkeys(("squeue", "qstat", "bjobs"), _ASKED)
     for name, text in texts.items():
         (programs / name).write_text(text)
@@ -101,9 +117,9 @@ def newest(repo: Any) -> Execution:
     return ledger_of(repo).newest(1)[0]
 
 
-def listed(program: Program) -> dict[str, Any]:
+def listed(call: Program) -> dict[str, Any]:
     """The newest record, as the list has it, which also looks after jobs that are gone."""
-    return dict(json.loads(program("executions", "list", "--json").out)[0])
+    return dict(json.loads(call("executions", "list", "--json").out)[0])
 
 
 def nothing_is_left(repo: Any) -> bool:
@@ -113,11 +129,11 @@ def nothing_is_left(repo: Any) -> bool:
 
 
 def test_a_job_runs_the_commit_it_was_submitted_at(
-    project: Any, queue: Queue, program: Program, monkeypatch: pytest.MonkeyPatch
+    project: Any, queue: Queue, call: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PRIVATE", "a value that nobody may store")
     words = ("submit", "--description", "why", "--output", "results.txt", "--", "sbatch", "-v")
-    done = program(*words, "job.sh", "a b", cwd=project.path)
+    done = call(*words, "job.sh", "a b")
     assert (done.code, done.out) == (0, "Submitted batch job 1\n"), done.err
     commit, record = project.git("rev-parse", "HEAD"), newest(project)
     assert (record.status, record.provenance["commit"], record.job["id"]) == ("Submitted", commit, "1")
@@ -141,49 +157,47 @@ def test_a_job_runs_the_commit_it_was_submitted_at(
     )
     assert b"nobody may store" not in stored + queue.script().encode()
     assert nothing_is_left(project)
-    assert (
-        f"job          1, by sbatch on {record.job['host']}" in program("executions", "show", record.id).out
-    )
-    assert program("verify", record.id).out == "1 execution: 1 unpushed\n"  # and nothing else
+    assert f"job          1, by sbatch on {record.job['host']}" in call("executions", "show", record.id).out
+    assert call("verify", record.id).out == "1 execution: 1 unpushed\n"  # and nothing else
 
 
 def test_a_dirty_tree_is_refused_and_its_head_is_submitted_where_that_is_asked_for(
-    project: Any, queue: Queue, program: Program
+    project: Any, queue: Queue, call: Program
 ) -> None:
     project.write("src/helper.py", "print('dirty')\n")
-    done = program("submit", "--", "sbatch", "job.sh")
+    done = call("submit", "--", "sbatch", "job.sh")
     assert (done.code, ledger_of(project).newest()) == (125, [])
     assert "src/helper.py" in done.err
-    assert program("submit", "--isolated", "--", "sbatch", "job.sh").code == 0
+    assert call("submit", "--isolated", "--", "sbatch", "job.sh").code == 0
     assert queue.run().stdout == "first\n"
     assert nothing_is_left(project)
 
 
 @pytest.mark.parametrize("submitter", ["qsub", "bsub"])
-def test_other_submitters(project: Any, queue: Queue, program: Program, submitter: str) -> None:
-    assert program("submit", "--", submitter, "./job.sh").code == 0
+def test_other_submitters(project: Any, queue: Queue, call: Program, submitter: str) -> None:
+    assert call("submit", "--", submitter, "./job.sh").code == 0
     assert newest(project).job["id"] == "1"
     queue.says("C" if submitter == "qsub" else "EXIT")
-    assert listed(program)["detail"].startswith("not started: the job is ")
+    assert listed(call)["detail"].startswith("not started: the job is ")
 
 
-def test_a_job_that_fails(project: Any, queue: Queue, program: Program) -> None:
+def test_a_job_that_fails(project: Any, queue: Queue, call: Program) -> None:
     project.commit("Fail", **{"src/train.py": "raise SystemExit(3)\n"})
-    program("submit", "--", "sbatch", "job.sh")
+    call("submit", "--", "sbatch", "job.sh")
     assert queue.run().returncode == 3
-    record = listed(program)
+    record = listed(call)
     assert (record["status"], record["exit_code"]) == ("Failed", 3)
     assert nothing_is_left(project)
 
 
-def test_a_job_that_is_cancelled_before_it_starts(project: Any, queue: Queue, program: Program) -> None:
-    program("submit", "--", "sbatch", "job.sh")
+def test_a_job_that_is_cancelled_before_it_starts(project: Any, queue: Queue, call: Program) -> None:
+    call("submit", "--", "sbatch", "job.sh")
     queue.is_("down")
-    assert listed(program)["status"] == "Submitted"  # without an answer nothing is known
+    assert listed(call)["status"] == "Submitted"  # without an answer nothing is known
     assert not nothing_is_left(project)
     (queue.folder / "down").unlink()
     queue.says("CANCELLED")
-    record = listed(program)
+    record = listed(call)
     assert (record["status"], record["detail"]) == ("Aborted", "not started: the job is cancelled")
     assert nothing_is_left(project)
     ran = queue.run()
@@ -192,33 +206,47 @@ def test_a_job_that_is_cancelled_before_it_starts(project: Any, queue: Queue, pr
 
 
 def test_a_job_that_the_scheduler_has_lost_on_another_machine(
-    project: Any, queue: Queue, program: Program
+    project: Any, queue: Queue, call: Program
 ) -> None:
-    program("submit", "--", "sbatch", "job.sh")
+    call("submit", "--", "sbatch", "job.sh")
     ledger, record = ledger_of(project), newest(project)
     ledger.change(record.id, lambda row: replace(row, status="Running", host="node7"))
-    assert listed(program)["status"] == "Running"
+    assert listed(call)["status"] == "Running"
     (queue.folder / "1" / "state").unlink()
     queue.is_("2")
-    ended = listed(program)
+    ended = listed(call)
     assert (ended["status"], ended["detail"], newest(project).status) == ("Aborted", "lost", "Aborted")
     assert nothing_is_left(project)
 
 
-def test_elsewhere_the_scheduler_is_not_asked(project: Any, queue: Queue, program: Program) -> None:
-    program("submit", "--", "sbatch", "job.sh")
+def test_elsewhere_the_scheduler_is_not_asked(project: Any, queue: Queue, call: Program) -> None:
+    call("submit", "--", "sbatch", "job.sh")
     record = newest(project)
     ledger_of(project).change(record.id, lambda row: replace(row, job={**row.job, "host": "login2"}))
     queue.says("CANCELLED")
-    assert listed(program)["status"] == "Submitted"
+    assert listed(call)["status"] == "Submitted"
 
 
-def test_a_job_that_is_killed(project: Any, queue: Queue, program: Program) -> None:
+def test_a_job_that_is_killed(project: Any, queue: Queue, call: Program) -> None:
     project.commit("Kill", **{"job.sh": "#!/bin/bash\nkill -9 $PPID\n"})
-    program("submit", "--", "sbatch", "job.sh")
+    call("submit", "--", "sbatch", "job.sh")
     assert queue.run().returncode == -9
-    record = listed(program)
+    record = listed(call)
     assert (record["status"], record["detail"]) == ("Aborted", "lost")
+    assert nothing_is_left(project)
+
+
+def test_a_job_that_brings_its_outputs_back_keeps_its_worktree(
+    project: Any, queue: Queue, call: Program
+) -> None:
+    call("submit", "--output", "results.txt", "--", "sbatch", "job.sh")
+    record = newest(project)
+    ledger_of(project).change(record.id, lambda row: replace(row, status="Completed", exit_code=0))
+    queue.says("RUNNING")
+    assert call("executions", "list").err == ""
+    assert not nothing_is_left(project)
+    queue.says("COMPLETED")
+    call("executions", "list")
     assert nothing_is_left(project)
 
 
@@ -233,28 +261,26 @@ def test_a_job_that_is_killed(project: Any, queue: Queue, program: Program) -> N
         (("bsub", "-J", "name[1-3]"), ""),
     ],
 )
-def test_a_job_array_is_refused(
-    project: Any, program: Program, words: tuple[str, ...], directive: str
-) -> None:
+def test_a_job_array_is_refused(project: Any, call: Program, words: tuple[str, ...], directive: str) -> None:
     if directive:
         project.commit("Array", **{"job.sh": JOB.replace("# what is trained", directive)})
-    done = program("submit", "--", *words, "job.sh")
+    done = call("submit", "--", *words, "job.sh")
     assert (done.code, ledger_of(project).newest()) == (125, [])
     assert "a job array is many runs" in done.err
     assert nothing_is_left(project)
 
 
-def test_a_task_of_an_array_is_not_run(project: Any, queue: Queue, program: Program) -> None:
-    program("submit", "--", "sbatch", "job.sh")
+def test_a_task_of_an_array_is_not_run(project: Any, queue: Queue, call: Program) -> None:
+    call("submit", "--", "sbatch", "job.sh")
     ran = queue.run(SLURM_ARRAY_TASK_ID="1")
     assert (ran.returncode, ran.stdout) == (125, "")
     assert newest(project).detail == "not started: a job array is many runs, and a record is of one"
     assert nothing_is_left(project)
 
 
-def test_a_submitter_that_refuses_leaves_nothing(project: Any, queue: Queue, program: Program) -> None:
+def test_a_submitter_that_refuses_leaves_nothing(project: Any, queue: Queue, call: Program) -> None:
     queue.is_("refuses")
-    done = program("submit", "--", "sbatch", "job.sh")
+    done = call("submit", "--", "sbatch", "job.sh")
     assert done.code == 125
     assert "error: invalid partition" in done.err
     record = newest(project)
@@ -263,11 +289,13 @@ def test_a_submitter_that_refuses_leaves_nothing(project: Any, queue: Queue, pro
     assert nothing_is_left(project)
 
 
-def test_a_submit_that_is_killed_is_no_job(project: Any, queue: Queue, program: Program) -> None:
+def test_a_submit_that_is_killed_is_no_job(
+    project: Any, queue: Queue, call: Program, program: Program
+) -> None:
     queue.is_("kills")
     assert program("submit", "--", "sbatch", "job.sh").code == -9
     assert newest(project).status == "Submitted"
-    assert listed(program)["detail"] == "not started: submit was ended before the scheduler had answered"
+    assert listed(call)["detail"] == "not started: submit was ended before the scheduler had answered"
     assert nothing_is_left(project)
     assert queue.run().returncode == 125
 
@@ -283,9 +311,9 @@ def test_two_at_once(project: Any, queue: Queue, program: Program) -> None:
 
 
 def test_a_worktree_that_was_changed_while_it_waited_is_refused(
-    project: Any, queue: Queue, program: Program
+    project: Any, queue: Queue, call: Program
 ) -> None:
-    program("submit", "--", "sbatch", "job.sh")
+    call("submit", "--", "sbatch", "job.sh")
     (pinned,) = project.path.parent.glob("deriva-ml-hooks-*/repo/src/helper.py")
     pinned.write_text("print('changed')\n")
     ran = queue.run()
@@ -294,8 +322,8 @@ def test_a_worktree_that_was_changed_while_it_waited_is_refused(
     assert nothing_is_left(project)
 
 
-def test_a_job_that_is_started_again_is_not_run_twice(project: Any, queue: Queue, program: Program) -> None:
-    program("submit", "--", "sbatch", "job.sh")
+def test_a_job_that_is_started_again_is_not_run_twice(project: Any, queue: Queue, call: Program) -> None:
+    call("submit", "--", "sbatch", "job.sh")
     assert queue.run().returncode == 0
     ran = queue.run()
     assert (ran.returncode, ran.stdout) == (125, "")
@@ -303,19 +331,55 @@ def test_a_job_that_is_started_again_is_not_run_twice(project: Any, queue: Queue
 
 
 def test_the_worktree_is_beside_the_user_s_or_where_the_user_says(
-    project: Any, queue: Queue, program: Program, tmp_path: Path, make_repo: Any
+    project: Any,
+    queue: Queue,
+    call: Program,
+    tmp_path: Path,
+    make_repo: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
-    assert program("submit", "--worktree-root", str(shared), "--", "sbatch", "job.sh").code == 0
+    assert call("submit", "--worktree-root", str(shared), "--", "sbatch", "job.sh").code == 0
     assert [path.name for path in shared.glob("deriva-ml-hooks-*/*")] == ["job.sh", "repo"]
     assert queue.run().stdout == "first\n"
     assert not list(shared.iterdir())
     inner = make_repo("repo/inner.log")
     inner.commit("Job", **{"job.sh": JOB})
-    done = program("submit", "--", "sbatch", "job.sh", cwd=inner.path)
-    assert done.code == 125
-    assert "--worktree-root FOLDER" in done.err
+    monkeypatch.chdir(inner.path)
+    assert cli.main(["submit", "--", "sbatch", "job.sh"]) == 125
+    assert "--worktree-root FOLDER" in capfd.readouterr().err
+
+
+def test_a_submitter_that_waits_gives_the_code_of_the_job(project: Any, call: Program) -> None:
+    project.commit("Fail", **{"job.sh": "#!/bin/sh\nexit 4\n"})
+    assert call("submit", "--", "sbatch", "--wait", "job.sh").code == 4
+    assert (newest(project).status, newest(project).exit_code) == ("Failed", 4)
+    assert nothing_is_left(project)
+
+
+def test_a_submit_that_was_killed_before_its_record_leaves_nothing_for_long(
+    project: Any, call: Program, tmp_path: Path
+) -> None:
+    call("submit", "--worktree-root", str(tmp_path), "--", "sbatch", "job.sh")
+    (mark,) = (project.git_dir / "deriva-ml-hooks" / "worktrees").iterdir()
+    gone = {"execution": "01a20fda-0000", "pid": 2**22 + 1, "process": None}
+    mark.write_text(json.dumps(json.loads(mark.read_text()) | gone))
+    call("executions", "list")
+    assert nothing_is_left(project)
+
+
+def test_a_real_slurm(project: Any, call: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", os.environ["PATH"].partition(os.pathsep)[2])  # without the one made here
+    answers = subprocess.run("sbatch --version && sinfo", shell=True, capture_output=True, check=False)
+    if answers.returncode:
+        pytest.skip("no Slurm here that answers: sbatch, and a controller for sinfo")
+    done = call("submit", "--output", "results.txt", "--", "sbatch", "--wait", "job.sh", "a b")
+    assert done.code == 0, done.err
+    assert (project.path / "out.log").read_text().splitlines()[1] == "first a b"
+    assert (newest(project).status, newest(project).exit_code) == ("Completed", 0)
+    assert nothing_is_left(project)
 
 
 @pytest.mark.parametrize(
@@ -327,8 +391,8 @@ def test_the_worktree_is_beside_the_user_s_or_where_the_user_says(
         (("sbatch", "README.md"), "names no interpreter"),
     ],
 )
-def test_what_is_no_job(project: Any, program: Program, words: tuple[str, ...], why: str) -> None:
-    done = program("submit", "--", *words)
+def test_what_is_no_job(project: Any, call: Program, words: tuple[str, ...], why: str) -> None:
+    done = call("submit", "--", *words)
     assert done.code == 2
     assert why in done.err
     assert nothing_is_left(project)

@@ -18,11 +18,12 @@ import pytest
 
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
+from deriva_ml_hooks.executions import ledger as ledgers
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.ledger import SCHEMA, Ledger
 from deriva_ml_hooks.executions.publications import everywhere
 from deriva_ml_hooks.executions.record import Execution, begun, now
-from deriva_ml_hooks.executions.rows import Damaged
+from deriva_ml_hooks.executions.rows import COLUMNS, JSON, Damaged
 
 PROVENANCE = {
     "schema": 1,
@@ -89,6 +90,38 @@ def test_any_text_that_a_file_name_can_be_survives(ledger: Ledger, text: str) ->
     ledger.add(execution)
     assert ledger.newest() == [execution]
     assert json.loads(json.dumps(ledger.newest()[0].as_json()))["cwd"] == text
+
+
+def test_a_ledger_of_an_earlier_schema_takes_jobs_and_keeps_its_rows(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = made(description="caf\udce9", notebook={"parameters": {"a": 1}})
+    with monkeypatch.context() as before:
+        steps = [step.replace("'Submitted', ", "") for step in ledgers._MIGRATIONS[:-1]]
+        before.setattr(ledgers, "_MIGRATIONS", steps)
+        before.setattr(ledgers, "SCHEMA", len(steps))
+        before.setattr(ledgers, "COLUMNS", COLUMNS[:-1])
+        before.setattr(ledgers, "JSON", JSON[:-1])
+        ledger.add(first)
+        with pytest.raises(LedgerError, match="CHECK"):
+            ledger.add(made(status="Submitted"))
+    assert ledger.newest() == [first]
+    job = {"submitter": "sbatch", "id": "1", "host": "login", "at": now()}
+    second = made(status="Submitted", job=job)
+    ledger.add(second)
+    assert ledger.newest() == [second, first]
+    assert integrity(ledger.path) == "ok"
+
+
+def test_a_row_is_changed_only_as_it_is_by_then(ledger: Ledger) -> None:
+    first = made(status="Submitted")
+    ledger.add(first)
+    running = replace(first, status="Running")
+    for expected in (True, False):
+        changed = ledger.change(first.id, lambda row: running if row.status == "Submitted" else None)
+        assert changed is expected
+    assert ledger.newest() == [running]
+    assert ledger.change("0" * 36, lambda row: row) is False
 
 
 def test_a_row_is_durable_and_the_journal_is_no_write_ahead_log(ledger: Ledger) -> None:

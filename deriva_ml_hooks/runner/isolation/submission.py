@@ -80,14 +80,15 @@ def settle(home: Repository, ledger: Ledger, say: Say) -> None:
     """Close the records of jobs that are gone, and remove what they have left. Raises LedgerError."""
     pinned = executions_of(home)
     if pinned:
-        jobs.settle(ledger, pinned)
-        for folder in clear_left_over(home, say, lambda execution_id: jobs.is_over(ledger, execution_id)):
+        over = jobs.settle(ledger, pinned)
+        for folder in clear_left_over(home, say, over.get):
             say(f"removed the worktree of a job that is over: {folder}")
 
 
 def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple[int, Execution]:
-    """Accept a job, pin its worktree, begin its record, and hand it to the submitter; 0, and the record.
+    """Accept a job, pin its worktree, begin its record, and hand it to the submitter.
 
+    Returns the submitter's exit code, which is the job's where it has waited for that, and the record.
     `answer` is given what the submitter prints. Raises SubmissionError, and what `run_isolated` raises, where
     nothing was submitted.
     """
@@ -141,12 +142,12 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
             with _closed_unless_submitted(ledger, execution, temporary):
                 done = _submitted(executable, [*wanted.argv[:at], wrapper, *arguments])
                 answer(done.stdout)
-                if done.returncode:
+                if done.returncode and ledger.find(execution.id).status == "Submitted":
                     raise _NotTakenError(submitter, done.returncode)
                 temporary.handed_over = True
             job = {**job, "id": jobs.number_in(done.stdout) or "unknown"}
             ledger.change(execution.id, lambda row: replace(row, job=job))
-    return 0, replace(execution, job=job)
+    return done.returncode, replace(execution, job=job)
 
 
 class _NotTakenError(SubmissionError):
@@ -167,7 +168,9 @@ def _closed_unless_submitted(ledger: Ledger, execution: Execution, temporary: Te
         closed = replace(
             execution, status="Failed" if code else "Aborted", exit_code=code, detail=why, ended_at=now()
         )
-        ledger.change(execution.id, lambda row: closed if row.status == "Submitted" else None)
+        # One that has begun meanwhile goes on (`sbatch --wait`).
+        was_closed = ledger.change(execution.id, lambda row: closed if row.status == "Submitted" else None)
+        temporary.handed_over = not was_closed
         raise
 
 

@@ -189,13 +189,13 @@ def executions_of(home: Repository) -> list[str]:
 def clear_left_over(
     home: Repository,
     say: Callable[[str], None] = lambda _: None,
-    is_over: Callable[[str], bool] = lambda _: False,
+    is_over: Callable[[str], bool | None] = lambda _: False,
 ) -> list[str]:
     """Remove the temporary worktrees of processes that are gone from this host; the folders removed.
 
     One in which something still runs is left for later: a command survives the kill of its runner. One with
     results that somebody has asked for stays, and `say` is told of it. `is_over`: whether an execution is,
-    whose job may have run anywhere.
+    whose job may have run anywhere; None: nobody knows it, so that the process decides.
     """
     removed = []
     marks = _marks(home)
@@ -207,8 +207,8 @@ def clear_left_over(
             with contextlib.suppress(OSError):
                 os.rmdir(marks)
     for mark, is_gone in _told(home):
-        abandoned = is_gone if mark.execution is None else is_over(mark.execution)
-        if not abandoned or _in_use(mark.folder):
+        over = is_over(mark.execution) if mark.execution is not None else None
+        if not (is_gone if over is None else over) or _in_use(mark.folder):
             continue
         if mark.holds_results and os.path.isdir(mark.folder):
             say(f"a run that was killed has left what it made in {mark.folder}")
