@@ -7,7 +7,7 @@ command too, in every folder that they name. Files are looked at; nothing is sta
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -30,7 +30,7 @@ from deriva_ml_hooks.untracked import has_code_suffix
 
 _OUTPUT_OPTIONS = frozenset({"-o", "--output", "--output-file", "--outfile", "--out"})
 _MAKE = (("GNUmakefile", "makefile", "Makefile"), ("-f", "--file", "--makefile"))
-_DEFAULTS = {
+_DEFAULTS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "make": _MAKE,
     "gmake": _MAKE,
     "snakemake": (
@@ -38,7 +38,6 @@ _DEFAULTS = {
         ("-s", "--snakefile"),
     ),
     "just": (("justfile", "Justfile", ".justfile"), ("-f", "--justfile")),
-    "rake": (("rakefile", "Rakefile"), ("-f", "--rakefile")),
     **dict.fromkeys(("pytest", "py.test"), (("conftest.py",), ("--noconftest",))),
 }
 """The file that a program runs where none is named, the first that is there; the options that name one."""
@@ -132,12 +131,13 @@ class _Reader:
         """
         folders = [cwd, *_sent(words, cwd)]
         told = [os.path.join(cwd, name) for word in words for name in (word, word.partition("=")[2]) if name]
-        named = [os.path.normpath(folder) for folder in told if _is_folder(folder)]
+        named = [os.path.normpath(folder) for folder in told if os.path.isdir(folder)]
         for path in self._run(words, folders):
             yield _Seen(path, runs=True, is_given=is_given)
-        for word in _sourced(words):
+        for word in words[1:2] if words[0] in (".", "source") else ():
+            is_settings = os.path.basename(word).startswith(".")  # `.env`, which nobody should commit
             for folder in folders:
-                yield _Seen(os.path.join(folder, word), runs=True, is_given=_is_settings(word))
+                yield _Seen(os.path.join(folder, word), runs=True, is_given=is_settings)
         if not is_left:
             yield from (_Seen(path, is_given=is_given) for path in defaults(words, folders))
         if not _TESTS_FOLDERS.isdisjoint(map(os.path.basename, words)):
@@ -184,9 +184,9 @@ class _Reader:
                 # What nothing interprets runs only if it can be started.
                 if path is not None and (interpreters or os.access(path, os.X_OK)):
                     yield path
-        for program, (_, options) in _named_programs(words):
-            if program not in _TESTS_FOLDERS:
-                yield from (os.path.join(top, name) for name in _values(words, options) for top in folders)
+        for program in {*map(os.path.basename, words)} & _DEFAULTS.keys() - _TESTS_FOLDERS:
+            named = _values(words, _DEFAULTS[program][1])
+            yield from (os.path.join(top, name) for name in named for top in folders)
 
     def _script(self, words: Sequence[str], folder: str) -> str | None:
         if not words:
@@ -208,26 +208,9 @@ class _Reader:
         return len(words)
 
 
-def _is_folder(path: str) -> bool:
-    try:
-        return os.path.isdir(path)
-    except ValueError:  # a NUL
-        return False
-
-
 def _is_interpreter(word: str) -> bool:
     launcher = launcher_of(word)
     return launcher is not None and not launcher.verbs and launcher.runs in (Operand.PYTHON, Operand.SCRIPT)
-
-
-def _is_settings(word: str) -> bool:
-    """Whether a file is settings by its name, `.env`, which nobody may be advised to commit."""
-    return os.path.basename(word).startswith(".")
-
-
-def _sourced(words: Sequence[str]) -> Iterator[str]:
-    if words and words[0] in (".", "source"):
-        yield from words[1:2]
 
 
 def _values(words: Sequence[str], options: Sequence[str]) -> Iterator[str]:
@@ -244,26 +227,17 @@ def _sent(words: Sequence[str], cwd: str) -> Iterator[str]:
     """The folders that options send a program to."""
     for name in _values(words, _CHANGES_FOLDER):
         folder = os.path.normpath(os.path.join(cwd, name))
-        if name and _is_folder(folder):
+        if name and os.path.isdir(folder):
             yield folder
-
-
-def _named_programs(words: Sequence[str]) -> Iterator[tuple[str, tuple[Sequence[str], Sequence[str]]]]:
-    for program in dict.fromkeys(map(os.path.basename, words)):
-        if program in _DEFAULTS:
-            yield program, _DEFAULTS[program]
 
 
 def defaults(words: Sequence[str], folders: Sequence[str]) -> Iterator[str]:
     """The files that a program runs unnamed, in the folder it is sent to or else where it is started."""
-    for _, (files, options) in _named_programs(words):
-        if not any(word.startswith(tuple(options)) for word in words):
-            found = [_first(folder, files) for folder in folders[1:]] or [_first(folders[0], files)]
-            yield from filter(None, found)
-
-
-def _first(folder: str, files: Sequence[str]) -> str | None:
-    return next((path for file in files if os.path.isfile(path := os.path.join(folder, file))), None)
+    for program in dict.fromkeys(map(os.path.basename, words)):
+        files, options = _DEFAULTS.get(program, ((), ()))
+        if not any(word.startswith(options) for word in words):
+            for folder in folders[1:] or folders:
+                yield from islice(filter(os.path.isfile, (os.path.join(folder, file) for file in files)), 1)
 
 
 def _within(folder: str, provenance: Provenance) -> Iterator[str]:
@@ -279,10 +253,7 @@ def _within(folder: str, provenance: Provenance) -> Iterator[str]:
 
 def _is_loose(seen: _Seen, provenance: Provenance) -> bool:
     worktree = provenance.source.repository.worktree
-    try:
-        if not os.path.isfile(seen.path) or is_installed(os.path.normpath(seen.path), [worktree]):
-            return False
-    except ValueError:  # a NUL
+    if not os.path.isfile(seen.path) or is_installed(os.path.normpath(seen.path), [worktree]):
         return False
     real = os.path.realpath(seen.path)
     # git's own can be held by no commit
