@@ -26,6 +26,7 @@ LAYERS = (
     {"gate"},
     {"hooks"},
     {"executions"},
+    {"export", "verify"},
     {"catalog"},
     {"runner"},
     {"api", "install", "pre_push", "release"},

@@ -94,9 +94,9 @@ def _show(*, as_json: bool, refresh: bool) -> None:
 
 def _exported(form: Form, left_out: Sequence[str], *, refresh: bool) -> str:
     from deriva_ml_hooks.config import load
+    from deriva_ml_hooks.export import code as export
     from deriva_ml_hooks.gate import judge, require_accepted
     from deriva_ml_hooks.git.discovery import discover
-    from deriva_ml_hooks.provenance import export
     from deriva_ml_hooks.provenance.cache import provenance_of
 
     repository = discover()
@@ -126,7 +126,7 @@ def _exported(form: Form, left_out: Sequence[str], *, refresh: bool) -> str:
 
 def _crate(execution_id: str, target: str | None) -> None:
     from deriva_ml_hooks.commands.executions import ledger_here
-    from deriva_ml_hooks.executions import crate
+    from deriva_ml_hooks.export import crate
 
     execution = ledger_here().find(execution_id)
     repository = _repository()

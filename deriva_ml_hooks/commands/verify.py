@@ -17,11 +17,11 @@ from deriva_ml_hooks.commands.executions import look_after_jobs
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.executions.places import ledger_of
-from deriva_ml_hooks.executions.verification import GRAVEST_FIRST, Row, Verdict, Verification, verify
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.redact import redacted
 from deriva_ml_hooks.report import Finding, as_text
+from deriva_ml_hooks.verify.verdicts import GRAVEST_FIRST, Row, Verdict, Verification, verify
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -18,11 +18,11 @@ from typing import Any
 from deriva_ml_hooks.config import Config, load
 from deriva_ml_hooks.errors import IMAGE_VARIABLE, HooksError
 from deriva_ml_hooks.executions.places import LEDGER_VARIABLE
+from deriva_ml_hooks.export.code import LEFT_OUT, content_id
 from deriva_ml_hooks.gate import Verdict
 from deriva_ml_hooks.git import own, remotes
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.provenance.export import LEFT_OUT, content_id
 from deriva_ml_hooks.provenance.record import (
     NotInCommitError,
     Provenance,

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.export import code as export
 from deriva_ml_hooks.gate import judge
 from deriva_ml_hooks.git import blobs, index, outgoing, process, pushes, status, tags, versions
 from deriva_ml_hooks.git.blobs import Place
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.outgoing import Outgoing
-from deriva_ml_hooks.provenance import export
 from deriva_ml_hooks.provenance.version import scm_version
 from deriva_ml_hooks.provenance.versions import Named, scm_versions
 

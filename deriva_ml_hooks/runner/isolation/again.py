@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from deriva_ml_hooks.errors import GitError
-from deriva_ml_hooks.executions.facts import fetching
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.repository import Repository
@@ -23,6 +22,7 @@ from deriva_ml_hooks.runner.isolation.outputs import below_top
 from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
 from deriva_ml_hooks.runner.isolation.uncommitted import is_held, tree_of, uncommitted
 from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Task
+from deriva_ml_hooks.verify.repository_facts import fetching
 
 # Of a session, not of a run.
 _OF_NO_INTEREST = frozenset({"_", "OLDPWD", "SHLVL", "PWD", EXECUTION_VARIABLE, PROVENANCE_VARIABLE})

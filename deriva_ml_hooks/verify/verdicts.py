@@ -17,10 +17,8 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from deriva_ml_hooks.errors import GitError, HooksError
-from deriva_ml_hooks.executions.facts import Facts, Known, NotFetchedError, fetching, intact_tag
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.executions.rows import Damaged
-from deriva_ml_hooks.executions.whereabouts import Claim, Whereabouts
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
@@ -28,6 +26,8 @@ from deriva_ml_hooks.provenance.record import NotInCommitError
 from deriva_ml_hooks.provenance.versions import Named, scm_versions
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding, few
+from deriva_ml_hooks.verify.remote_state import Claim, RemoteState
+from deriva_ml_hooks.verify.repository_facts import Facts, Known, NotFetchedError, fetching, intact_tag
 
 Verdict = Literal["verified", "unknown", "unpushed", "moved-tag", "missing-commit", "mismatch"]
 
@@ -106,7 +106,7 @@ def verify(
     not answer.
     """
     facts = Facts(repository, hosts)
-    whereabouts = Whereabouts(repository, remote, ask, lambda done, total: tick("remotes", done, total))
+    remote_state = RemoteState(repository, remote, ask, lambda done, total: tick("remotes", done, total))
     names: set[Named] = set()
     claims: set[Claim] = set()
     total, newest = 0, None
@@ -115,9 +115,9 @@ def verify(
         total += 1
         if isinstance(row, Execution) and isinstance(facts.commit(_commit(row)), Known):
             names.add(_named(row))
-            claims.add(whereabouts.claim(row))
+            claims.add(remote_state.claim(row))
     today = _versions(facts, names, tick)
-    whereabouts.look(claims)
+    remote_state.look(claims)
     asked = itertools.dropwhile(lambda row: newest is not None and row.id > newest, rows())  # begun since
     for start in itertools.count(0, _BATCH):
         cases = []
@@ -128,8 +128,8 @@ def verify(
         _compare_versions(facts, here, today)
         for case in here:
             if isinstance(case.row, Execution):
-                case.findings.extend(whereabouts.findings(case.row))
-                case.notes.extend(_elsewhere(facts, whereabouts.remote_of(case.row), case.row))
+                case.findings.extend(remote_state.findings(case.row))
+                case.notes.extend(_elsewhere(facts, remote_state.remote_of(case.row), case.row))
                 case.notes.extend(_not_looked_at(facts, case.row))
                 case.notes.extend(_changed(case.row))
         yield from (case.verification() for case in cases)

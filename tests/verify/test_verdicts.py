@@ -17,10 +17,10 @@ import pytest
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.record import Execution, begun, now
 from deriva_ml_hooks.executions.rows import Damaged
-from deriva_ml_hooks.executions.verification import Verification, verify
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.cache import provenance_of
+from deriva_ml_hooks.verify.verdicts import Verification, verify
 
 NOTEBOOK = Path(__file__).parents[1] / "data" / "notebooks" / "v4.ipynb"
 

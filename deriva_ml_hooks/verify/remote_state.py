@@ -32,7 +32,7 @@ class Claim(NamedTuple):
     branch: str | None
 
 
-class Whereabouts:
+class RemoteState:
     """Tells what is not on its remote. With `ask` the remotes say so themselves; nothing is fetched.
 
     `remote` stands in for the remote of a record that is not configured any more.

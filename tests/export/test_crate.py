@@ -19,9 +19,9 @@ import pytest
 import rocrate
 
 from deriva_ml_hooks.config import Config
-from deriva_ml_hooks.executions.crate import metadata
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.record import begun
+from deriva_ml_hooks.export.crate import metadata
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.cache import provenance_of
 

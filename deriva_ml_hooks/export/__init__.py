@@ -1,0 +1,1 @@
+"""Hands on what is recorded, in forms of others: a module for each."""

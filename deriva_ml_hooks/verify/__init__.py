@@ -1,0 +1,1 @@
+"""Holds what the ledger says against the repository as it is now."""
