@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from deriva_ml_hooks.errors import HooksError
@@ -21,7 +22,7 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner import inside_python
 from deriva_ml_hooks.runner.command.installed import installed_from, sites
-from deriva_ml_hooks.runner.command.loose import defaults
+from deriva_ml_hooks.runner.command.loose import defaults, is_code
 from deriva_ml_hooks.runner.inside_python import Worktrees
 
 OTHER_WORKTREE = "other-worktree"
@@ -30,6 +31,7 @@ OTHER_WORKTREE = "other-worktree"
 _VARIABLE = "PYTHONPATH"
 _KEEPS = re.compile(r"\$\{?PYTHONPATH(?![\w#%/])")
 """Another value that goes on with what is there."""
+_TOLD_SO = re.compile(r"\s-\w*[IE]")
 _REACH_IT = "leave out -I, -E and what sets PYTHONPATH, or install the package there as a copy"
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?(?:\.exe)?")
 _BETWEEN = re.compile(r"[\s;&|()`'\"]+")
@@ -37,7 +39,7 @@ _TIMEOUT = 60.0
 """Seconds that an interpreter may take to say where it imports from."""
 _MOST_WORDS = 200
 _MOST_FILES = 50
-_LONGEST = 1_000_000
+_LONGEST = 100_000
 """Bytes of a script that are read."""
 
 
@@ -133,35 +135,45 @@ def refuse_other_worktrees(
 def unreached(words: Sequence[str], env: Mapping[str, str], worktrees: Worktrees) -> Finding | None:
     """A warning where a script or Makefile of the commit that `words` run, from here, starts such a Python.
 
-    Those that it names in its turn are read too, as shells and make have them. Whether the line runs is not
-    known. Raises OtherWorktreeError for a Python that does not start.
+    Those that it names in its turn are read too. Whether the line runs is not known.
     """
     files = _files(words)
-    for path in files:
-        if not worktrees.is_here(path) or len(files) > _MOST_FILES:
+    for path in islice(files, _MOST_FILES):  # it grows
+        if not worktrees.is_here(path) or path.endswith((".py", ".ipynb")):
             continue
         with open(path, "rb") as file:
             text = file.read(_LONGEST).decode("utf-8", "replace")
-        if path.endswith((".py", ".ipynb")) or re.match(r"#!.*(?:python|pypy)|.*\0", text):
+        if re.match(r"#!.*(?:python|pypy)|.*\0", text):
             continue
-        dropped = False
-        for number, line in enumerate(text.replace("$(", "${").splitlines(), 1):
-            tokens = [token.lstrip("@") for token in _tokens([line.partition("#")[0]])]
-            drops = _drops(tokens) and not _KEEPS.search(line)
-            found = _foreign(tokens, env, worktrees, led=True, drops=drops or dropped)
-            if found is not None:
-                where = os.path.relpath(path)
-                message = f"line {number} has {found[0]} read no PYTHONPATH: it imports from {found[1]}"
-                return Finding(OTHER_WORKTREE, where, message, _REACH_IT)
-            dropped |= drops and not any(_pythons(tokens, env))
-            files += [name for name in _files(tokens) if name not in files]
+        lines = [line.partition("#")[0] for line in text.replace("$(", "${").splitlines()]
+        with contextlib.suppress(OtherWorktreeError):  # a Python that does not start here
+            for number, python, place in _unreached(lines, env, worktrees):
+                message = f"line {number} has {python} read no PYTHONPATH: it imports from {place}"
+                return Finding(OTHER_WORKTREE, os.path.relpath(path), message, _REACH_IT)
+        files += [name for name in _files([*dict.fromkeys(_tokens(lines))]) if name not in files]
     return None
+
+
+def _unreached(
+    lines: Sequence[str], env: Mapping[str, str], worktrees: Worktrees
+) -> Iterator[tuple[int, str, str]]:
+    """The lines of a script that start one, with it and what it imports from."""
+    is_dropped = False
+    for number, line in enumerate(lines, 1):
+        tokens = [token.lstrip("@") for token in _tokens([line])]
+        drops = _drops(tokens) and not _KEEPS.search(line)
+        if drops or is_dropped or _TOLD_SO.search(line):
+            found = _foreign(tokens, env, worktrees, led=True, drops=drops or is_dropped)
+            if found is not None:
+                yield number, *found
+            is_dropped |= drops and not any(_pythons(tokens, env))
 
 
 def _files(words: Sequence[str]) -> list[str]:
     """The files that words name, and those that a program runs unnamed (`Makefile`)."""
     named = [*_tokens(words), *defaults(words, [os.curdir])]
-    return [path for path in dict.fromkeys(map(os.path.abspath, named)) if os.path.isfile(path)]
+    files = filter(os.path.isfile, dict.fromkeys(map(os.path.abspath, named)))
+    return [path for path in files if "." not in os.path.basename(path) or is_code(path, path)]
 
 
 def _foreign(

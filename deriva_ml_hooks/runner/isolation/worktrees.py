@@ -424,16 +424,11 @@ def _module(home: str | None, common: str, name: str, where: str) -> tuple[str |
             if found.worktree == os.path.realpath(folder) and is_git_s:
                 return found.worktree, found.common_dir
     modules = os.path.join(common, "modules")
-    *above, module = (os.path.join(modules, part) for part in _ways(name))
+    parts = name.split("/")
+    *above, module = (os.path.join(modules, *parts[: length + 1]) for length in range(len(parts)))
     inside_of_another = any(os.path.lexists(os.path.join(folder, "HEAD")) for folder in above)
     there = os.path.isfile(os.path.join(module, "HEAD")) and _is_below(module, modules)
     return None, module if there and not inside_of_another else None
-
-
-def _ways(name: str) -> list[str]:
-    """`a`, `a/b` and `a/b/c` for `a/b/c`."""
-    parts = name.split("/")
-    return ["/".join(parts[: length + 1]) for length in range(len(parts))]
 
 
 def _is_below(path: str, folder: str) -> bool:
