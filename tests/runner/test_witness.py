@@ -219,6 +219,7 @@ def test_a_python_that_cannot_be_reached_is_refused(world: World, start: str) ->
         ("sh go.sh", "PYTHONPATH=more:$PYTHONPATH python x.py\n", None),
         ("make", "export PYTHONPATH := more:$(PYTHONPATH)\nall:\n\tpython x.py\n", None),
         ("sh go.sh", "# PYTHONPATH=more python x.py\npython x.py  # not with -I\n", None),
+        ("sh go.sh", "{shim} -I x.py\n", None),
         ("sh go.sh", "python x.py -I -E\necho PYTHONPATH=more; grep -I x y\n", None),
         ("python go.sh", "#!/usr/bin/python\nprint('PYTHONPATH= python -I x.py')\n", None),
         ("python x.py", "python -I x.py\n", None),
@@ -228,8 +229,11 @@ def test_a_script_that_starts_one_which_cannot_be_reached_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch, words: str, text: str, line: int | None
 ) -> None:
     monkeypatch.chdir(world.double)
+    shim = world.base / "python3"  # as pyenv leaves one for a Python that is not chosen
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
     for name in ("go.sh", "Makefile"):
-        (world.double / name).write_text(text.replace("{two}", str(world.two)))
+        (world.double / name).write_text(text.format(two=world.two, shim=shim))
     (world.double / "outer").write_text("sh ./go.sh\n")
     env = {**os.environ, "PATH": f"{world.one.parent}:{os.environ['PATH']}"}
     found = unreached(shlex.split(words), env, world.worktrees)
