@@ -19,7 +19,7 @@ def read_regular(path: str, *, at_most: int) -> bytes:
     """What is in the file at `path`; a link is followed. Raises OSError, also where it is no regular file
     (a pipe would be waited for, a device has no end) or larger than `at_most` bytes.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)

@@ -18,11 +18,10 @@ from deriva_ml_hooks.config import Config, Policy, committed, load, policy_on, s
 from deriva_ml_hooks.errors import (
     BareRepositoryError,
     GitError,
-    GitMissingError,
     HooksError,
     NotARepositoryError,
 )
-from deriva_ml_hooks.git import fallback, lfs, remotes
+from deriva_ml_hooks.git import lfs, remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.status import Change, ForeignOwnerError, Measurement, measure
@@ -101,7 +100,7 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
         reasons.append(_reason(error))
     measured: Measurement | None = None
     try:
-        measured = measure_somehow(repository, paranoid=paranoid or config.paranoid)
+        measured = measure(repository, paranoid=paranoid or config.paranoid)
     except HooksError as error:
         reasons.append(_reason(error))
     else:
@@ -160,14 +159,6 @@ def _reader(repository: Repository) -> Callable[[str], bytes | None]:
         return None
 
     return read
-
-
-def measure_somehow(repository: Repository, *, paranoid: bool = False) -> Measurement:
-    """`measure` by git; without a git program, by what can be read in the process."""
-    try:
-        return measure(repository, paranoid=paranoid)
-    except GitMissingError:
-        return fallback.measure(repository)
 
 
 def require_accepted(verdict: Verdict) -> Verdict:

@@ -145,7 +145,6 @@ def test_both_scripts_are_the_program(repo: Repo, script: str) -> None:
     assert done.stdout.startswith(b"accepted: ")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
 @pytest.mark.parametrize(
     "words",
     [
@@ -242,7 +241,6 @@ def test_words_that_do_not_fit_are_told_without_what_a_terminal_obeys(
     assert "fix: " in said
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_ends_it_with_130(repo: Repo, tmp_path: Path) -> None:
     """git is made to wait until it is told, so the signal comes while the program measures."""
     pipe = tmp_path / "pipe"

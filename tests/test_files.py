@@ -12,8 +12,6 @@ import pytest
 
 from deriva_ml_hooks.files import make_folder, replace_whole, sync_folder, write_atomically
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX modes and links")
-
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())

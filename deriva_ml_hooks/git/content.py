@@ -98,8 +98,8 @@ def _quoted(path: bytes) -> bytes:
 
 def modes_are_kept(repository: Repository) -> bool:
     """Whether this file system keeps the executable bit, whatever core.fileMode says of it."""
-    if os.name == "nt" or repository.is_set("core", "fileMode", default=True):
-        return os.name != "nt"
+    if repository.is_set("core", "fileMode", default=True):
+        return True
     try:
         with tempfile.NamedTemporaryFile(dir=repository.git_dir, prefix="probe-") as probe:
             os.chmod(probe.name, 0o700)
@@ -117,11 +117,9 @@ def candid_settings(repository: Repository) -> list[str]:
     (git-config(1)); where the file system does have it, they only hide changes. They are set whatever
     the configuration is seen to say: includes and system files may say more.
     """
-    words: list[str] = []
+    words = ["-c", "core.symlinks=true"]
     if modes_are_kept(repository):
         words += ["-c", "core.fileMode=true"]
-    if os.name != "nt":
-        words += ["-c", "core.symlinks=true"]
     if not os.path.exists(os.path.join(repository.git_dir, "hEaD")):
         words += ["-c", "core.ignoreCase=false"]
     return words

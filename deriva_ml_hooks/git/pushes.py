@@ -36,11 +36,6 @@ class RefUpdate:
         return is_zero(self.local_oid)
 
     @property
-    def is_creation(self) -> bool:
-        """Whether the remote does not have the ref yet."""
-        return is_zero(self.remote_oid) and not self.is_deletion
-
-    @property
     def is_tag(self) -> bool:
         """Whether the remote ref is a tag."""
         return self.remote_ref.startswith("refs/tags/")

@@ -167,7 +167,7 @@ def public_url(url: str, *, base: str, hosts: Mapping[str, str]) -> tuple[str | 
     scp = None if "://" in url else _SCP.fullmatch(url)
     if _HELPER.match(url):
         return None, None
-    if scp is not None and not (os.name == "nt" and os.path.exists(url)):
+    if scp is not None:
         scheme, port, path = "ssh", None, scp["path"]
         host = scp["host"].rpartition("@")[2]
         if host.count(":") == 1:  # `[host:port]:path`

@@ -12,7 +12,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +20,10 @@ from typing import Any, TypeVar
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.redact import redact
 
-ABORTING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+ABORTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals by which somebody ends a run."""
 
-_PASSED_ON = tuple(
-    getattr(signal, name) for name in ("SIGQUIT", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
-)
-_POSIX = hasattr(os, "posix_spawn") and hasattr(signal, "pthread_sigmask")
+_PASSED_ON = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _LOOK_ANYWAY = 1.0
 """Seconds after which the child is asked for: another thread of this process may have had its SIGCHLD."""
 T = TypeVar("T")
@@ -92,9 +88,6 @@ def held_signals() -> Iterator[frozenset[int]]:
     Ignored signals stay ignored (nohup(1), jobs in the background). What arrives meanwhile is handled
     by `run`, `interruptible` or, where those are over, when this ends.
     """
-    if not _POSIX:
-        yield frozenset()
-        return
     # Held back only if it may be sent to us while ignored otherwise (signal(7)).
     signal.signal(signal.SIGCHLD, lambda *_: None)
     before = frozenset(int(s) for s in signal.pthread_sigmask(signal.SIG_BLOCK, _heeded()))
@@ -119,8 +112,7 @@ def interruptible(action: Callable[[], T], mask: frozenset[int]) -> T | None:
     before = {number: signal.signal(number, interrupt) for number in ending}
     try:
         try:
-            if _POSIX:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return action()
         finally:
             _hold()
@@ -133,8 +125,7 @@ def interruptible(action: Callable[[], T], mask: frozenset[int]) -> T | None:
 
 
 def _hold() -> None:
-    if _POSIX:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _heeded())
+    signal.pthread_sigmask(signal.SIG_BLOCK, _heeded())
 
 
 def _heeded() -> set[signal.Signals]:
@@ -157,8 +148,6 @@ def run(
     `stdin` is what it reads there, where that is not our own standard input. Has to be called within
     `held_signals`. Raises NotExecutableError when it cannot be started.
     """
-    if not _POSIX:
-        return _run_plainly(executable, argv, env, stdin)
     try:
         child = _spawn_fed(executable, argv, env, mask, stdin)
     except OSError as error:
@@ -217,7 +206,7 @@ def _spawn(
     actions: Sequence[tuple[int, int, int]] = (),
 ) -> int:
     # Python ignores these two; the command should find them as it would from a shell.
-    restored = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
+    restored = [signal.SIGPIPE, signal.SIGXFSZ]
     try:
         return os.posix_spawn(
             executable, [*argv], env, file_actions=actions, setsigmask=mask, setsigdef=restored
@@ -251,18 +240,3 @@ def _in_foreground() -> bool:
         with contextlib.suppress(OSError):
             return os.tcgetpgrp(descriptor) == os.getpgrp()
     return False
-
-
-def _run_plainly(executable: str, argv: Sequence[str], env: Mapping[str, str], stdin: bytes | None) -> Ending:
-    pipe = None if stdin is None else subprocess.PIPE
-    try:
-        with subprocess.Popen([*argv], executable=executable, env=dict(env), stdin=pipe) as child:
-            asked: int | None = None
-            while True:
-                try:
-                    child.communicate(stdin)
-                    return Ending(child.returncode, None, asked)
-                except KeyboardInterrupt:  # the console sent it to the command too
-                    asked, stdin = signal.SIGINT, None
-    except OSError as error:
-        raise NotExecutableError(executable, error.strerror or str(error)) from error

@@ -24,9 +24,9 @@ from deriva_ml_hooks.executions.places import ledger_path
 from deriva_ml_hooks.executions.publications import RID_VARIABLE
 from deriva_ml_hooks.executions.record import NOT_STARTED, Execution, Status, begun, new_id, now
 from deriva_ml_hooks.files import inside, write_atomically
-from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.status import measure
 from deriva_ml_hooks.git.traces import Traces
 from deriva_ml_hooks.redact import redact, redact_command, redacted
 from deriva_ml_hooks.report import as_line, few, printable
@@ -208,7 +208,7 @@ def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
         if repository != accepted.repository:
             return [_unmeasured("the repository is no longer there")]
         paranoid = accepted.request.paranoid or accepted.verdict.config.paranoid
-        measured = measure_somehow(repository, paranoid=paranoid)
+        measured = measure(repository, paranoid=paranoid)
     except Exception as error:  # whatever became of the repository, the record has to be closed
         reason = str(error) if isinstance(error, HooksError) else f"{type(error).__name__}: {error}"
         return [_unmeasured(redact(reason))]

@@ -81,7 +81,6 @@ def test_a_refused_entry_point_is_in_the_verdict(repo: Any, program: Program, tm
     assert [r["code"] for r in json.loads(file.read_text())["reasons"]] == ["entry-point"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="devices")
 def test_json_into_a_device_or_pipe_writes_there_and_replaces_nothing(
     repo: Any, program: Program, tmp_path: Path
 ) -> None:

@@ -441,7 +441,6 @@ class TestWithoutARecord:
         assert program("run-notebook", "fail.ipynb", "--dry-run").code == 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
 class TestPosix:
     @pytest.mark.parametrize(("number", "to_all"), [("SIGINT", True), ("SIGTERM", False), ("SIGHUP", False)])
     def test_a_signal_closes_the_record_as_aborted_and_keeps_what_was_done(

@@ -96,7 +96,6 @@ def test_many_with_the_same_fix_are_told_together(ids: list[str], repo: Any, pro
     assert done.err.count("fix: ") == 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="terminals")
 def test_a_progress_bar_is_on_a_terminal_only_and_leaves_the_output_alone(ids: list[str], repo: Any) -> None:
     ours, theirs = pty.openpty()
     env = {**os.environ, "TERM": "xterm", "CI": ""}

@@ -357,7 +357,6 @@ sys.exit(code)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_kill_of_the_runner_at_any_moment_leaves_a_readable_ledger_and_the_row(
     repo: Any, tmp_path: Path
 ) -> None:

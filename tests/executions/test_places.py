@@ -20,8 +20,6 @@ from deriva_ml_hooks.git.discovery import discover
 
 from .test_ledger import made
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX links")
-
 
 def place(repo: Any, ledger: str | None) -> str:
     return ledger_path(discover(str(repo.path)), Config(ledger=ledger))

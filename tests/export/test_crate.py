@@ -335,7 +335,6 @@ def test_as_an_archive_and_never_over_something(
         assert "exists already" in done.err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 def test_what_cannot_be_written_whole_is_not_there(
     repo: Repo, crate: Callable[..., tuple[Any, Path]], tmp_path: Path
 ) -> None:

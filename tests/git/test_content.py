@@ -14,8 +14,6 @@ from deriva_ml_hooks.git.discovery import discover
 if TYPE_CHECKING:
     from tests.conftest import Repo
 
-POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX modes and names")
-
 
 def entries(repo: Repo) -> dict[str, Entry]:
     found = {}
@@ -56,7 +54,6 @@ def test_each_file_is_compared_with_its_own_blob(repo: Repo) -> None:
     assert sorted(changed(repo, "a", "b", "c", "d")) == ["b", "c"]
 
 
-@POSIX
 def test_kind_and_mode_count_as_content(repo: Repo) -> None:
     for name in ("plain", "run", "link", "file"):
         repo.write(name, "target")
@@ -97,9 +94,7 @@ def test_what_git_cannot_hash_counts_as_different_and_is_told(repo: Repo) -> Non
     assert "a.bin" in complaint
 
 
-@pytest.mark.skipif(
-    os.name == "nt" or sys.platform == "darwin", reason="names that this system does not take"
-)
+@pytest.mark.skipif(sys.platform == "darwin", reason="names that this system does not take")
 @pytest.mark.parametrize(
     "name",
     [b"a", b'"a"', b"a\n", b"\na", b"a\r", b"a\r\n", b'"a\r', b"a\\n\n", b"\xff", b" ", b"-w", b'\\"\n"'],
@@ -115,7 +110,6 @@ def test_a_name_reaches_git_as_it_is(repo: Repo, name: bytes) -> None:
     assert changed(repo, path) == [path]
 
 
-@POSIX
 def test_modes_are_kept_here_whatever_git_is_told(repo: Repo) -> None:
     for value in ("true", "false"):
         repo.git("config", "core.fileMode", value)

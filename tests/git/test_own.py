@@ -17,8 +17,6 @@ from deriva_ml_hooks.provenance.cache import provenance_of
 
 from ..executions.test_ledger import made
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX modes and links")
-
 
 @pytest.mark.parametrize(
     ("value", "bits", "folder_bits"),

@@ -95,7 +95,6 @@ def test_a_folder_that_is_gone_is_not_a_missing_git(tmp_path: Path) -> None:
     assert not isinstance(raised.value, GitMissingError)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a script stands in for git")
 def test_a_git_that_cannot_be_started_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "git"
     broken.write_bytes(b"\x7fELF nonsense")
@@ -105,7 +104,6 @@ def test_a_git_that_cannot_be_started_is_an_error(tmp_path: Path, monkeypatch: p
         process.run("version", cwd=str(tmp_path))
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a program that writes for ever")
 def test_a_git_that_does_not_end_is_ended_with_all_it_started_when_its_time_is_over(repo: Repo) -> None:
     repo.git("config", "alias.forever", "!yes")
     with pytest.raises(GitError, match="no answer in 0 s"):

@@ -67,18 +67,8 @@ def test_what_is_not_a_ref_update_is_an_error(line: bytes) -> None:
 def test_an_update_says_what_it_is() -> None:
     created = RefUpdate("refs/tags/v1", A, "refs/tags/v1", ZERO)
     deleted = RefUpdate("(delete)", ZERO, "refs/heads/x/y", B)
-    assert (created.is_tag, created.is_branch, created.is_creation, created.is_deletion) == (
-        True,
-        False,
-        True,
-        False,
-    )
-    assert (deleted.is_tag, deleted.is_branch, deleted.is_creation, deleted.is_deletion) == (
-        False,
-        True,
-        False,
-        True,
-    )
+    assert (created.is_tag, created.is_branch, created.is_deletion) == (True, False, False)
+    assert (deleted.is_tag, deleted.is_branch, deleted.is_deletion) == (False, True, True)
     assert (created.name, deleted.name) == ("v1", "x/y")
     assert is_zero("0" * 64)
     assert not is_zero(A)

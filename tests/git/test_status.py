@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deriva_ml_hooks.git import fallback
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.status import Change, measure
 
@@ -250,15 +249,6 @@ def test_every_kind_of_change_is_found_by_its_path(
     change(repo)
     assert differences(repo) == expected
     assert differences(repo, paranoid=True) == expected
-
-
-@pytest.mark.parametrize(("change", "expected"), CHANGES, ids=[change.__name__ for change, _ in CHANGES])
-def test_the_same_files_are_found_without_a_git_program(
-    repo: Repo, change: Callable[[Repo], None], expected: set[tuple[str, str | None]]
-) -> None:
-    change(repo)
-    found = fallback.measure(discover(str(repo.path)))
-    assert {change.path for change in found.changes} == {path for _, path in expected}
 
 
 # Settings by which a user makes git overlook something, each with what it would hide.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.conftest import Repo
     from tests.git.conftest import Differences
 
-ROOT_ONLY = pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can change owners")
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change owners")
 
 
 def break_index(repo: Repo) -> None:
@@ -143,7 +143,6 @@ def test_a_submodule_of_another_user_is_told_by_its_own_path(with_submodule: Rep
         measure(discover(str(with_submodule.path)))
 
 
-@pytest.mark.skipif(os.name == "nt", reason="named pipes")
 @pytest.mark.parametrize("name", [".gitignore", "src/.gitignore", "src/.gitattributes"])
 def test_a_pipe_that_git_would_wait_for_is_named(
     repo: Repo, monkeypatch: pytest.MonkeyPatch, name: str
@@ -157,7 +156,6 @@ def test_a_pipe_that_git_would_wait_for_is_named(
     assert raised.value.fix == f"rm {repo.path / name}"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="named pipes")
 @pytest.mark.parametrize("name", ["info/attributes", "info/exclude", "attributesFile", "excludesFile"])
 def test_a_pipe_beside_the_commit_is_named_before_git_is_asked(
     repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -12,8 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deriva_ml_hooks.gate import judge
-from deriva_ml_hooks.git import fallback
-from deriva_ml_hooks.git.discovery import discover
 
 NAMES = ("a.py", "b.log", "d/a.py", "d/e/f.py", "d/g h.log", "é\n.py", "keep.log")
 STATUS = (
@@ -142,16 +140,3 @@ def test_the_verdict_agrees_with_git_status_after_any_history(
         assert verdict.accepted == (not expected)
         paranoid = judge(folder, paranoid=True)
         assert {reason.path for reason in paranoid.reasons} == expected
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(steps, min_size=1, max_size=10))
-def test_without_git_nothing_that_git_status_finds_is_missed(
-    history: list[tuple[str, object, object]],
-) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Worktree(Path(folder).resolve())
-        for step in history:
-            tree.step(*step)
-        found = {change.path for change in fallback.measure(discover(folder)).changes}
-        assert found >= tree.changed()

@@ -116,9 +116,7 @@ ODD_NAMES = [
 ]
 
 
-@pytest.mark.skipif(
-    os.name == "nt" or sys.platform == "darwin", reason="names that this system does not take"
-)
+@pytest.mark.skipif(sys.platform == "darwin", reason="names that this system does not take")
 def test_any_name_is_clean_when_clean_and_found_when_changed(repo: Repo, differences: Differences) -> None:
     names = [os.fsdecode(name) for name in ODD_NAMES]
     for name in names:

@@ -14,8 +14,6 @@ from deriva_ml_hooks.gate import judge
 if TYPE_CHECKING:
     from tests.conftest import Repo
     from tests.git.conftest import Differences
-
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="symbolic links")
 HELPER = "src/helper.py"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -125,7 +124,6 @@ def test_it_serves_the_worktree_that_it_runs_in_whatever_variables_say(
     assert not (repo.git_dir / "deriva-ml-hooks").exists()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a shell script")
 def test_as_a_real_hook_of_git_it_follows_every_commit(repo: Repo, tmp_path: Path) -> None:
     for name in ("post-commit", "post-checkout", "post-rewrite", "post-merge"):
         hook = repo.write(

@@ -271,7 +271,6 @@ print(json.dumps(provenance(sys.argv[2]).as_json()))
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 @pytest.mark.parametrize("mode", ["read-only folder", "unreadable file"])
 def test_permissions_that_forbid_the_cache_do_not_forbid_the_record(
     repo: Repo, tmp_path_factory: pytest.TempPathFactory, mode: str
@@ -318,7 +317,6 @@ while True:
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_writer_that_is_killed_leaves_a_whole_file(repo: Repo) -> None:
     expected = provenance(str(repo.path))
     whole = cache_of(repo).read_bytes()

@@ -580,7 +580,6 @@ class TestPushFails:
         assert bump(repo, part="minor", initial="0.2.0").tag == "v0.2.0"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
 class TestWhileItPushes:
     def test_what_a_hook_says_is_told_while_it_works(self, repo: Repo, remote: Repo, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "goes-on")
@@ -616,7 +615,6 @@ class TestWhileItPushes:
         assert repo.git("tag") == remote.git("tag") == "v0.1.0"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
 class TestInterrupted:
     @pytest.fixture
     def pushing(self, repo: Repo, remote: Repo, tmp_path: Path) -> subprocess.Popen[bytes]:

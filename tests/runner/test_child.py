@@ -18,7 +18,6 @@ import pytest
 from deriva_ml_hooks.runner import child
 from deriva_ml_hooks.runner.child import CommandNotFoundError, Ending, NotExecutableError, located
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
 linux = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux's /proc")
 
 DEADLINE = 30.0

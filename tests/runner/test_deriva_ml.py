@@ -95,7 +95,6 @@ def test_code_that_is_not_there_imports_nothing(repo: Any) -> None:
     assert not records(["python", "x.py"], discover(str(repo.path)), "0" * 40)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a program in sh")
 class TestDryRun:
     @pytest.fixture(autouse=True)
     def here(self, repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:

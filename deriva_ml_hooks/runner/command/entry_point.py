@@ -84,7 +84,7 @@ def _program(name: str, executable: str | None, cwd: str, roots: Sequence[str]) 
         return launcher
     if explicit:
         own = not is_installed(beside, roots)
-    else:  # srun, mpirun and Windows start a file of the current folder by its bare name
+    else:  # srun and mpirun start a file of the current folder by its bare name
         own = executable is None and os.path.isfile(beside) and _is_own(beside, roots)
     return Invocation(Kind.FILE, beside) if own else Invocation(Kind.PROGRAM)
 

@@ -17,10 +17,10 @@ from urllib.parse import quote
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.record import Execution
-from deriva_ml_hooks.gate import measure_somehow
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.git.status import measure
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.report import Finding, few
 from deriva_ml_hooks.runner import child
@@ -218,7 +218,7 @@ def _is_tracked(repository: Repository, path: str) -> bool:
 def _tell_of_changes(home: Repository, commit: str, say: Say) -> None:
     line = f"isolated: commit {commit[:12]} in a temporary worktree of its own"
     try:
-        changes = len(measure_somehow(home).changes)
+        changes = len(measure(home).changes)
     except GitError:
         changes = 0
     if changes:

@@ -547,7 +547,6 @@ def make_module(folder: Path) -> Repo:
     return module
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
 class TestKilled:
     def started(self, repo: Any, script: str, **options: Any) -> tuple[subprocess.Popen[bytes], bytes]:
         """The program with a command that says when it runs, and what it said."""

@@ -185,7 +185,6 @@ class TestParameters:
         (tmp_path / "p.yaml").write_text("a: &a {x: 1}\nb: *a\nc: {<<: *a, y: 2}\n")
         assert chosen([], [str(tmp_path / "p.yaml")])["c"] == {"x": 1, "y": 2}
 
-    @pytest.mark.skipif(sys.platform == "win32", reason="pipes with a name")
     def test_a_pipe_is_read_and_a_folder_is_called_one(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
         writer = threading.Thread(target=(tmp_path / "fifo").write_text, args=("seed: 3",))
