@@ -6,13 +6,15 @@ that ran; for that there are lines for .gitignore.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
+from deriva_ml_hooks.globs import matcher
 from deriva_ml_hooks.packages import is_lockfile
 
 FOLDERS = (
@@ -35,6 +37,11 @@ _RUNS = re.compile(
     r"|sas|sps|sql|c|cc|c[pux]{2}|cu|h|hpp|java|jar|class|so|dylib|dll|scala|f90|mk|smk|nf|[wc][dw]l)",
     re.IGNORECASE,
 )
+_LEFT_BY_TOOLS = (
+    b"__pycache__/ *.py[co] *.egg-info/ .eggs/ .venv/ venv/ .tox/ .nox/ .pixi/ node_modules/ .pytest_cache/"
+    b" .mypy_cache/ .ruff_cache/ .hypothesis/ .ipynb_checkpoints/ .coverage .coverage.* htmlcov/ .DS_Store"
+)
+"""What tools make anew for themselves: nobody has worked for it (github/gitignore, Python)."""
 _NAMED = 20
 """Paths or lines that a command spells out."""
 
@@ -51,6 +58,16 @@ def has_code_suffix(path: str) -> bool:
     return _RUNS.fullmatch(_suffix(path)) is not None
 
 
+def is_left_by_tools(path: str) -> bool:
+    """Whether a file (or a folder, with `/` at its end) is no result of anything: caches, environments."""
+    return _tools()(os.fsencode(path))
+
+
+@functools.cache
+def _tools() -> Callable[[bytes], bool]:
+    return matcher(_LEFT_BY_TOOLS.split())
+
+
 def sort(untracked: Collection[str], tracked: Collection[str] | None) -> Sorted:
     """Sort paths (from the top, `/` between names) among `tracked` ones; None: those are not known.
 
@@ -59,7 +76,7 @@ def sort(untracked: Collection[str], tracked: Collection[str] | None) -> Sorted:
     """
     kinds = {(_folder(path), _suffix(path)) for path in tracked or ()}
     code = tuple(path for path in untracked if _is_code(path, kinds))
-    taken = {folder for path in (*(tracked or ()), *code) for folder in _folders(path)}
+    taken = {folder for path in (*(tracked or ()), *code) for folder in folders_above(path)}
     left = [path for path in untracked if path not in set(code)]
     alike = Counter((_folder(path), _suffix(path)) for path in left)
     lines = (_line(path, None if tracked is None else taken, alike) for path in left)
@@ -87,7 +104,7 @@ def _suffix(path: str) -> str:
     return os.path.splitext(path.rpartition("/")[2])[1]
 
 
-def _folders(path: str) -> Iterator[str]:
+def folders_above(path: str) -> Iterator[str]:
     """The folders above `path`, the highest first."""
     for at, character in enumerate(path):
         if character == "/":
@@ -95,7 +112,7 @@ def _folders(path: str) -> Iterator[str]:
 
 
 def _line(path: str, taken: Collection[str] | None, alike: Counter[tuple[str, str]]) -> str:
-    above = () if taken is None else _folders(path)
+    above = () if taken is None else folders_above(path)
     own = next((folder for folder in above if folder not in (taken or ())), None)
     if own is not None:
         return f"/{_escaped(own)}/"

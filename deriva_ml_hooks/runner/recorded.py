@@ -34,6 +34,7 @@ from deriva_ml_hooks.runner import baked, child, deriva_ml, publishing
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.child import Ending
 from deriva_ml_hooks.runner.inside_python import Worktrees
+from deriva_ml_hooks.runner.results import made, named
 from deriva_ml_hooks.runner.witness import OTHER_WORKTREE, Witness, refuse_other_worktrees, worktrees_of
 
 EXECUTION_VARIABLE = "DERIVA_ML_HOOKS_EXECUTION"
@@ -234,10 +235,10 @@ def _results(accepted: Accepted, changes: Sequence[Mapping[str, Any]]) -> list[d
         c["path"] for c in changes if c["path"] is not None and c["code"] not in ("touched", OTHER_WORKTREE)
     ]
     if accepted.outputs:
+        wanted = [named(output) for output in accepted.outputs]
         with suppress(HooksError):  # whatever became of the repository
-            wanted = [f":(top){path}" for path in accepted.outputs]
-            made = process.run("ls-files", "-z", "--others", "--", *wanted, cwd=top).checked()
-            paths += os.fsdecode(made).split("\0")[:-1]
+            made_now = made(top, accepted.provenance.commit)
+            paths += [path for path in made_now if any(is_named(path) for is_named in wanted)]
     return circumstances.hashed(top, paths)
 
 

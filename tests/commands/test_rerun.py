@@ -377,3 +377,41 @@ class TestStandardInput:
         assert (done.code, done.out) == (0, "")
         assert self.newest(program)["stdin"] == {"kind": "nothing"}
         assert "stdin" not in [warning["code"] for warning in self.newest(program)["warnings"]]
+
+
+def test_ignored_data_that_a_failed_run_may_have_missed_are_named_with_what_works(
+    script: Any, program: Program
+) -> None:
+    """What is pasted runs where the data are, at the commit."""
+    script.write(
+        "src/train.py", "print(open('../data.log/x').read(), open('../results/out', 'w').write(''))\n"
+    )
+    for name in ("data.log/x", "results/old", "__pycache__/x", ".env.log"):
+        script.write(name, "42\n")
+    script.commit("Reads data")
+    src = script.path / "src"
+    done = program("run", "--isolated", "--output", "../results", "--", "python3", "train.py", cwd=src)
+    assert done.code == 1
+    assert "ignored by git, so not in the temporary worktree: data.log/, .env.log\n" in done.err
+    (paste,) = re.findall("fix: run it in your own worktree: (.*)$", done.err, re.MULTILINE)
+    bin_first = f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+    ran = subprocess.run(bin_first + paste, shell=True, cwd=src, capture_output=True, text=True, check=True)
+    assert "42" in ran.stdout
+    script.commit("Later")
+    first = json.loads(program("executions", "list", "--json").out)[0]
+    again = program("rerun", first["id"])
+    (paste,) = re.findall("fix: run it in your own worktree: (.*)$", again.err, re.MULTILINE)
+    subprocess.run(bin_first + paste, shell=True, cwd=script.path, check=True)
+    assert script.git("rev-parse", "HEAD") == first["commit"]
+
+
+@pytest.mark.parametrize("words", [("results/deep/out",), ("--out=results/deep/out",)])
+def test_the_folder_of_what_is_written_is_there_again(script: Any, program: Program, words: Any) -> None:
+    script.write("src/train.py", "import sys\nopen(sys.argv[1].removeprefix('--out='), 'w').write('made')\n")
+    script.commit("Writes")
+    (script.path / "results/deep").mkdir(parents=True)
+    assert program("run", "--", "python3", "src/train.py", *words).code == 0
+    first = json.loads(program("executions", "list", "--json").out)[0]
+    done = program("rerun", "--output", "results", first["id"])
+    assert (done.code, "not copied" in done.err) == (0, False), done.err
+    assert program("run", "--isolated", "--", "python3", "src/train.py", *words).code == 0

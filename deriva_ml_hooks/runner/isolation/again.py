@@ -22,6 +22,7 @@ from deriva_ml_hooks.runner.isolation.outputs import below_top
 from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
 from deriva_ml_hooks.runner.isolation.uncommitted import is_held, tree_of, uncommitted
 from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Task
+from deriva_ml_hooks.runner.results import named
 from deriva_ml_hooks.verify.repository_facts import fetching
 
 # Of a session, not of a run.
@@ -29,7 +30,7 @@ _OF_NO_INTEREST = frozenset({"_", "OLDPWD", "SHLVL", "PWD", EXECUTION_VARIABLE, 
 
 
 def request_of(first: Execution, home: Repository, outputs: Collection[str] = ()) -> Request:
-    """The request that runs `first` again from its commit; `outputs`: what it only writes, from the top.
+    """The request that runs `first` again from its commit; `outputs`: what it only writes, from here.
 
     Raises IsolationError where the commit is missing, or the command used what is not in it; UsageError for
     an output that is nowhere below the top.
@@ -50,7 +51,7 @@ def request_of(first: Execution, home: Repository, outputs: Collection[str] = ()
             fix=f"run it yourself, and hand secrets over in the environment: deriva-ml-hooks {how}",
         )
     _refuse_outside(first, home)
-    _refuse_uncommitted(first, home, [below_top(path).replace(os.sep, "/") for path in outputs])
+    _refuse_uncommitted(first, home, [below_top(path, home.worktree) for path in outputs])
     path = first.entry_point.get("path")
     explicit = os.path.join(home.worktree, path) if path is not None else None
     if path is not None and home.entry(tree, path.split("/")[0]) is None:
@@ -148,13 +149,14 @@ def _refuse_uncommitted(first: Execution, home: Repository, outputs: Collection[
     if first.isolated:  # it has seen nothing of the user's own worktree
         return
     for word, inside in uncommitted(given(first), first.cwd, first.provenance["commit"], home).items():
-        if any(inside == output or inside.startswith(f"{output}/") for output in outputs):
+        if any(named(output)(inside) for output in outputs):
             continue
         if not _is_older(os.path.join(home.worktree, inside), first.started_at):
             continue
         fix = "commit it, or name it by an absolute path outside the repository, and run it anew"
         if not inside.startswith("../"):
-            written = shlex.join(["deriva-ml-hooks", "rerun", "--output", inside, first.id])
+            output = os.path.relpath(os.path.join(home.worktree, inside), os.path.realpath(os.curdir))
+            written = shlex.join(["deriva-ml-hooks", "rerun", "--output", output, first.id])
             fix = f"{fix}; where it is only written: {written}"
         commit = first.provenance["commit"][:12]
         raise IsolationError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,10 +23,17 @@ from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.status import measure
 from deriva_ml_hooks.provenance.cache import provenance_of
+from deriva_ml_hooks.redact import redact_command
 from deriva_ml_hooks.report import Finding, few
 from deriva_ml_hooks.runner import child
 from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
-from deriva_ml_hooks.runner.isolation.outputs import Ask, below_top, bring_back
+from deriva_ml_hooks.runner.isolation.outputs import (
+    Ask,
+    below_top,
+    bring_back,
+    make_folders,
+    tell_of_ignored,
+)
 from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
 from deriva_ml_hooks.runner.isolation.standard_input import given_again
 from deriva_ml_hooks.runner.isolation.uncommitted import uncommitted
@@ -51,7 +59,7 @@ class Isolated:
     """What is to run away from the user's own worktree.
 
     `commit` None: HEAD. `cwd`: the folder to run in, relative to the repository; None: where the user is.
-    `outputs`: what is copied back, relative to the repository. `keep`: leave the worktree behind.
+    `outputs`: what is copied back, as named from where the user is. `keep`: leave the worktree behind.
     `given`: what may name files, where that is not the words of the request.
     `task`: makes what is run, where that is not the words of the request.
     `stdin`: what the record `rerun_of` says of standard input, which is given to it again.
@@ -82,10 +90,9 @@ def run_isolated(
     Raises what `accept` raises, and IsolationError, OwnTreeError, WorktreeError or UsageError where nothing
     was started; EndedBySignalError after a signal that no command was there to get.
     """
-    for path in wanted.outputs:
-        below_top(path)
     with signals_raise():
         home = discover()
+        outputs = [below_top(path, home.worktree) for path in wanted.outputs]
         for folder in clear_left_over(home, say):
             say(f"removed a temporary worktree that was left over: {folder}")
         head = home.head()
@@ -96,18 +103,17 @@ def run_isolated(
         if cwd is None:
             cwd = os.path.relpath(os.path.realpath(os.getcwd()), home.worktree)
             _tell_of_changes(home, commit, say)
+        wanted = replace(wanted, cwd=cwd, outputs=outputs)
         _tell_of_absent(wanted, cwd, commit, home, say)
         results = wanted.keep or bool(wanted.outputs)
         with temporary_worktree(home, commit, complain, holds_results=results) as temporary:
-            wanted = replace(wanted, cwd=cwd)
             return run_within(temporary, home, wanted, say=say, complain=complain, keeps=keeps)
 
 
 def run_within(
     temporary: Temporary, home: Repository, wanted: Isolated, *, say: Say, complain: Say, keeps: Ask
 ) -> tuple[int, Execution]:
-    """Run it in a worktree that is there, and bring its outputs back; as `run_isolated`."""
-    outputs = [below_top(path) for path in wanted.outputs]
+    """Run it in a worktree that is there, and bring its outputs, from the top, back; as `run_isolated`."""
     try:
         with accepted_within(temporary, home, wanted) as accepted:
             task = wanted.task(accepted) if wanted.task is not None else None
@@ -115,9 +121,12 @@ def run_within(
                 _refuse_own_tree(*task.within(), temporary.repository, home)
             temporary.keep = wanted.keep  # from here on there is something to look at
             code, execution = run_recorded(accepted, say=say, complain=complain, task=task)
+        if code:
+            fix = _in_place(wanted, home)
+            tell_of_ignored(wanted.outputs, temporary.repository, home, fix, complain)
         temporary.keep = True  # what a copy cannot bring, or a signal stops, is not lost
         asked: Ask = (lambda _: True) if wanted.keep else keeps
-        about = outputs, temporary.repository, home, execution.provenance["commit"]
+        about = wanted.outputs, temporary.repository, home, execution.provenance["commit"]
         whole = bring_back(*about, say=say, complain=complain, keeps=asked)
         temporary.keep = wanted.keep or not whole
     finally:
@@ -142,6 +151,7 @@ def accepted_within(temporary: Temporary, home: Repository, wanted: Isolated) ->
             f"{wanted.cwd}: not a folder of the commit, so it is not in its worktree",
             fix="run from a folder that is tracked",
         )
+    make_folders(_given(wanted), wanted.cwd or ".", wanted.outputs, inside, home)
     argv = [tree.program(wanted.request.argv[0], here), *wanted.request.argv[1:]]
     tree.refuse_absolute(argv, lambda path: _is_tracked(inside, path))
     explicit = wanted.request.entry_point
@@ -226,9 +236,22 @@ def _tell_of_changes(home: Repository, commit: str, say: Say) -> None:
     say(line)
 
 
+def _given(wanted: Isolated) -> Sequence[str]:
+    return wanted.request.argv[1:] if wanted.given is None else wanted.given
+
+
+def _in_place(wanted: Isolated, home: Repository) -> str:
+    """How to run it where the data are: in the user's own worktree."""
+    words = redact_command(wanted.request.argv)
+    words = words if wanted.task is not None else ["deriva-ml-hooks", "run", "--", *words]
+    folder = os.path.normpath(os.path.join(home.worktree, wanted.cwd or "."))
+    steps = [] if folder == os.path.realpath(os.curdir) else [f"cd {shlex.quote(folder)}"]
+    steps += [] if wanted.commit is None else [f"git switch --detach {shlex.quote(wanted.commit)}"]
+    return f"run it in your own worktree: {' && '.join([*steps, shlex.join(words)])}"
+
+
 def _tell_of_absent(wanted: Isolated, cwd: str, commit: str, home: Repository, say: Say) -> None:
-    words = wanted.request.argv[1:] if wanted.given is None else wanted.given
-    absent = [*uncommitted(words, cwd, commit, home)]
+    absent = [*uncommitted(_given(wanted), cwd, commit, home)]
     if absent:
         say(f"not in the commit, so not in the temporary worktree: {few(absent, most=8)}")
 

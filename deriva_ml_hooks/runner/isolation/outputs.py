@@ -1,53 +1,88 @@
 """What a command has made in a temporary worktree: copied back into the user's own where it was asked for.
 
-Nothing that is tracked is overwritten, in whichever repository it lies: a submodule answers for itself, and
-a folder that is a link for what it leads to.
+Nothing that is there is overwritten, tracked or not: what differs stays in the temporary worktree.
 """
 
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
+import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from deriva_ml_hooks.errors import BareRepositoryError, GitError, HooksError, NotARepositoryError, UsageError
 from deriva_ml_hooks.executions.record import new_id
-from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.globs import matcher
 from deriva_ml_hooks.report import few, printable
 from deriva_ml_hooks.runner.places import leaving_link
 from deriva_ml_hooks.runner.recorded import Say
+from deriva_ml_hooks.runner.results import listed, made, named, submodules
+from deriva_ml_hooks.untracked import folders_above, is_left_by_tools
 
 _NAMED = 5
-_BYTECODE = "__pycache__"
-"""Python makes it anew; nobody has worked for it."""
+_PASTED = 20
+"""Files that a command spells out."""
 
 Ask = Callable[[str], bool]
 """Tells the user of what would go, and gives whether it is to be kept."""
 
 
-class _Made(NamedTuple):
-    """A file in the temporary worktree that the commit does not hold so. `path` is from the top."""
+def below_top(path: str, top: str) -> str:
+    """A path or glob of `--output`, as it is named from the current folder, from the `top` of the repository.
 
-    path: str
-    tracked: bool
-
-
-def below_top(path: str) -> str:
-    """A path or glob of `--output`, relative to the repository; raises UsageError for any other."""
-    plain = os.path.normpath(path)
-    parts = plain.split(os.sep)
-    if os.path.isabs(plain) or plain == os.curdir or os.pardir in parts or ".git" in parts:
+    Raises UsageError for one that is not below it.
+    """
+    inside = os.path.relpath(os.path.join(os.path.realpath(os.curdir), path), top)
+    if {os.curdir, os.pardir, ".git"} & {*inside.split(os.sep)}:
         raise UsageError(
             f"--output {path}: not a folder or file below the top of the repository",
-            fix="name it relative to the top of the repository, such as --output results",
+            fix="name it relative to the folder that you are in, such as --output results",
         )
-    return plain
+    return inside.replace(os.sep, "/")
+
+
+def make_folders(
+    words: Sequence[str], cwd: str, outputs: Sequence[str], inside: Repository, home: Repository
+) -> None:
+    """Make the folders that the command may write into, empty, as the user's own worktree has them.
+
+    That is what a relative path in `words` is in, as seen from the folder `cwd`, and those of `outputs`.
+    """
+    parts = [part for word in words for part in (word, word.partition("=")[2]) if part]
+    above = [os.path.dirname(os.path.join(cwd, part)) for part in parts if not os.path.isabs(part)]
+    for path in map(os.path.normpath, (*outputs, *above)):
+        double = os.path.join(inside.worktree, path)
+        if os.path.lexists(double) or not os.path.isdir(os.path.join(home.worktree, path)):
+            continue
+        if os.path.realpath(double).startswith(inside.worktree + os.sep):  # not by a link of the commit
+            os.makedirs(double, exist_ok=True)
+
+
+def tell_of_ignored(
+    outputs: Sequence[str], inside: Repository, home: Repository, fix: str, complain: Say
+) -> None:
+    """Name what git ignores in the user's own worktree, so that a command that failed may have missed it."""
+    with contextlib.suppress(HooksError):
+        words = ("--others", "--ignored", "--exclude-standard", "--directory")
+        absent = [
+            path
+            for path in listed(home.worktree, "ls-files", *words)
+            if not is_left_by_tools(path)
+            and not any(named(output)(path.rstrip("/")) for output in outputs)
+            and not _has_files(os.path.join(inside.worktree, path))
+        ]
+        if absent:
+            absent.sort(key=lambda path: not path.endswith("/"))
+            complain(f"ignored by git, so not in the temporary worktree: {few(absent, most=_NAMED)}")
+            complain(f"fix: {fix}")
+
+
+def _has_files(path: str) -> bool:
+    return any(os.scandir(path)) if os.path.isdir(path) else os.path.lexists(path)
 
 
 def bring_back(
@@ -63,193 +98,114 @@ def bring_back(
     """Copy what the command has made at `outputs` into the user's own worktree; whether the rest may go.
 
     It may not where something that was asked for is missing or could not be copied, nor where `keeps`, which
-    is told of what nobody asked for, says so. `commit` is the one that ran. Other files that are not tracked
-    are replaced, each at once.
+    is told of what nobody asked for, says so. `commit` is the one that ran.
     """
     try:
-        made = [*_made(inside, commit)]
+        found = [*made(inside.worktree, commit)]
+        closed = [os.path.join(home.worktree, path) for path, _ in submodules(home.worktree)]
     except HooksError as error:  # the command may have broken its repository
         complain(f"what was made cannot be told: {error}")
         return False
-    wanted = {output: _named(output) for output in outputs}
-    whole = True
-    for output, is_named in wanted.items():
-        found = [one for one in made if is_named(os.fsencode(one.path))]
-        there = _is_there(inside, output, is_named)
-        if found or (there and not made):
-            whole &= _copied(output, found, inside, home, say, complain)
+    closed = [folder for folder in closed if not os.path.lexists(os.path.join(folder, ".git"))]
+    left = {path for path in found if not is_left_by_tools(path)}
+    whole, nothing = True, not left
+    for output in outputs:
+        paths = [*filter(named(output), found)]
+        left.difference_update(paths)
+        if paths:
+            whole &= _copied(output, paths, closed, inside.worktree, home.worktree, say, complain)
         else:
-            why = "nothing of it was made by the run" if there else "not there after the run"
-            complain(f"{printable(output)}: {why}, so nothing was copied")
-            whole &= not made
-    left = [one.path for one in made if not any(named(os.fsencode(one.path)) for named in wanted.values())]
+            complain(f"{printable(output)}: the run has made nothing of it, so nothing was copied")
+            whole &= nothing
     if left and whole:
-        told = f"not asked for by --output: {_counted(left, inside)}"
+        told = f"not asked for by --output: {_counted(sorted(left), inside)}"
         if keeps(told):
             return False
         complain(f"{told}; removed with the temporary worktree")
     return whole
 
 
-def _named(output: str) -> Callable[[bytes], bool]:
-    """Whether a path is the one that is named, below it, or matched by it as a glob."""
-    plain = os.fsencode(output)
-    literal = b"".join(b"\\" + bytes([c]) if c in b"\\*?[ " else bytes([c]) for c in plain)
-    exact = matcher([b"/" + literal])
-    try:
-        by_glob = matcher([b"/" + plain])
-    except ValueError:  # no glob: a name with a bracket in it
-        return exact
-    return lambda path: exact(path) or by_glob(path)
-
-
-def _is_there(inside: Repository, output: str, is_named: Callable[[bytes], bool]) -> bool:
-    """Whether something is at `output`, though the command has made nothing of it."""
-    if os.path.lexists(os.path.join(inside.worktree, output)):
-        return True
-    return any(is_named(os.fsencode(path)) for path in _listed(inside.worktree, "ls-files"))
-
-
-def _made(inside: Repository, commit: str) -> Iterator[_Made]:
-    """The files that a command has made or changed, in submodules too, bytecode left out."""
-    for top, prefix, since in _repositories(inside.worktree, "", commit):
-        found = {path: False for name in _listed(top, "ls-files", "--others") for path in _whole(top, name)}
-        words = ("--name-status", "--no-renames", "--no-ext-diff", "--ignore-submodules=all", since)
-        changes = iter(_listed(top, "diff", *words))
-        found |= {path: status != "A" for status, path in zip(changes, changes, strict=True)}
-        for path, tracked in found.items():
-            if _BYTECODE not in path.split("/") and os.path.lexists(os.path.join(top, path)):
-                yield _Made(prefix + path, tracked)
-
-
-def _repositories(top: str, prefix: str, since: str) -> Iterator[tuple[str, str, str]]:
-    """A worktree and those of its submodules: where, with which prefix to a path, and at which commit."""
-    yield top, prefix, since
-    for record in _listed(top, "ls-files", "--stage"):
-        facts, _, path = record.partition("\t")
-        folder = os.path.join(top, path)
-        if facts.startswith("160000 ") and os.path.lexists(os.path.join(folder, ".git")):
-            yield from _repositories(folder, f"{prefix}{path}/", facts.split(" ")[1])
-
-
-def _listed(top: str, command: str, *words: str) -> list[str]:
-    done = process.run(command, "-z", *words, cwd=top, strict=True)
-    return os.fsdecode(done.checked()).split("\0")[:-1]
-
-
-def _whole(top: str, name: str) -> Iterator[str]:
-    """What git names: a file; or with `/` at its end a repository that a command has made, file by file."""
-    if not name.endswith("/"):
-        yield name
-        return
-    for above, folders, files in os.walk(os.path.join(top, name)):
-        links = {folder for folder in folders if os.path.islink(os.path.join(above, folder))}
-        folders[:] = sorted({*folders} - links - {".git"})
-        for file in sorted({*files, *links} - {".git"}):
-            yield os.path.relpath(os.path.join(above, file), top)
-
-
 def _copied(
-    output: str, found: Iterable[_Made], inside: Repository, home: Repository, say: Say, complain: Say
+    output: str, paths: Sequence[str], closed: Sequence[str], inside: str, home: str, say: Say, complain: Say
 ) -> bool:
-    copied, left, failed = 0, [], 0
-    tracked_at = lru_cache(maxsize=None)(_tracked_at)
-    for path, tracked in found:
-        source, target = (os.path.join(top.worktree, path) for top in (inside, home))
+    there, failed = [], 0
+    for path in paths:
         try:
-            folder, name = os.path.split(target)
-            if (link := leaving_link(target)) is not None:
-                raise GitError(
-                    link, "a link of the repository that leads out of it", fix="name another folder"
-                )
-            folder = os.path.realpath(folder)
-            theirs = tracked_at(folder)
-            if tracked or name in theirs:
-                left += [] if _same_bytes(source, target) else [path]
-                continue
-            _copy(source, os.path.join(folder, name), inside.worktree, home.worktree)
-            copied += 1
+            target = _allowed(os.path.join(home, path), closed)
+            if not _copy(os.path.join(inside, path), target, inside, home):
+                there.append(path)
         except (OSError, HooksError) as error:
             reason = (error.strerror or error) if isinstance(error, OSError) else error
             complain(f"{printable(path)}: not copied: {reason}")
             failed += 1
+    copied = len(paths) - len(there) - failed
     say(f"{printable(output)}: {copied} file{'' if copied == 1 else 's'} copied back")
-    if left:
-        complain(f"{few(left)}: not copied, since tracked files are not overwritten")
-    return not left and not failed
+    if there:
+        yours = "yours is another" if len(there) == 1 else "yours are others"
+        complain(f"{few(there)}: not copied, since {yours}, and would be lost")
+    if 0 < len(there) <= _PASTED:
+        packed = shlex.join(["tar", "-C", inside, "-cf", "-", "--", *there])
+        complain(f"fix: {packed} | tar -C {shlex.quote(home)} -xf -")
+    return not there and not failed
 
 
-def _tracked_at(folder: str) -> frozenset[str]:
-    """The names in a folder (without links on the way) that its repository tracks. Raises HooksError.
-
-    A folder that is not there yet has none. In one of a submodule that is not checked out nothing may be put.
-    """
-    above = folder
-    while not os.path.isdir(above) and os.path.dirname(above) != above:
+def _allowed(target: str, closed: Sequence[str]) -> str:
+    """Where `target` is without links on the way. Raises GitError where nothing may be put."""
+    if (link := leaving_link(target)) is not None:
+        raise GitError(link, "a link of the repository that leads out of it", fix="name another folder")
+    folder, name = os.path.split(target)
+    folder = above = os.path.realpath(folder)
+    for submodule in closed:
+        if f"{folder}/".startswith(f"{submodule}/"):
+            raise GitError(
+                submodule, "a submodule that is not checked out", fix="git submodule update --init"
+            )
+    while not os.path.isdir(above):
         above = os.path.dirname(above)
     try:
-        repository = discover(above)
-    except NotARepositoryError:
-        return frozenset()
+        discover(above)
     except BareRepositoryError:
         raise GitError(folder, "inside a git directory", fix="name another folder") from None
-    below = os.path.relpath(folder, repository.worktree).replace(os.sep, "/")
-    parts = [] if below == os.curdir else below.split("/")
-    places = ["/".join(parts[: end + 1]) for end in range(len(parts))]
-    words = ("--literal-pathspecs", "ls-files", "-z", "--stage", "--", *places[:1])
-    done = process.run(*words, cwd=repository.worktree, strict=True).checked()
-    names = set()
-    for record in os.fsdecode(done).split("\0")[:-1]:
-        facts, _, path = record.partition("\t")
-        if facts.startswith("160000 ") and path in places:
-            raise GitError(path, "a submodule that is not checked out", fix="git submodule update --init")
-        where, _, name = path.rpartition("/")
-        if where == "/".join(parts):
-            names.add(name)
-    return frozenset(names)
+    except NotARepositoryError:
+        pass
+    return os.path.join(folder, name)
 
 
-def _counted(paths: Sequence[str], inside: Repository) -> str:
-    """How many files there are, by the folders that hold nothing but such: `3 ...: results/ (2), a.csv`."""
-    known = {""}
-    for name in _listed(inside.worktree, "ls-files"):
-        while (name := name.rpartition("/")[0]) not in known:
-            known.add(name)
-    groups: dict[str, int] = {}
-    for path in paths:
-        ends = (at for at, character in enumerate(path) if character == "/")
-        folder = next((path[:end] for end in ends if path[:end] not in known), None)
-        shown = f"{folder}/" if folder is not None else path
-        groups[shown] = groups.get(shown, 0) + 1
-    names = [f"{name} ({count})" if name.endswith("/") else name for name, count in groups.items()]
-    return f"{len(paths)} new or changed file{'' if len(paths) == 1 else 's'}: {few(names, most=_NAMED)}"
-
-
-def _same_bytes(one: str, other: str) -> bool:
-    try:
-        if os.path.islink(one) or os.path.islink(other):
-            return os.readlink(one) == os.readlink(other)
-        with open(one, "rb") as first, open(other, "rb") as second:
-            return first.read() == second.read()
-    except OSError:
-        return False
-
-
-def _copy(source: str, target: str, inside: str, home: str) -> None:
-    """Copy a file, or a symbolic link as such: written beside the old one, then in its place.
+def _copy(source: str, target: str, inside: str, home: str) -> bool:
+    """Copy a file, or a symbolic link as such; whether it is there now: another one is never replaced.
 
     A link that leads into the temporary worktree is made to lead to the same place in the user's own.
     """
+    leads = os.readlink(source) if os.path.islink(source) else None
+    if leads is not None and leads.startswith(inside + os.sep):
+        leads = home + leads[len(inside) :]
+    if leads is None and not os.path.isfile(source):
+        raise OSError(0, "neither a file nor a symbolic link")
+    if os.path.islink(target):
+        return os.readlink(target) == leads
+    if os.path.lexists(target):
+        return leads is None and os.path.isfile(target) and filecmp.cmp(source, target, shallow=False)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     beside = os.path.join(os.path.dirname(target), f".{new_id()}")
     try:
-        if os.path.islink(source) and (leads := os.readlink(source)).startswith(inside + os.sep):
-            os.symlink(home + leads[len(inside) :], beside)
-        elif os.path.islink(source) or os.path.isfile(source):
-            shutil.copy2(source, beside, follow_symlinks=False)
+        if leads is None:
+            shutil.copy2(source, beside)
         else:
-            raise OSError(0, "neither a file nor a symbolic link")
+            os.symlink(leads, beside)
+        if os.path.lexists(target):  # made meanwhile
+            return False
         os.replace(beside, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(beside)
+    return True
+
+
+def _counted(paths: Sequence[str], inside: Repository) -> str:
+    """How many files there are, by the folders that hold nothing but such: `3 ...: results/ (2), a.csv`."""
+    known = {folder for name in listed(inside.worktree, "ls-files") for folder in folders_above(name)}
+    groups = Counter(
+        next((f"{folder}/" for folder in folders_above(path) if folder not in known), path) for path in paths
+    )
+    names = [f"{name} ({count})" if name.endswith("/") else name for name, count in groups.items()]
+    return f"{len(paths)} new or changed file{'' if len(paths) == 1 else 's'}: {few(names, most=_NAMED)}"

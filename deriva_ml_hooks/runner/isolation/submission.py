@@ -37,6 +37,7 @@ from deriva_ml_hooks.runner.isolation.isolated import (
     run_within,
     signals_raise,
 )
+from deriva_ml_hooks.runner.isolation.outputs import below_top
 from deriva_ml_hooks.runner.isolation.worktrees import (
     Temporary,
     clear_left_over,
@@ -107,6 +108,7 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
     job: dict[str, Any] = {"submitter": submitter, "id": None, "host": host(), "at": now()}
     with signals_raise():
         home = discover()
+        wanted = replace(wanted, outputs=[below_top(path, home.worktree) for path in wanted.outputs])
         cwd = os.path.relpath(os.path.realpath(os.getcwd()), home.worktree)
         if not wanted.isolated:
             lines = _beginning(os.path.abspath(script))

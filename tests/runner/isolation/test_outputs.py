@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -30,9 +32,9 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def isolated(repo: Repo, program: Callable[..., Any]) -> Isolated:
     """Runs a shell's line away from `repo`: the exit code, and what was said."""
 
-    def run(line: str, *outputs: str, options: Sequence[str] = ()) -> tuple[int, str]:
+    def run(line: str, *outputs: str, options: Sequence[str] = (), cwd: str = ".") -> tuple[int, str]:
         words = [word for output in outputs for word in ("--output", output)]
-        done = program("run", "--isolated", *options, *words, "--", "sh", "-c", line)
+        done = program("run", "--isolated", *options, *words, "--", "sh", "-c", line, cwd=repo.path / cwd)
         return done.code, done.err
 
     return run
@@ -73,7 +75,7 @@ class TestWhatIsNamed:
     ) -> None:
         code, said = isolated("mkdir results; echo hours > results/x; exit 3", "reslts")
         assert code == 3
-        assert "reslts: not there after the run" in said
+        assert "reslts: the run has made nothing of it" in said
         assert "the temporary worktree is kept" in said
         assert kept(temporary) == ["results/x"]
 
@@ -84,14 +86,14 @@ class TestWhatIsNamed:
         repo.commit()
         code, said = isolated("mkdir output; echo hours > output/x", "outputs")
         assert code == 0
-        assert "outputs: nothing of it was made by the run" in said
+        assert "outputs: the run has made nothing of it" in said
         assert "output/x" in kept(temporary)
 
     def test_that_is_missing_where_nothing_was_made_keeps_nothing(
         self, isolated: Isolated, temporary: Path
     ) -> None:
         code, said = isolated("exit 3", "results", "*.csv")
-        assert (code, said.count("not there after the run")) == (3, 2)
+        assert (code, said.count("the run has made nothing of it")) == (3, 2)
         assert not list(temporary.iterdir())
 
     def test_is_kept_where_the_command_has_broken_its_repository(
@@ -136,6 +138,15 @@ class TestWhatNobodyAskedFor:
     def test_is_no_word_where_nothing_was_made(self, isolated: Isolated) -> None:
         assert "asked for" not in isolated("mkdir __pycache__; touch __pycache__/x.pyc")[1]
 
+    def test_is_no_result_where_tools_leave_it_but_comes_where_it_is_asked_for(
+        self, repo: Repo, isolated: Isolated, temporary: Path
+    ) -> None:
+        folders = ".pytest_cache .venv/bin src/x.egg-info src/__pycache__ .mypy_cache .ipynb_checkpoints"
+        line = f"for d in {folders}; do mkdir -p $d; touch $d/f; done; touch .coverage x.pyc"
+        assert "asked for" not in isolated(line)[1]
+        assert "removed" not in isolated(line, ".pytest_cache")[1]
+        assert (repo.path / ".pytest_cache/f").exists()
+
     def test_stays_with_keep(self, isolated: Isolated, temporary: Path) -> None:
         said = isolated("touch made.csv", options=["--keep"])[1]
         assert "the temporary worktree is kept" in said
@@ -157,6 +168,42 @@ class TestWhatNobodyAskedFor:
         assert b"keep the temporary worktree?" in os.read(ours, 65536)
         os.close(ours)
         assert kept(temporary) == (["made.csv"] if stays else [])
+
+
+class TestFilesOfTheUsers:
+    def test_that_git_does_not_track_stay_and_what_is_new_comes_as_it_is_pasted(
+        self, repo: Repo, isolated: Isolated, temporary: Path
+    ) -> None:
+        for name in ("old.log", "same.log", "my results.log/a"):
+            repo.write(name, "worked on for weeks\n")
+        repo.write("same.log", "new\n")
+        files = "old.log same.log 'my results.log/a' new.log"
+        line = f"mkdir 'my results.log'; for f in {files}; do echo new > \"$f\"; done"
+        code, said = isolated(line, "*.log")
+        assert (code, (repo.path / "new.log").read_text()) == (0, "new\n")
+        assert (repo.path / "old.log").read_text() == "worked on for weeks\n"
+        assert (repo.path / "my results.log/a").read_text() == "worked on for weeks\n"
+        assert "not copied, since yours are others" in said
+        assert "2 files copied back" in said
+        (paste,) = re.findall("^.*fix: (tar .*)$", said, re.MULTILINE)
+        subprocess.run(paste, shell=True, check=True, cwd=repo.path)
+        assert {(repo.path / name).read_text() for name in ("old.log", "my results.log/a")} == {"new\n"}
+
+    def test_are_named_from_the_folder_that_the_user_is_in(self, repo: Repo, isolated: Isolated) -> None:
+        assert isolated(
+            "touch a.log ../b.log c.log", "a.log", "../b.log", str(repo.path / "src/c.log"), cwd="src"
+        )
+        for name in ("src/a.log", "b.log", "src/c.log"):
+            assert (repo.path / name).exists()
+
+    def test_are_results_of_the_record_by_the_same_globs(
+        self, repo: Repo, isolated: Isolated, program: Callable[..., Any]
+    ) -> None:
+        isolated(
+            "mkdir -p r.log/deep; touch r.log/a.csv r.log/deep/b.csv 'odd[.log'", "r.log/*.csv", "odd[.log"
+        )
+        (record,) = json.loads(program("executions", "list", "--json").out)
+        assert [one["path"] for one in record["results"]] == ["odd[.log", "r.log/a.csv"]
 
 
 class TestEditsOfTheUsers:
@@ -187,7 +234,7 @@ class TestEditsOfTheUsers:
     ) -> None:
         code, said = isolated("echo other > libs/sub/code", "libs")
         assert (code, library.read_text()) == (0, "edited for hours\n")
-        assert "libs/sub/code: not copied, since tracked files are not overwritten" in said
+        assert "libs/sub/code: not copied, since yours is another" in said
         assert "libs/sub/code" in kept(temporary)
 
     def test_stay_behind_a_folder_that_is_a_link(
