@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deriva_ml_hooks.cli import DEFECT, INTERRUPTED, UNREAD, UNWRITABLE, guarded, main
+from deriva_ml_hooks.commands.program import COMMANDS as USED
 from deriva_ml_hooks.errors import HooksError, UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +46,18 @@ def test_the_help_of_every_command_lists_its_options(
     assert (ran.code, ran.err) == (0, "")
     for name in COMMANDS[command] if command else [name for name in COMMANDS if " " not in name]:
         assert name in ran.out
+
+
+@pytest.mark.parametrize("command", sorted({*USED} - {"executions", "catalog", "trust"}))
+def test_a_usage_line_has_no_brackets_in_brackets_and_the_help_ends_with_an_example(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([command, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert not re.search(r"[\[{][\[{]|\.\.\.[\]}]", told.partition("Usage:")[2].splitlines()[0])
+    if USED[command].example:
+        assert f"Example: deriva-ml-hooks {command} " in told
 
 
 @pytest.mark.parametrize(

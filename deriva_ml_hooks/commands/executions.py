@@ -5,56 +5,74 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 import typer
 
-from deriva_ml_hooks.catalog.address import parse
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import Config, load
-from deriva_ml_hooks.errors import BareRepositoryError, HooksError, LedgerError, NotARepositoryError
+from deriva_ml_hooks.errors import BareRepositoryError, HooksError, NotARepositoryError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.circumstances import FILE
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import default_path, ledger_of
 from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, NOT_STARTED, Execution
-from deriva_ml_hooks.executions.rows import COLUMNS, JSON, Damaged
+from deriva_ml_hooks.executions.rows import Damaged, line
 from deriva_ml_hooks.git import own
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.redact import redact, redact_command, redacted, shown_command
+from deriva_ml_hooks.redact import redact, redacted, shown_command
 from deriva_ml_hooks.report import as_error, few, printable, shown
-from deriva_ml_hooks.runner import baked
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 program = typer.Typer(help="What was run here: the records in the ledger.", no_args_is_help=True)
 
-_COLOURS = {
-    "Completed": "green",
-    "Failed": "red",
-    "Aborted": "yellow",
-    "Running": "cyan",
-    "Submitted": "blue",
+_COLUMNS = {
+    "ID": 36,
+    "STARTED (UTC)": 19,
+    "STATUS": 18,
+    "TIME": 9,
+    "COMMIT": 9,
+    "VERSION": 20,
+    "RID": 6,
+    "DESCRIPTION": 11,
+    "COMMAND": 0,
 }
-_HEAD = ("ID", "STARTED (UTC)", "STATUS", "TIME", "COMMIT", "VERSION", "RID", "COMMAND")
-_LINE = "{:<36}  {:<19}  {:<14}  {:<9}  {:<9}  {:<20}  {:<6}  {}"
-_ROOM = 20
+"""The columns of the list, and how wide they are in a pipe, where nothing is cut off."""
+_LESS = ("VERSION", "COMMIT", "TIME", "STARTED (UTC)", "DESCRIPTION", "RID", "STATUS")
+"""What a narrow terminal goes without, in this order: `show` has it."""
+_COLOURS = {"Completed": 32, "Failed": 31, "Aborted": 33, "Running": 36, "Submitted": 34}
+_COMMAND = 20
 """Columns of a terminal that the commands of a list get at least; a third of a narrow one."""
+_DESCRIPTION = 30
+"""Columns of a terminal that descriptions get at most."""
 _AROUND = 4
 """Lines of a terminal for the head, a note, and what is typed next."""
-_PAGE = 500
+_TIME_IN_ID = 13
+"""How much of an id is the millisecond it was made in: no later one begins so."""
 _NONE = "no executions yet; the first one: deriva-ml-hooks run -- COMMAND"
 
-_Published = dict[str, list[dict[str, Optional[str]]]]
+_Published = Mapping[str, list[dict[str, Optional[str]]]]
 
 
-@program.command("list")
+def ids(incomplete: str) -> list[tuple[str, str]]:
+    """The newest ids that begin so, and what ran, for a shell that completes words."""
+    try:
+        rows = [row for row in itertools.islice(ledger_here().rows(), 100) if isinstance(row, Execution)]
+    except HooksError:
+        return []
+    return [(row.id, shown_command(row.command)) for row in rows if row.id.startswith(incomplete)]
+
+
+ID: Any = typer.Argument(
+    ..., metavar="ID", help="An id, enough of its beginning, or `last`.", autocompletion=ids
+)
+
+
+@program.command("list", epilog="Example: deriva-ml-hooks executions list --json-lines --limit 100")
 def list_(
     as_json: bool = typer.Option(False, "--json", help="Print an array, newest first."),
     as_lines: bool = typer.Option(
@@ -73,121 +91,87 @@ def list_(
         damaged = _screen(ledger, limit)
     else:
         damaged = _lines(ledger, limit)
-    for error in damaged:
-        output.note(as_error(error))
+    for row in damaged:
+        output.note(as_error(ledger.damage(row)))
     raise typer.Exit(1 if damaged else 0)
 
 
-def _pages(ledger: Ledger, limit: Optional[int]) -> Iterator[tuple[list[Execution | Damaged], _Published]]:
-    """The rows, newest first, and what is known of them in catalogs; a few hundred at a time."""
-    rows = itertools.islice(ledger.rows(), None if limit is None else min(limit, sys.maxsize))
-    while page := list(itertools.islice(rows, _PAGE)):
-        yield page, _published(ledger, [row for row in page if isinstance(row, Execution)])
-
-
-def _stream(ledger: Ledger, limit: Optional[int], *, as_lines: bool) -> list[LedgerError]:
+def _stream(ledger: Ledger, limit: Optional[int], *, as_lines: bool) -> list[Damaged]:
     """JSON as it is read: what is printed is not kept."""
-    damaged = []
+    damaged: list[Damaged] = []
     opening, between, closing = ("", "\n", "\n") if as_lines else ("[", ",\n ", "]\n")
     mark = opening
-    for page, published in _pages(ledger, limit):
-        lines = []
-        for row in page:
-            if isinstance(row, Execution):
-                lines.append(_line(row, published))
-            else:
-                lines.append(json.dumps({"id": printable(row.id), "error": row.problem}))
-                damaged.append(_error(ledger, row))
+    for page in ledger.pages(limit):
+        published = _published(ledger, [row[0] for row in page])
+        lines = (
+            line(row, _more(published, row[0])) or _line(ledger.now(row), published, damaged) for row in page
+        )
         sys.stdout.write(mark + between.join(lines))
         mark = between
     sys.stdout.write(closing if mark == between else "" if as_lines else "[]\n")
     return damaged
 
 
-def _line(execution: Execution, published: _Published) -> str:
-    """What `_as_json` and `output.data` make of it, faster: most of it was printed before."""
-    told = {name: getattr(execution, name) for name in _PLAIN}
-    told |= {name: _redacted(told[name]) for name in _FREE if told[name]}
-    told["commit"] = execution.provenance["commit"]
-    if of_it := published[execution.id]:
-        told["publications"] = redacted(of_it)
-    parts = [f'"{name}": {_nested(name, getattr(execution, name))}' for name in JSON]
-    return f"{json.dumps(told)[:-1]}, {', '.join(parts)}}}"
+def _line(row: Execution | Damaged, published: _Published, damaged: list[Damaged]) -> str:
+    """The same for a row that takes a closer look."""
+    if isinstance(row, Execution):
+        return json.dumps(redacted(_as_json(row, published)))
+    damaged.append(row)
+    return json.dumps({"id": printable(row.id), "error": row.problem})
 
 
-_FREE = ("description", "detail", "cwd", "host")
-_PLAIN = [name for name in COLUMNS if name not in JSON and name != "process"]
-_redacted = lru_cache(maxsize=4096)(redact)
-_printed: dict[int, tuple[Any, str]] = {}  # by identity, which a value keeps for as long as it is in here
-
-
-def _nested(name: str, value: Any) -> str:
-    if (known := _printed.get(id(value))) is None:
-        if len(_printed) > 4096:
-            _printed.clear()
-        safe = redact_command(value) if name == "command" else redacted(value)
-        known = _printed[id(value)] = value, json.dumps(safe)
-    return known[1]
-
-
-def _error(ledger: Ledger, row: Damaged) -> LedgerError:
-    try:
-        ledger.sound(row)
-    except LedgerError as error:
-        return error
-    raise AssertionError("a damaged row is none that can be read")
-
-
-def _lines(ledger: Ledger, limit: Optional[int]) -> list[LedgerError]:
+def _lines(ledger: Ledger, limit: Optional[int]) -> list[Damaged]:
     """A line for each, whole: a pipe has no width, so nothing is cut off."""
-    damaged, head = [], True
-    for page, published in _pages(ledger, limit):
-        for row in page:
-            if not isinstance(row, Execution):
-                damaged.append(_error(ledger, row))
-                continue
-            if head:
-                sys.stdout.write(_LINE.format(*_HEAD) + "\n")
-                head = False
-            sys.stdout.write(_LINE.format(*(cell or "-" for cell in _cells(row, published))) + "\n")
+    damaged: list[Damaged] = []
+    head: list[tuple[str, ...]] = [tuple(_COLUMNS)]
+    for page in ledger.pages(limit):
+        published = _published(ledger, [row[0] for row in page])
+        sound = [*_sound(map(ledger.now, page), damaged)]
+        cells = [tuple(cell or "-" for cell in _cells(row, published)) for row in sound]
+        if cells:
+            output.as_is("\n".join(output.columns(head + cells, list(_COLUMNS.values()))))
+            head = []
     if head and not damaged:
         output.note(_NONE)
     return damaged
 
 
-def _screen(ledger: Ledger, limit: Optional[int]) -> list[LedgerError]:
-    """A table of what fits on the terminal, or of as many as are asked for."""
-    from rich.console import Console
+def _sound(rows: Iterable[Execution | Damaged], damaged: list[Damaged]) -> Iterator[Execution]:
+    for row in rows:
+        if isinstance(row, Execution):
+            yield row
+        else:
+            damaged.append(row)
 
-    console = Console()
+
+def _screen(ledger: Ledger, limit: Optional[int]) -> list[Damaged]:
+    """A table of what fits on the terminal, or of as many as are asked for."""
+    size = shutil.get_terminal_size()
+    most = limit or max(size.lines - _AROUND, 1)
+    damaged: list[Damaged] = []
     # One more than is shown, so that what is shown of an id tells it from that one too.
-    most = min(limit or max(console.height - _AROUND, 1), sys.maxsize - 1)
-    found: list[Execution] = []
-    damaged: list[LedgerError] = []
-    published: _Published = {}
-    for page, of_it in _pages(ledger, most + 1):
-        found += [row for row in page if isinstance(row, Execution)]
-        damaged += [_error(ledger, row) for row in page if isinstance(row, Damaged)]
-        published |= of_it
+    page = [row for rows in ledger.pages(most + 1) for row in rows]
+    found = [*_sound(map(ledger.now, page), damaged)]
     if found:
-        _table(console, found[:most], _unique_length([execution.id for execution in found]), published)
+        length = _unique_length([execution.id for execution in found])
+        _table(size.columns, found[:most], length, _published(ledger, [row.id for row in found[:most]]))
     elif not damaged:
         output.note(_NONE)
-    if limit is None and len(found) + len(damaged) > most:
+    if limit is None and len(page) > most:
         output.note("there are more, older ones: --limit N")
     return damaged
 
 
-@program.command("show")
+@program.command("show", epilog="Example: deriva-ml-hooks executions show last")
 def show(
-    execution_id: str = typer.Argument(..., metavar="ID", help="An id, or enough of its beginning."),
+    execution_id: str = ID,
     as_json: bool = typer.Option(False, "--json", help="Print the record as JSON."),
 ) -> None:
     """One execution, whole."""
     ledger = ledger_here()
     look_after_jobs(ledger)
     execution = ledger.find(execution_id)
-    published = _published(ledger, [execution])
+    published = _published(ledger, [execution.id])
     if as_json:
         output.data(_as_json(execution, published))
         return
@@ -201,6 +185,7 @@ def show(
         ("in", execution.cwd),
         ("isolated", "in a temporary worktree" if execution.isolated else None),
         ("rerun of", execution.rerun_of),
+        ("started by", f"execution {execution.parent}" if execution.parent else None),
         ("description", execution.description),
         ("started", execution.started_at),
         ("ended", execution.ended_at),
@@ -215,19 +200,16 @@ def show(
         ("entry point", entry_point["path"] or "the tree as a whole"),
         ("checksum", entry_point["checksum"]),
         ("url", entry_point["url"]),
-        *_of_notebook(execution.notebook),
+        *_of_notebook(execution.notebook or {}),
         ("input", _input(execution.stdin)),
         ("job", _job(execution.job)),
-        ("by", _who(execution.agent)),
+        ("by", _who(execution.agent or {})),
         ("host", f"{execution.host}, process {execution.pid}"),
+        *(("result", f"{result['path']} ({result['sha256']})") for result in execution.results),
+        *(("warning", text) for text in _gathered(execution.warnings)),
+        *(("changed", text) for text in _gathered(execution.changed_during_run)),
     ]
-    pairs += [("result", f"{result['path']} ({result['sha256']})") for result in execution.results]
-    pairs += [("warning", line) for line in _gathered(execution.warnings)]
-    pairs += [
-        ("changed", f"{change['path'] or ''} {change['message']}".strip())
-        for change in execution.changed_during_run
-    ]
-    for publication in published[execution.id]:
+    for publication in _more(published, execution.id).get("publications", ()):
         pairs.append(("catalog", f"{publication['catalog']}, {publication['state']}"))
         pairs.append(("RID", publication["rid"]))
         pairs.append(("record", publication["url"]))
@@ -235,18 +217,16 @@ def show(
     output.text(output.fields(pairs))
 
 
-def _gathered(warnings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Warnings with the paths that they are about, those of equal words together."""
+def _gathered(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Findings with the paths that they are about, those of equal words together."""
     paths: dict[str, list[str]] = {}
-    for warning in warnings:
-        paths.setdefault(warning["message"], []).extend([path] if (path := warning.get("path")) else [])
+    for finding in findings:
+        paths.setdefault(finding["message"], []).extend([path] if (path := finding.get("path")) else [])
     for message, about in paths.items():
         yield f"{message}: {few(about, most=8)}" if about else message
 
 
-def _of_notebook(notebook: Optional[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
-    if notebook is None:
-        return
+def _of_notebook(notebook: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "kernel", notebook.get("kernel")
     for name, value in (notebook.get("parameters") or {}).items():
         yield "parameter", f"{name} = {json.dumps(value, ensure_ascii=False)}"
@@ -266,11 +246,9 @@ def _job(job: Optional[Mapping[str, Any]]) -> Optional[str]:
     )
 
 
-def _who(agent: Optional[Mapping[str, Any]]) -> Optional[str]:
-    known = agent or {}
-    name, email, account = (known.get(key) for key in ("name", "email", "account"))
-    shown = [name, f"<{email}>" if email else None, f"account {account}" if account else None]
-    return " ".join(filter(None, shown)) or None
+def _who(agent: Mapping[str, Any]) -> Optional[str]:
+    forms = {"name": "{}", "email": "<{}>", "account": "account {}"}
+    return " ".join(form.format(agent[key]) for key, form in forms.items() if agent.get(key)) or None
 
 
 def ledger_here() -> Ledger:
@@ -278,6 +256,8 @@ def ledger_here() -> Ledger:
     try:
         repository = discover()
     except NotARepositoryError:
+        from deriva_ml_hooks.runner import baked
+
         path = baked.ledger_path()
         if path is None:
             raise
@@ -300,34 +280,34 @@ def look_after_jobs(ledger: Ledger) -> None:
             settle(home, ledger, lambda line: output.note(f"deriva-ml-hooks: {line}"))
 
 
-def _config_here() -> Config:
-    try:
-        return load(discover().worktree)
-    except (NotARepositoryError, BareRepositoryError):  # an image, or beside the worktrees
-        return Config()
-
-
 def whole(execution: Execution) -> dict[str, Any]:
     """An execution of the ledger that is here as `executions show --json` prints it."""
-    return _as_json(execution, _published(ledger_here(), [execution]))
+    return _as_json(execution, _published(ledger_here(), [execution.id]))
 
 
 def _as_json(execution: Execution, published: _Published) -> dict[str, Any]:
-    of_it = published[execution.id]
-    return execution.as_json() | ({"publications": of_it} if of_it else {})
+    return execution.as_json() | _more(published, execution.id)
 
 
-def _published(ledger: Ledger, found: list[Execution]) -> _Published:
+def _more(published: _Published, execution_id: str) -> dict[str, Any]:
+    return {"publications": redacted(published[execution_id])} if execution_id in published else {}
+
+
+def _published(ledger: Ledger, execution_ids: Sequence[str]) -> _Published:
     """What is known of executions in catalogs, as JSON, by id; `url` is where Chaise shows the row."""
-    known = everywhere(ledger, [execution.id for execution in found])
-    schema = _config_here().schema
-    return {
-        execution.id: [_publication(publication, schema) for publication in known.get(execution.id, ())]
-        for execution in found
-    }
+    known = everywhere(ledger, [id_ for id_ in execution_ids if isinstance(id_, str) and id_.isascii()])
+    if not known:
+        return {}
+    try:
+        schema = load(discover().worktree).schema
+    except (NotARepositoryError, BareRepositoryError):  # an image, or beside the worktrees
+        schema = Config().schema
+    return {id_: [_publication(publication, schema) for publication in of_it] for id_, of_it in known.items()}
 
 
 def _publication(publication: Publication, schema: str) -> dict[str, Optional[str]]:
+    from deriva_ml_hooks.catalog.address import parse
+
     there = publication.rid is not None and publication.state in ("published", "closed")
     rid = publication.rid if there else None
     return {
@@ -343,6 +323,7 @@ def _publication(publication: Publication, schema: str) -> dict[str, Optional[st
 
 def _cells(execution: Execution, published: _Published) -> tuple[str, ...]:
     provenance = execution.provenance
+    of_it = published.get(execution.id, ())
     return (
         execution.id,
         printable(execution.started_at[:19].replace("T", " ")),
@@ -350,45 +331,47 @@ def _cells(execution: Execution, published: _Published) -> tuple[str, ...]:
         _duration(execution) or "",
         printable(provenance["commit"][:9]),
         shown(provenance["tag"] or provenance["version"] or ""),
-        printable(next((p["rid"] for p in published[execution.id] if p["rid"]), None) or ""),
+        printable(next((p["rid"] for p in of_it if p["rid"]), None) or ""),
+        printable(redact(execution.description or "")),
         printable(shown_command(execution.command)),
     )
 
 
-def _table(console: Console, found: list[Execution], length: int, published: _Published) -> None:
-    from rich.table import Table
-    from rich.text import Text
+def _table(width: int, found: list[Execution], length: int, published: _Published) -> None:
+    """A line for each on a terminal of `width` columns, with as much of an id as `length`."""
+    from rich.cells import cell_len, set_cell_size
 
-    rows = [_cells(execution, published) for execution in found]
-    columns = {name: [Text(cell) for cell in cells] for name, *cells in zip(_HEAD, *rows, strict=True)}
-    columns["ID"] = [Text(execution.id[:length]) for execution in found]
-    for text, execution in zip(columns["STATUS"], found, strict=True):
-        text.stylize(_COLOURS[execution.status])
-    if not any(columns["RID"]):
-        del columns["RID"]
-    commands = columns.pop("COMMAND")
-    widths = {name: max(len(name), *map(len, cells)) + 2 for name, cells in columns.items()}
-    room = min(_ROOM, console.width // 3)
-    # They are in `show`; the command is what people look for, by an id that leads there.
-    for name in ("VERSION", "COMMIT", "TIME", "STARTED (UTC)", "RID", "STATUS"):
-        if name in widths and sum(widths.values()) + room > console.width:
-            del columns[name], widths[name]
-    for command in commands:  # here, since a table that is too wide takes from every column
-        command.truncate(max(console.width - sum(widths.values()), 1), overflow="ellipsis")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, no_wrap=True)
-    table.add_column("COMMAND", no_wrap=True)
-    for cells in zip(*columns.values(), commands, strict=True):
-        table.add_row(*cells)
-    with console.capture() as drawn:
-        console.print(table)
-    output.as_is("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+    rows = [(row.id[:length], *_cells(row, published)[1:]) for row in found]
+    columns = {name: list(cells) for name, *cells in zip(_COLUMNS, *rows, strict=True)}
+    for name in ("RID", "DESCRIPTION"):
+        if not any(columns[name]):
+            del columns[name]
+    widths = {name: max(map(cell_len, (name, *cells))) for name, cells in columns.items()}
+    if "DESCRIPTION" in widths:
+        widths["DESCRIPTION"] = min(widths["DESCRIPTION"], _DESCRIPTION)
+    command = widths.pop("COMMAND")
+    for name in ("", *_LESS):
+        widths.pop(name, 0)
+        room = width - sum(widths.values()) - 2 * len(widths)
+        if room >= min(_COMMAND, command, width // 3):
+            break
+    widths["COMMAND"] = max(room, 1)
+
+    def fitted(cell: str, wide: int) -> str:
+        return set_cell_size(cell, wide) if cell_len(cell) <= wide else set_cell_size(cell, wide - 1) + "…"
+
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    output.as_is("  ".join(fitted(name, wide) for name, wide in widths.items()).rstrip())
+    for at, execution in enumerate(found):
+        cells = {name: fitted(columns[name][at], wide) for name, wide in widths.items()}
+        if "STATUS" in cells and not plain:
+            cells["STATUS"] = f"\x1b[{_COLOURS[execution.status]}m{cells['STATUS']}\x1b[0m"
+        output.as_is("  ".join(cells.values()).rstrip())
 
 
 def _unique_length(ids: list[str]) -> int:
     """How much of an id tells it from its neighbours; ids sort by time, so neighbours are enough."""
-    longest = 8
+    longest = _TIME_IN_ID
     for one, other in itertools.pairwise(ids):
         shared = next((i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), len(one))
         longest = max(longest, shared + 1)
@@ -396,15 +379,16 @@ def _unique_length(ids: list[str]) -> int:
 
 
 def _status(execution: Execution) -> str:
+    """How it ended, and a mark where the worktree did not stay what it was accepted as."""
+    why = execution.detail
     if execution.status == "Running" and processes.is_elsewhere(execution.host, execution.process):
-        return "Running (elsewhere)"
-    if (execution.detail or "").startswith(NOT_STARTED):
-        return f"{execution.status} (not started)"
-    if execution.detail == LOST:
-        return f"{execution.status} ({LOST})"
-    if execution.status == "Failed" and execution.signal is None:
-        return f"{execution.status} ({execution.exit_code})"
-    return f"{execution.status} ({execution.detail})" if execution.detail else execution.status
+        why = "elsewhere"
+    elif (why or "").startswith(NOT_STARTED):
+        why = "not started"
+    elif execution.status == "Failed" and execution.signal is None and why != LOST:
+        why = str(execution.exit_code)
+    changed = ", changed" if execution.changed_during_run else ""
+    return f"{execution.status} ({why}){changed}" if why else execution.status + changed
 
 
 def _duration(execution: Execution) -> str | None:

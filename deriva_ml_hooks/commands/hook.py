@@ -10,9 +10,15 @@ from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.hooks import hook_ids, run_hook
 
 
+def _begun(incomplete: str) -> list[str]:
+    return [name for name in hook_ids() if name.startswith(incomplete)]
+
+
 def hook(
-    hook_id: str | None = typer.Argument(None, metavar="ID", help="The hook; without one they are listed."),
-    words: Optional[list[str]] = typer.Argument(None, metavar="ARGS", help="Its arguments."),
+    hook_id: str | None = typer.Argument(
+        None, metavar="ID", help="The hook; without one they are listed.", autocompletion=_begun
+    ),
+    words: Optional[list[str]] = typer.Argument(None, metavar="ARG", help="Its arguments."),
 ) -> None:
     """Run one hook by its id, as pre-commit would; `hook ID --help` for its options."""
     if hook_id is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from deriva_ml_hooks.redact import redacted
@@ -34,8 +35,13 @@ def note(words: str) -> None:
     sys.stderr.flush()
 
 
+def columns(rows: Sequence[Sequence[str]], widths: Sequence[int] | None = None) -> Iterator[str]:
+    """Rows as lines in columns of at least `widths` characters (None: of what they need), not cut off."""
+    widths = widths or [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
 def fields(pairs: list[tuple[str, Any]]) -> str:
     """Names and values in two columns; what is None is left out."""
-    shown = [(name, printable(str(value))) for name, value in pairs if value is not None]
-    width = max((len(name) for name, _ in shown), default=0)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in shown)
+    return "\n".join(columns([(name, printable(str(value))) for name, value in pairs if value is not None]))

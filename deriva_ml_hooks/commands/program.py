@@ -16,31 +16,37 @@ _WordsDoNotFit: Any = typer.BadParameter.__mro__[2]
 
 
 class _Command(NamedTuple):
-    """Where a command is: a function of a module beside this one, or a program with commands of its own."""
+    """Where a command is: a function of a module beside this one, or a program with commands of its own.
+
+    `example`: words after the program's name that its help ends with.
+    """
 
     module: str
     name: str
+    example: str = ""
     settings: Mapping[str, Any] = {}
 
 
 _WORDS_FOLLOW = {"allow_interspersed_args": False}
 COMMANDS: Mapping[str, _Command] = {
-    "run": _Command("run", "run", _WORDS_FOLLOW),
-    "submit": _Command("submit", "submit", _WORDS_FOLLOW),
-    "run-notebook": _Command("run_notebook", "run_notebook"),
-    "check": _Command("check", "check"),
-    "provenance": _Command("provenance", "provenance"),
+    "run": _Command("run", "run", "run --description 'first try' -- python train.py", _WORDS_FOLLOW),
+    "submit": _Command("submit", "submit", "submit -- sbatch job.sh", _WORDS_FOLLOW),
+    "run-notebook": _Command("run_notebook", "run_notebook", "run-notebook train.ipynb -p epochs 10"),
+    "check": _Command("check", "check", "check --json"),
+    "provenance": _Command("provenance", "provenance", "provenance --format json --output provenance.json"),
     "executions": _Command("executions", "program"),
-    "rerun": _Command("rerun", "rerun"),
-    "verify": _Command("verify", "verify_"),
-    "sync": _Command("sync", "sync"),
+    "rerun": _Command("rerun", "rerun", "rerun last --output results"),
+    "verify": _Command("verify", "verify_", "verify last --remote"),
+    "sync": _Command("sync", "sync", "sync --limit 10"),
     "catalog": _Command("catalog", "program"),
     "trust": _Command("trust", "program"),
-    "hook": _Command("hook", "hook", {**_WORDS_FOLLOW, "ignore_unknown_options": True}),
-    "install": _Command("setup", "install"),
+    "hook": _Command(
+        "hook", "hook", "hook check-clean-tree", {**_WORDS_FOLLOW, "ignore_unknown_options": True}
+    ),
+    "install": _Command("setup", "install", "install --dry-run"),
     "uninstall": _Command("setup", "uninstall"),
     "doctor": _Command("setup", "doctor"),
-    "bump-version": _Command("release", "bump_version"),
+    "bump-version": _Command("release", "bump_version", "bump-version minor --dry-run"),
     "version": _Command("release", "version"),
     "demo": _Command("demo", "demo"),
 }
@@ -80,7 +86,8 @@ def program(names: Collection[str]) -> typer.Typer:
         if isinstance(found, typer.Typer):
             made.add_typer(found, name=name)
         else:
-            made.command(name, context_settings=dict(command.settings))(found)
+            epilog = f"Example: deriva-ml-hooks {command.example}" if command.example else None
+            made.command(name, epilog=epilog, context_settings=dict(command.settings))(found)
     return made
 
 

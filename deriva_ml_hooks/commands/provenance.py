@@ -29,7 +29,7 @@ class Form(str, Enum):
 
 def provenance(
     execution_id: Optional[str] = typer.Argument(
-        None, metavar="[ID]", help="With --format ro-crate: the execution, or enough of its id's beginning."
+        None, metavar="ID", help="With --format ro-crate: an id, enough of its beginning, or `last`."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print the record as JSON."),
     refresh: bool = typer.Option(False, "--refresh", help="Read it anew instead of from the cache."),

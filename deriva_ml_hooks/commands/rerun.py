@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
+from deriva_ml_hooks.commands.executions import ID
 from deriva_ml_hooks.commands.run import complain, concluded, keeper, require_json
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import LedgerError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def rerun(
-    execution_id: str = typer.Argument(..., metavar="ID", help="An id, or enough of its beginning."),
+    execution_id: str = ID,
     keep: bool = typer.Option(False, "--keep", help="Leave the temporary worktree behind."),
     output: Optional[list[str]] = typer.Option(
         None, "--output", metavar="PATH", help="Copy this back afterwards; may be given several times."

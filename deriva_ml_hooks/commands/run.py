@@ -25,9 +25,7 @@ REFUSED = 125
 
 
 def run(
-    command: list[str] = typer.Argument(
-        ..., metavar="COMMAND [ARG]...", help="The command, best after `--`."
-    ),
+    command: list[str] = typer.Argument(..., metavar="COMMAND", help="The command, best after `--`."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Start the command without a record."),
     description: Optional[str] = typer.Option(None, "--description", help="What this run is for."),
     entry_point: Optional[str] = typer.Option(

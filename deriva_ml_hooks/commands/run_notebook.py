@@ -163,7 +163,4 @@ def _list(notebook: Notebook) -> None:
         output.note("no parameters; they are set in the cell with the tag parameters")
         return
     rows = [(p.name, p.type or "", p.default, p.help) for p in notebook.parameters]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for row in rows:
-        cells = [printable(cell).ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)]
-        output.text("  ".join(cells).rstrip())
+    output.text("\n".join(output.columns([tuple(map(printable, row)) for row in rows])))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from deriva_ml_hooks.commands import output
+from deriva_ml_hooks.commands.executions import ids as known
 from deriva_ml_hooks.commands.executions import look_after_jobs
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import UsageError
@@ -37,7 +38,9 @@ _STEP = 100
 
 
 def verify_(
-    ids: Optional[list[str]] = typer.Argument(None, metavar="[ID]...", help="Ids, or enough of each."),
+    ids: Optional[list[str]] = typer.Argument(
+        None, metavar="ID", help="Ids, enough of each, or `last`.", autocompletion=known
+    ),
     everything: bool = typer.Option(False, "--all", help="Every execution, which is also the default."),
     as_json: bool = typer.Option(False, "--json", help="Print what was found as JSON."),
     remote: bool = typer.Option(

@@ -28,11 +28,13 @@ from deriva_ml_hooks.files import make_folder
 from deriva_ml_hooks.redact import redact_command, redacted
 from deriva_ml_hooks.report import printable
 
-SCHEMA = 6
+SCHEMA = 7
 BUSY_TIMEOUT = 120.0
 """Seconds to wait for other writers before giving up."""
 
 _MAKING = threading.Lock()
+LAST = "last"
+"""What stands for the id of the newest execution; no id begins so."""
 _PAGES = (100, 500, 1000)
 """Rows that are read at once: few for a first screen, more where all are asked for."""
 _TABLE = """
@@ -93,7 +95,8 @@ _JOBS = ";".join(
         "ALTER TABLE executions ADD COLUMN job TEXT NOT NULL DEFAULT 'null'",
     )
 )
-_MIGRATIONS = (_TABLE, _PUBLICATIONS, _ISOLATION, _NOTEBOOK, _CIRCUMSTANCES, _JOBS)
+_PARENT = "ALTER TABLE executions ADD COLUMN parent TEXT"
+_MIGRATIONS = (_TABLE, _PUBLICATIONS, _ISOLATION, _NOTEBOOK, _CIRCUMSTANCES, _JOBS, _PARENT)
 """What makes schema n+1 of schema n: an older ledger stays as it is until something is written to it."""
 
 
@@ -170,24 +173,33 @@ class Ledger:
 
     def rows(self) -> Iterator[Execution | Damaged]:
         """Every row, newest first, a page at a time: a reader that is slow keeps no writer out."""
-        after: Any = None
+        return (self.now(row) for page in self.pages() for row in page)
+
+    def pages(self, limit: int | None = None) -> Iterator[list[Sequence[Any]]]:
+        """The rows of COLUMNS as they are stored, newest first, at most `limit`."""
+        where, left = "", limit
+        values: list[Any] = []
         for size in itertools.chain(_PAGES[:-1], itertools.repeat(_PAGES[-1])):
-            where, value = ("", ()) if after is None else (f"WHERE id < {_mark(after)}", (after,))
-            page = self._select(f"{where} ORDER BY id DESC LIMIT {size}", *value)
-            for row in page:
-                yield _now(read(row))
-            if len(page) < size:
+            size = size if left is None else min(size, left)
+            page = self._select(f"{where} ORDER BY id DESC LIMIT {size}", *values)
+            if page:
+                yield page
+            left = None if left is None else left - size
+            if len(page) < size or left == 0:
                 return
-            after = page[-1][0]
-            after = _bytes(after) if isinstance(after, str) else after
+            last = page[-1][0]
+            values = [_bytes(last) if isinstance(last, str) else last]
+            where = f"WHERE id < {_mark(*values)}"
 
     def find(self, prefix: str) -> Execution:
-        """The one execution whose id is or begins with `prefix`; raises NoSuchExecutionError."""
+        """The one execution whose id is or begins with `prefix`, or the `last` one. NoSuchExecutionError."""
         low = prefix.lower()
+        if low == LAST and (newest := self.newest(1)):
+            return newest[0]
         usable = low.isascii() and low != ""
         rows = self._select("WHERE id >= ? AND id < ? ORDER BY id LIMIT 3", low, low + "g") if usable else []
         if len(rows) == 1 or (rows and rows[0][0] == low):
-            return self.sound(_now(read(rows[0])))
+            return self.sound(self.now(rows[0]))
         if not rows:
             raise NoSuchExecutionError(
                 f"{prefix}: no execution has an id that begins so", fix="deriva-ml-hooks executions list"
@@ -215,16 +227,26 @@ class Ledger:
                 connection.text_factory = _text
                 return connection.execute(query, values).fetchall()
 
-    def execution_of(self, row: Sequence[Any]) -> Execution:
-        """The execution of a row of COLUMNS, as it is by now."""
-        return self.sound(_now(read(row)))
+    @staticmethod
+    def now(stored: Sequence[Any]) -> Execution | Damaged:
+        """The execution of a row of COLUMNS as it is by now: one whose process is gone was aborted."""
+        row = read(stored)
+        if not isinstance(row, Execution) or row.status != "Running":
+            return row
+        if processes.is_elsewhere(row.host, row.process) or not processes.is_gone(row.pid, row.process):
+            return row
+        return replace(row, status="Aborted", detail=LOST)
 
     def sound(self, row: Execution | Damaged) -> Execution:
         """The execution; raises LedgerError for a row that is damaged."""
-        if isinstance(row, Execution):
-            return row
+        if isinstance(row, Damaged):
+            raise self.damage(row)
+        return row
+
+    def damage(self, row: Damaged) -> LedgerError:
+        """What is wrong with a row, and how to see it."""
         query = f"SELECT * FROM executions WHERE id = {_quoted(row.id)}"  # noqa: S608
-        raise LedgerError(
+        return LedgerError(
             f"{self.path}: execution {printable(row.id)}: {row.problem}",
             fix=f"put that row right, or take it away; see it: {shlex.join(['sqlite3', self.path, query])}",
         )
@@ -347,12 +369,3 @@ def _text(stored: bytes) -> str:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _now(row: Execution | Damaged) -> Execution | Damaged:
-    """The row as it is by now: an execution whose process is gone from this host was aborted."""
-    if not isinstance(row, Execution) or row.status != "Running":
-        return row
-    if processes.is_elsewhere(row.host, row.process) or not processes.is_gone(row.pid, row.process):
-        return row
-    return replace(row, status="Aborted", detail=LOST)

@@ -226,7 +226,7 @@ class Publications:
         return time.time() > float(until)
 
     def _work(self, row: Sequence[Any]) -> Work:
-        execution = self.ledger.execution_of(row[: len(COLUMNS)])
+        execution = self.ledger.sound(self.ledger.now(row[: len(COLUMNS)]))
         values = row[len(COLUMNS) : -1]
         if values[0] is None:
             return Work(execution, Publication(execution.id, self.catalog))

@@ -34,6 +34,7 @@ class Execution:
     `results`: files it made or changed, as far as known: `path`, from the top, and `sha256`.
     `job`: of one that a scheduler starts: the `submitter`, the job's `id`, and on which `host` and `at` what
     time it was submitted.
+    `parent`: the id of the execution whose command began this one.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Execution:
     stdin: Mapping[str, Any] | None = None
     results: Sequence[Mapping[str, Any]] = ()
     job: Mapping[str, Any] | None = None
+    parent: str | None = None
 
     @property
     def is_open(self) -> bool:

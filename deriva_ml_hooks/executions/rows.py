@@ -13,9 +13,11 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, lru_cache
+from operator import itemgetter
 from typing import Any, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from deriva_ml_hooks.executions.record import Execution
+from deriva_ml_hooks.redact import redact_command, redacted
 
 COLUMNS = tuple(f.name for f in fields(Execution))
 _ID = re.compile(r"[0-9a-f-]{8,64}")
@@ -131,32 +133,78 @@ class Damaged:
 
 def read(row: Sequence[Any]) -> Execution | Damaged:
     """The execution of a row of COLUMNS, as it was written, or what is wrong with the row."""
-    values = dict(zip(COLUMNS, row, strict=True))
-    for name, of in _PLAIN.items():
-        if type(values[name]) not in of:
-            return _damaged(values, name)
-    for name in JSON:
-        stored = values[name]
-        if stored is None and name in _LATER:
+    own = dict(zip(_OWN, _own_of(row), strict=True))
+    shared = _shared(*_shared_of(row))
+    problem = _problem(own)
+    if problem is None and isinstance(shared, dict):
+        return Execution(**{**shared, **own, "command": _parsed("command", own["command"])})
+    name = own["id"] if isinstance(own["id"], str) else repr(own["id"])
+    return Damaged(name, f"{problem or shared} is not as it was written")
+
+
+def line(row: Sequence[Any], more: dict[str, Any]) -> str | None:
+    """The execution of a row as one line of JSON, with the keys of `more`; nothing is built that is known.
+
+    None for a row that is damaged or still Running: see `read`.
+    """
+    own = dict(zip(_OWN, _own_of(row), strict=True))
+    shared = _printed(*_shared_of(row))
+    if shared is None or _problem(own):
+        return None
+    command = _printed_command(own.pop("command"))
+    del own["process"]
+    return f'{json.dumps(own | more)[:-1]}, "command": {command}, {shared}'
+
+
+_OWN = ("id", "started_at", "ended_at", "duration", "pid", "process", "command")
+"""Columns in which each execution differs from the next; runs of a sweep share the others."""
+_SHARED = tuple(name for name in COLUMNS if name not in _OWN)
+_own_of = itemgetter(*map(COLUMNS.index, _OWN))
+_shared_of = itemgetter(*map(COLUMNS.index, _SHARED))
+
+
+def _problem(own: Mapping[str, Any]) -> str | None:
+    """The first of a row's own columns that does not fit."""
+    for name, of in _OWN_TYPES.items():
+        if type(own[name]) not in of:
+            return name
+    if not _ID.fullmatch(own["id"]):
+        return "id"
+    if not math.isfinite(own["duration"] or 0):
+        return "duration"
+    return "command" if _parsed("command", own["command"]) is _UNFIT else None
+
+
+@lru_cache(maxsize=512, typed=True)  # a whole number is equal to a float
+def _shared(*row: Any) -> dict[str, Any] | str:
+    """The values of the shared columns, or the name of the first one that does not fit."""
+    values = dict(zip(_SHARED, row, strict=True))
+    for name, stored in values.items():
+        if name in _PLAIN:
+            if type(stored) not in _PLAIN[name]:
+                return name
+        elif stored is None and name in _LATER:
             values[name] = _LATER[name]
-            continue
-        values[name] = value = _parsed(name, stored) if type(stored) is str else _UNFIT
-        if value is _UNFIT:
-            return _damaged(values, name)
-    if not _ID.fullmatch(values["id"]):
-        return _damaged(values, "id")
+        else:
+            values[name] = _parsed(name, stored) if type(stored) is str else _UNFIT
+            if values[name] is _UNFIT:
+                return name
     if values["status"] not in _STATUS:
-        return _damaged(values, "status")
-    if not math.isfinite(values["duration"] or 0):
-        return _damaged(values, "duration")
-    if "\0" in values["cwd"]:  # it has to lead somewhere
-        return _damaged(values, "cwd")
-    return Execution(**values)
+        return "status"
+    return "cwd" if "\0" in values["cwd"] else values  # it has to lead somewhere
 
 
-def _damaged(values: Mapping[str, Any], name: str) -> Damaged:
-    shown = values["id"] if isinstance(values["id"], str) else repr(values["id"])
-    return Damaged(shown, f"{name} is not as it was written")
+@lru_cache(maxsize=512, typed=True)
+def _printed(*row: Any) -> str | None:
+    values = _shared(*row)
+    if isinstance(values, str) or values["status"] == "Running":
+        return None
+    return json.dumps(redacted(values | {"commit": values["provenance"]["commit"]}))[1:]
+
+
+@lru_cache(maxsize=4096)
+def _printed_command(text: str) -> str:
+    return json.dumps(redact_command(_parsed("command", text)))
 
 
 def _types(hint: Any) -> frozenset[type]:
@@ -167,6 +215,7 @@ def _types(hint: Any) -> frozenset[type]:
 
 _HINTS = get_type_hints(Execution)
 _PLAIN = {name: _types(hint) for name, hint in _HINTS.items() if name not in _JSON}
+_OWN_TYPES = {name: _PLAIN.get(name, {str}) for name in _OWN}
 _STATUS = get_args(_HINTS["status"])
 _UNFIT = object()
 

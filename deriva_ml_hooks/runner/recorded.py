@@ -305,6 +305,7 @@ def begun_for(accepted: Accepted, env: Mapping[str, str], *, reads: bool) -> Exe
         environment=sorted(env),
         isolated=accepted.home is not None,
         rerun_of=accepted.rerun_of,
+        parent=os.environ.get(EXECUTION_VARIABLE),
         agent=circumstances.agent(home),
         stdin=circumstances.standard_input(tops) if reads else {"kind": circumstances.NOTHING},
     )

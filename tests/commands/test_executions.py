@@ -19,8 +19,10 @@ import pytest
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.commands import executions
 from deriva_ml_hooks.config import Config
+from deriva_ml_hooks.executions import ledger as ledger_module
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.executions.publications import Publication, Publications
 from deriva_ml_hooks.git.discovery import discover
 
 from ..executions.test_ledger import PROVENANCE, edited, made
@@ -157,11 +159,9 @@ def test_on_a_terminal_of_80_columns_each_execution_is_one_line(
 def test_on_a_narrow_terminal_each_is_one_line_with_an_id_that_leads_to_the_rest(
     here: Ledger, capsys: pytest.CaptureFixture[str], width: int, rid: str
 ) -> None:
-    from rich.console import Console
-
     found = [made(command=["python", "train.py", "--epochs", "1000"]) for _ in range(2)]
     one = {"rid": rid or None}
-    executions._table(Console(width=width), found, 8, {execution.id: [one] for execution in found})
+    executions._table(width, found, 8, {execution.id: [one] for execution in found})
     head, *lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert all(len(line) <= width for line in (head, *lines))
@@ -272,11 +272,90 @@ def test_a_limit_of_any_size_is_a_limit(
     assert capsys.readouterr().out.count("echo") == 3
 
 
+def test_a_line_of_json_is_what_show_prints_whatever_the_row_holds(
+    here: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = 'a "quoted" \x1b[31m \u00e9 \udce9 https://ada:Hunter2@host.org/r'
+    changed = [{"code": "modified", "path": odd, "message": odd}]
+    for values in (
+        {"description": odd, "command": ["curl", "--token", "Hunter2Hunter2", odd], "cwd": odd},
+        {"status": "Failed", "exit_code": 3, "duration": 2, "changed_during_run": changed},
+        {"process": "another boot/1"},
+        {"status": "Aborted", "signal": 9, "detail": odd, "parent": "01890000-0001", "pid": 10**15},
+    ):
+        here.add(made(**values))
+    Publications(here, "host.org/1").put([Publication("01890000-0001", "host.org/1", "closed", rid="1-ABC")])
+    assert main(["executions", "list", "--json-lines"]) == 0
+    out = capsys.readouterr().out
+    assert "Hunter2" not in out
+    listed = [json.loads(line) for line in out.splitlines()]
+    assert len(listed) == 7
+    assert [record["publications"][0]["rid"] for record in listed if "publications" in record] == ["1-ABC"]
+    for record in listed:
+        assert main(["executions", "show", "--json", record["id"]]) == 0
+        assert json.loads(capsys.readouterr().out) == record
+
+
+def test_a_run_whose_tree_changed_is_marked_and_its_description_and_parent_are_shown(
+    repo: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A lock file that `uv run` writes anew is such a change."""
+    repo.write("uv.lock", "1\n")
+    repo.commit("Lock")
+    monkeypatch.chdir(repo.path)
+    inner = f"echo 2 > uv.lock; echo 1 > uv.lock; {sys.executable} -m deriva_ml_hooks run -- true"
+    assert main(["run", "--quiet", "--description", "first try", "--", "sh", "-c", inner]) == 0
+    capfd.readouterr()
+    assert main(["executions", "list"]) == 0
+    _, nested, outer = capfd.readouterr().out.splitlines()
+    assert ("Completed, changed" in nested, "first try" in nested) == (False, False)
+    assert ("Completed, changed" in outer, "first try" in outer) == (True, True)
+    assert main(["executions", "show", "LAST"]) == 0
+    assert f"started by   execution {outer.split()[0]}" in capfd.readouterr().out
+    assert main(["executions", "show", outer.split()[0]]) == 0
+    assert "uv.lock" in capfd.readouterr().out
+    found = ledger_of(discover(), Config()).newest()
+    executions._table(90, found, 13, {})
+    table = capfd.readouterr().out
+    assert "first try" in table
+    assert "Completed, changed" in table
+
+
+def test_what_is_shown_of_an_id_leads_to_it_when_later_ones_have_come(
+    here: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    here.add(first := made())
+    executions._screen(here, 1)
+    (line,) = [line for line in sys.stdout.getvalue().splitlines() if line.startswith("01") or "true" in line]
+    stamp, rest = int(first.id[:13].replace("-", ""), 16) + 1, first.id[13:]
+    later = f"{stamp:012x}"
+    here.add(made(id=f"{later[:8]}-{later[8:]}{rest}"))
+    assert here.find(line.split()[0]) == first
+    assert here.find("last").id != first.id
+
+
+def test_a_shell_completes_ids_and_hooks(
+    here: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_DERIVA_ML_HOOKS_COMPLETE", "complete_bash")
+    for words, found in {
+        "executions show 01": ["01890000-0002", "01890000-0001", "01890000-0000"],
+        "rerun 01890000-0001": ["01890000-0001"],
+        "verify 02": [],
+        "hook check-n": ["check-notebooks"],
+    }.items():
+        monkeypatch.setenv("COMP_WORDS", f"deriva-ml-hooks {words}")
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+        assert main([]) == 0
+        assert capsys.readouterr().out.split() == found
+
+
 def test_no_table_library_is_loaded_in_a_pipe(here: Ledger) -> None:
     script = (
         "import sys; from deriva_ml_hooks.cli import main\n"
         "main(['executions', 'list'])\n"
-        "print('rich.table' in sys.modules)"
+        "print('rich' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.count("echo") == 3
@@ -286,20 +365,20 @@ def test_no_table_library_is_loaded_in_a_pipe(here: Ledger) -> None:
 def test_what_is_printed_is_not_kept(here: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first lines are out before the last rows are read."""
     events: list[str] = []
-    read = Ledger.rows
+    read = Ledger.pages
 
-    def told(self: Ledger) -> Any:
-        for row in read(self):
+    def told(self: Ledger, limit: int | None = None) -> Any:
+        for page in read(self, limit):
             events.append("row")
-            yield row
+            yield page
 
     class Out(io.StringIO):
         def write(self, text: str) -> int:
             events.append("out")
             return len(text)
 
-    monkeypatch.setattr(Ledger, "rows", told)
-    monkeypatch.setattr(executions, "_PAGE", 1)
+    monkeypatch.setattr(Ledger, "pages", told)
+    monkeypatch.setattr(ledger_module, "_PAGES", (1,))
     monkeypatch.setattr(sys, "stdout", Out())
     assert main(["executions", "list", "--json-lines"]) == 0
     assert events[:4] == ["row", "out", "row", "out"]

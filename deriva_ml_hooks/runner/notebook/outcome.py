@@ -26,6 +26,8 @@ class _Cell:
     began: bool
     errors: Sequence[Mapping[str, Any]]
     exited: bool
+    number: int | None
+    """What stands in `In [ ]`, which is what papermill's own message names."""
 
     @property
     def failed(self) -> bool:
@@ -51,7 +53,8 @@ def _told(
         exits = [place for place, cell in enumerate(after) if cell.status == "failed" and cell.exited]
         if not exits:
             return execution
-        return replace(execution, detail=f"ended by SystemExit at cell {_index(exits[-1], after, before)}")
+        where = f"{_index(exits[-1], after, before)}{_number(after[exits[-1]])}"
+        return replace(execution, detail=f"ended by SystemExit at cell {where}")
     if execution.status != "Failed":
         return execution
     if execution.signal is not None:
@@ -59,7 +62,8 @@ def _told(
         if not begun:
             return execution
         name = signal.Signals(execution.signal).name
-        failed = _failure(begun[-1], name, "the process that executes the notebook was killed", after, before)
+        place = begun[-1]
+        failed = _failure(place, name, "the process that executes the notebook was killed", after, before)
     else:
         places = [place for place, cell in enumerate(after) if cell.failed]
         if not places:
@@ -68,7 +72,7 @@ def _told(
         place = next((place for place in places if after[place].status == "failed"), places[-1])
         error = after[place].errors[-1] if after[place].errors else {"ename": "CellExecutionError"}
         failed = _failure(place, str(error.get("ename")), str(error.get("evalue", "")), after, before)
-    detail = f"cell {failed['index']}: {failed['exception']}: {failed['message']}"
+    detail = f"cell {failed['index']}{_number(after[place])}: {failed['exception']}: {failed['message']}"
     about = dict(execution.notebook or {}) | {"failed_cell": failed}
     return replace(execution, notebook=about, detail=detail)
 
@@ -78,6 +82,10 @@ def _failure(
 ) -> dict[str, Any]:
     index = _index(place, after, before)
     return {"index": index, "exception": exception, "message": redact(message)}
+
+
+def _number(cell: _Cell) -> str:
+    return "" if cell.number is None else f" (In [{cell.number}])"
 
 
 def _index(place: int, after: Sequence[_Cell], before: Sequence[Sequence[str]]) -> int:
@@ -100,9 +108,9 @@ def _cell(cell: Mapping[str, Any]) -> _Cell:
     errors = [output for output in cell.get("outputs", []) if output.get("output_type") == "error"]
     real = [error for error in errors if not _is_plain_exit(error)]
     about = cell.get("metadata", {}).get("papermill", {})
-    return _Cell(
-        _tags(cell), about.get("status"), bool(about.get("start_time")), real, len(real) < len(errors)
-    )
+    number = cell.get("execution_count")
+    began, exited = bool(about.get("start_time")), len(real) < len(errors)
+    return _Cell(_tags(cell), about.get("status"), began, real, exited, number)
 
 
 def _is_plain_exit(error: Mapping[str, Any]) -> bool:

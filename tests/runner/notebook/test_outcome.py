@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def test_a_failed_cell_is_counted_as_in_the_committed_notebook(
         "exception": "ZeroDivisionError",
         "message": "division by zero",
     }
-    assert execution.detail == f"cell {index}: ZeroDivisionError: division by zero"
+    assert execution.detail is not None
+    assert re.fullmatch(rf"cell {index} \(In \[\d\]\): ZeroDivisionError: division by zero", execution.detail)
     for nothing in (data, b"half"):
         assert ended("Failed", nothing, data).notebook == {"failed_cell": None}
 
@@ -85,16 +87,16 @@ def test_a_cell_that_shows_an_error_and_goes_on_is_not_the_one_that_failed(tmp_p
     document["cells"][1]["metadata"]["tags"] = ["raises-exception"]
     data = json.dumps(document).encode()
     execution = ended(*executed(tmp_path, data), data)
-    assert execution.detail == "cell 3: ZeroDivisionError: division by zero"
+    assert execution.detail == "cell 3 (In [4]): ZeroDivisionError: division by zero"
 
 
 def test_an_exit_that_says_zero_is_told_and_one_that_says_more_has_failed(tmp_path: Path) -> None:
     data = made("import sys", "sys.exit(0)", "print('never')")
     status, out = executed(tmp_path, data)
     execution = ended(status, out, data)
-    assert (execution.status, execution.detail) == ("Completed", "ended by SystemExit at cell 1")
+    assert (execution.status, execution.detail) == ("Completed", "ended by SystemExit at cell 1 (In [2])")
     data = made("import sys", "sys.exit(3)", "print('never')")
-    assert ended(*executed(tmp_path, data), data).detail == "cell 1: SystemExit: 3"
+    assert ended(*executed(tmp_path, data), data).detail == "cell 1 (In [2]): SystemExit: 3"
     data = made("1", "2")
     assert ended(*executed(tmp_path, data), data).detail is None
 
@@ -106,4 +108,4 @@ def test_where_the_process_was_killed_the_cell_that_began_last_is_told(tmp_path:
         cell["metadata"]["papermill"] |= {"start_time": None, "status": "pending"}
     execution = ended("Failed", json.dumps(document).encode(), data, signal=9)
     assert execution.detail is not None
-    assert execution.detail.startswith("cell 1: SIGKILL: ")
+    assert execution.detail.startswith("cell 1 (In [2]): SIGKILL: ")
