@@ -26,9 +26,7 @@ _MAIN = (
 
 def submit(
     command: list[str] = typer.Argument(
-        ...,
-        metavar="SUBMITTER [ARG]...",
-        help="sbatch, qsub or bsub with its options and a committed script.",
+        ..., metavar="SUBMITTER", help="sbatch, qsub or bsub with its options and a committed script."
     ),
     description: Optional[str] = typer.Option(None, "--description", help="What this run is for."),
     entry_point: Optional[str] = typer.Option(
