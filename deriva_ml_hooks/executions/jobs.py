@@ -42,7 +42,7 @@ _SLURM = "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY 
 _ASKED = {
     "sbatch": _Asked(
         ("squeue", "--noheader", "--states=all", "--format=%A %T", "--jobs={}"),
-        b"Invalid job id",
+        b"Invalid job id specified",
         frozenset(_SLURM.split()),
         "SLURM_JOB_ID",
     ),
@@ -94,6 +94,8 @@ def settle(ledger: Ledger, ids: Collection[str]) -> dict[str, bool]:
 
 def _is_ours(execution: Execution) -> bool:
     job, agent = execution.job or {}, execution.agent or {}
+    if job["submitter"] not in _ASKED or not _NUMBER.fullmatch(job["id"] or "0"):
+        return False  # edited, or a submitter that has named no id
     return job["host"] == processes.host() and agent.get("account") == circumstances.account()
 
 
@@ -121,7 +123,7 @@ def _states(submitter: str, ids: Sequence[str]) -> dict[str, str] | None:
     """The states of the jobs that a scheduler knows; None where it does not answer."""
     asked = _ASKED[submitter]
     program = shutil.which(asked.words[0])
-    if program is None or not ids:
+    if program is None or not os.path.isabs(program) or not ids:  # none of the folder we are in
         return None
     words = [word.format(",".join(ids)) for word in asked.words[1:]]
     words += ids if submitter == "bsub" else []

@@ -219,12 +219,27 @@ def test_a_job_that_the_scheduler_has_lost_on_another_machine(
     assert nothing_is_left(project)
 
 
-def test_elsewhere_the_scheduler_is_not_asked(project: Any, queue: Queue, call: Program) -> None:
+@pytest.mark.parametrize("edited", [{"host": "login2"}, {"id": "unknown"}, {"submitter": "rm"}])
+def test_a_scheduler_that_cannot_know_the_job_is_not_asked(
+    project: Any, queue: Queue, call: Program, edited: dict[str, str]
+) -> None:
     call("submit", "--", "sbatch", "job.sh")
     record = newest(project)
-    ledger_of(project).change(record.id, lambda row: replace(row, job={**row.job, "host": "login2"}))
+    ledger_of(project).change(record.id, lambda row: replace(row, job={**row.job, **edited}))
     queue.says("CANCELLED")
     assert listed(call)["status"] == "Submitted"
+
+
+def test_a_scheduler_of_the_folder_that_one_is_in_is_not_asked(
+    project: Any, queue: Queue, call: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("submit", "--", "sbatch", "job.sh")
+    queue.says("CANCELLED")
+    asked = project.write("squeue", "#!/bin/sh\ntouch asked\n")
+    asked.chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([".", "/usr/bin", "/bin"]))
+    assert listed(call)["status"] == "Submitted"
+    assert not (project.path / "asked").exists()
 
 
 def test_a_job_that_is_killed(project: Any, queue: Queue, call: Program) -> None:

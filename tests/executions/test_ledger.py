@@ -21,7 +21,7 @@ from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
 from deriva_ml_hooks.executions import ledger as ledgers
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.ledger import SCHEMA, Ledger
-from deriva_ml_hooks.executions.publications import everywhere
+from deriva_ml_hooks.executions.publications import Publications, everywhere
 from deriva_ml_hooks.executions.record import Execution, begun, now
 from deriva_ml_hooks.executions.rows import COLUMNS, JSON, Damaged
 
@@ -114,6 +114,15 @@ def test_a_ledger_of_an_earlier_schema_takes_jobs_and_keeps_its_rows(
     ledger.add(second)
     assert ledger.newest() == [second, first]
     assert integrity(ledger.path) == "ok"
+
+
+def test_a_job_is_not_published_before_it_runs(ledger: Ledger) -> None:
+    waiting, running = made(status="Submitted"), made()
+    ledger.add(waiting)
+    ledger.add(running)
+    publications = Publications(ledger, "host/1")
+    assert publications.waiting() == 1
+    assert [work.execution for work in publications.take("", 10)] == [running]
 
 
 def test_a_row_is_changed_only_as_it_is_by_then(ledger: Ledger) -> None:
