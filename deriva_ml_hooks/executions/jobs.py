@@ -24,6 +24,7 @@ from deriva_ml_hooks.executions.record import LOST, NOT_STARTED, Execution, now
 PATIENCE = 3.0
 """Seconds that a scheduler is given for its answer."""
 _NUMBER = re.compile(r"[0-9]+")
+_NAMED = re.compile(r"\bjob <?([0-9]+)", re.IGNORECASE)
 
 
 class _Asked(NamedTuple):
@@ -58,8 +59,8 @@ _ASKED = {
 
 def number_in(text: str) -> str | None:
     """The id of a job in what its submitter has said, or in the job's variable."""
-    found = _NUMBER.search(text)
-    return found[0] if found else None
+    found = _NAMED.search(text) or _NUMBER.search(text)
+    return found[found.lastindex or 0] if found else None
 
 
 def own_id(submitter: str) -> str | None:
@@ -95,7 +96,7 @@ def settle(ledger: Ledger, ids: Collection[str]) -> dict[str, bool]:
 def _is_ours(execution: Execution) -> bool:
     job, agent = execution.job or {}, execution.agent or {}
     if job["submitter"] not in _ASKED or not _NUMBER.fullmatch(job["id"] or "0"):
-        return False  # edited, or a submitter that has named no id
+        return False  # edited
     return job["host"] == processes.host() and agent.get("account") == circumstances.account()
 
 

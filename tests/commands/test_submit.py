@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks import cli
+from deriva_ml_hooks.executions.jobs import number_in
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.record import Execution
 from tests.conftest import Ran
@@ -28,6 +29,7 @@ cd "$SLURM_SUBMIT_DIR"
 python3 src/train.py "$@"
 """
 _SUBMITTER = """#!/bin/sh
+[ "$1" != --quiet ] || exit 0
 [ ! -e "$QUEUE/refuses" ] || { echo 'error: invalid partition' >&2; exit 3; }
 while [ "${1#-}" != "$1" ]; do [ "$1" != --wait ] || waits=1; shift; done
 n=1; while ! mkdir "$QUEUE/$n" 2>/dev/null; do n=$((n + 1)); done
@@ -181,6 +183,13 @@ def test_other_submitters(project: Any, queue: Queue, call: Program, submitter: 
     assert listed(call)["detail"].startswith("not started: the job is ")
 
 
+def test_a_script_that_has_the_name_of_the_repository(project: Any, queue: Queue, call: Program) -> None:
+    project.commit("Name", repo=JOB)
+    assert call("submit", "--", "sbatch", "./repo").code == 0
+    assert queue.run(SGE_TASK_ID="undefined").stdout == "first\n"
+    assert nothing_is_left(project)
+
+
 def test_a_job_that_fails(project: Any, queue: Queue, call: Program) -> None:
     project.commit("Fail", **{"src/train.py": "raise SystemExit(3)\n"})
     call("submit", "--", "sbatch", "job.sh")
@@ -304,6 +313,27 @@ def test_a_submitter_that_refuses_leaves_nothing(project: Any, queue: Queue, cal
     assert nothing_is_left(project)
 
 
+def test_a_submitter_that_names_no_job_has_taken_none(project: Any, queue: Queue, call: Program) -> None:
+    done = call("submit", "--", "sbatch", "--quiet", "job.sh")
+    assert (done.code, newest(project).detail) == (125, "not started: sbatch has named no job")
+    assert nothing_is_left(project)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("Submitted batch job 7 on cluster x2", "7"),
+        ("7;x2", "7"),
+        ("7.server.example", "7"),
+        ('Your job 7 ("job.sh") has been submitted', "7"),
+        ("Memory is 4000\nJob <7> is submitted to queue <q2>.", "7"),
+        ("", None),
+    ],
+)
+def test_the_id_in_what_a_submitter_says(said: str, expected: str | None) -> None:
+    assert number_in(said) == expected
+
+
 def test_a_submit_that_is_killed_is_no_job(
     project: Any, queue: Queue, call: Program, program: Program
 ) -> None:
@@ -400,7 +430,7 @@ def test_a_real_slurm(project: Any, call: Program, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("python3", "src/train.py"), "not a submitter"),
+        (("python3", "src/train.py"), "not one of sbatch, qsub, bsub"),
         (("sbatch", "--wrap", "python3 src/train.py"), "no script of the job"),
         (("sbatch", "none.sh"), "No such file"),
         (("sbatch", "README.md"), "names no interpreter"),

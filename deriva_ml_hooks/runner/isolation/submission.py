@@ -95,10 +95,8 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
     """
     submitter = os.path.basename(wanted.argv[0])
     if submitter not in SCHEDULERS:
-        known = ", ".join(SCHEDULERS)
-        raise UsageError(
-            f"{submitter}: not a submitter ({known})", fix="deriva-ml-hooks submit -- sbatch JOB.sh"
-        )
+        fix = "deriva-ml-hooks submit -- sbatch JOB.sh"
+        raise UsageError(f"{submitter}: not one of {', '.join(SCHEDULERS)}", fix=fix)
     executable = child.located(wanted.argv[0])
     at = script_at(wanted.argv)
     if at is None:
@@ -129,32 +127,32 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
             ) as accepted:
                 begun = begun_for(accepted, {}, reads=False)
                 ledger = ledger_for(accepted)
-            execution = replace(
-                begun,
-                id=execution_id,
-                status="Submitted",
-                stdin=None,
-                environment=None,
-                job=job,
-            )
+            of_the_job = {"stdin": None, "environment": None, "job": {**job}}
+            execution = replace(begun, id=execution_id, status="Submitted", **of_the_job)
             wrapper = os.path.join(temporary.folder, os.path.basename(script))
+            wrapper += ".job" if os.path.exists(wrapper) else ""  # the worktree may have that name
             _write(wrapper, lines, [*wanted.callback, _told(wanted, home, ledger, execution), *command])
             ledger.add(execution)
             say(f"{execution.id}  {head.decode('ascii')[:12]}  in {temporary.repository.worktree}")
             with _closed_unless_submitted(ledger, execution, temporary):
                 done = _submitted(executable, [*wanted.argv[:at], wrapper, *arguments])
                 answer(done.stdout)
-                if done.returncode and ledger.find(execution.id).status == "Submitted":
+                number = jobs.number_in(done.stdout)
+                is_taken = done.returncode == 0 and number is not None
+                if not is_taken and ledger.find(execution.id).status == "Submitted":
                     raise _NotTakenError(submitter, done.returncode)
                 temporary.handed_over = True
-            job = {**job, "id": jobs.number_in(done.stdout) or "unknown"}
-            ledger.change(execution.id, lambda row: replace(row, job=job))
+            job["id"] = number
+            ledger.change(execution.id, lambda row: replace(row, job=job) if number else None)
     return done.returncode, replace(execution, job=job)
 
 
 class _NotTakenError(SubmissionError):
     def __init__(self, submitter: str, code: int) -> None:
-        super().__init__(f"{submitter} has not taken the job (exit {code})", fix="see what it says, above")
+        what, fix = f"has not taken the job (exit {code})", "see what it says, above"
+        if code == 0:
+            what, fix = "has named no job", "leave out what keeps it from that (--quiet, --test-only)"
+        super().__init__(f"{submitter} {what}", fix=fix)
         self.code = code
 
 
@@ -287,12 +285,7 @@ def _submitted(executable: str, argv: Sequence[str]) -> subprocess.CompletedProc
     """Run the submitter, the terminal's and the user's own but for what it prints."""
     # Slurm would start it again in a worktree that its first try has changed.
     env = process.command_environment() | {"SBATCH_NO_REQUEUE": "1"}
-    return subprocess.run(
-        [*argv],
-        executable=executable,
-        env=env,
-        stdout=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    for name in _TASK_VARIABLES:  # of a job that submits another one
+        env.pop(name, None)
+    told: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "errors": "replace", "check": False}
+    return subprocess.run([*argv], executable=executable, env=env, **told)
