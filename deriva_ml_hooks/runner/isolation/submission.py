@@ -127,7 +127,7 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
             ) as accepted:
                 begun = begun_for(accepted, {}, reads=False)
                 ledger = ledger_for(accepted)
-            of_the_job = {"stdin": None, "environment": None, "job": {**job}}
+            of_the_job: dict[str, Any] = {"stdin": None, "environment": None, "job": {**job}}
             execution = replace(begun, id=execution_id, status="Submitted", **of_the_job)
             wrapper = os.path.join(temporary.folder, os.path.basename(script))
             wrapper += ".job" if os.path.exists(wrapper) else ""  # the worktree may have that name
