@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from deriva_ml_hooks.runner.command.options import Kind, Launcher, Operand
@@ -65,15 +66,16 @@ _TORCH = _launcher(
     switches=_OF_RANKS,
 )
 # Nearly every option of `accelerate launch` has a value, and each release adds some.
-_OF_ACCELERATE: Mapping[str, Any] = {
-    "values": "--* -t",
-    "flags": "--quiet --cpu --multi-gpu --tpu --enable-cpu-affinity --use-deepspeed --use-fsdp"
+_ACCELERATE = _launcher(
+    PYTHON,
+    "--* -t",
+    flags="--quiet --cpu --multi-gpu --tpu --enable-cpu-affinity --use-deepspeed --use-fsdp"
     " --use-parallelism-config --use-megatron-lm --use-xpu --ipex --same-network --tpu-cluster"
     " --no-tpu-cluster --tpu-use-sudo --downcast-bf16 --debug --dynamo-use-fullgraph --dynamo-use-dynamic",
-    "switches": _OF_RANKS,
-}
-_ACCELERATE = _launcher(PYTHON, verbs="launch", **_OF_ACCELERATE)
-_ACCELERATE_LAUNCH = _launcher(PYTHON, **_OF_ACCELERATE)
+    verbs="launch",
+    switches=_OF_RANKS,
+)
+_ACCELERATE_LAUNCH = replace(_ACCELERATE, verbs=frozenset())
 _DEEPSPEED = _launcher(
     PYTHON,
     "-H --hostfile -i --include -e --exclude --num-nodes --min-elastic-nodes --max-elastic-nodes"
@@ -98,14 +100,15 @@ _PAPERMILL = _launcher(
     pairs="-p --parameters -r --parameters-raw",
     alone=Kind.STDIN,
 )
-_OF_NBCONVERT: Mapping[str, Any] = {
-    "values": "--to --output --output-dir --template --template-file --theme --config --log-level --post"
+_JUPYTER = _launcher(
+    SCRIPT,
+    "--to --output --output-dir --template --template-file --theme --config --log-level --post"
     " --writer --nbformat --kernel --kernel-name --timeout --startup-timeout --ExecutePreprocessor.timeout"
     " --ExecutePreprocessor.kernel-name",
-    "switches": {"--stdin": Kind.STDIN},
-}
-_NBCONVERT = _launcher(SCRIPT, **_OF_NBCONVERT)
-_JUPYTER = _launcher(SCRIPT, verbs="nbconvert execute run", **_OF_NBCONVERT)
+    verbs="nbconvert execute run",
+    switches={"--stdin": Kind.STDIN},
+)
+_NBCONVERT = replace(_JUPYTER, verbs=frozenset())
 _DERIVA_NOTEBOOK = _launcher(
     SCRIPT,
     "-f --file -k --kernel --host --catalog --token --oauth2-token --credential-file --config-file",
@@ -118,19 +121,21 @@ _COVERAGE = _launcher(
     switches=_MODULE,
 )
 _PROFILER = _launcher(PYTHON, "-o --outfile -s --sort", switches={"-m": MODULE})
+_DEBUGGER = _launcher(
+    PYTHON,
+    "-c --command --listen --connect --log-to -f --file -C --coverdir --ignore-module --ignore-dir",
+    switches=_MODULE,
+)
 _OURS = _launcher(COMMAND, "--description --entry-point --json --catalog --output", verbs="run")
-_OF_UV: Mapping[str, Any] = {
-    "values": "-p --python -w --with --with-editable --with-requirements -C --config-setting -P"
+_UV = _launcher(
+    TARGET,
+    "-p --python -w --with --with-editable --with-requirements -C --config-setting -P"
     " --upgrade-package -f --find-links -i --index-url --extra-index-url --index --default-index"
     " --index-strategy --keyring-provider --allow-insecure-host --cache-dir --color --config-file --env-file"
     " --exclude-newer --extra --no-extra --group --no-group --only-group --fork-strategy --link-mode"
     " --no-binary-package --no-build-package --no-build-isolation-package --package --prerelease --project"
     " --python-platform --refresh-package --reinstall-package --resolution --from",
-    "folders": "--directory",
-}
-_UV = _launcher(
-    TARGET,
-    **_OF_UV,
+    folders="--directory",
     verbs=frozenset({"run", "tool run"}),
     switches={**_MODULE, **dict.fromkeys(("-s", "--script", "--gui-script"), PYTHON)},
 )
@@ -138,13 +143,15 @@ _UV = _launcher(
 LAUNCHERS: Mapping[str, Launcher] = {
     **dict.fromkeys(("python", "pythonw", "pypy", "py", "ipython"), _PYTHON),
     **dict.fromkeys(("bash", "sh", "zsh", "dash", "ksh", "fish"), _SHELL),
-    **dict.fromkeys(("Rscript", "R", "julia", "perl", "ruby", "node", "lua", "octave", "tclsh"), _LANGUAGE),
+    **dict.fromkeys(
+        ("Rscript", "R", "julia", "perl", "ruby", "node", "lua", "php", "octave", "tclsh"), _LANGUAGE
+    ),
     "papermill": _PAPERMILL,
     "jupyter": _JUPYTER,
     **dict.fromkeys(("jupyter-nbconvert", "jupyter-execute", "jupyter-run"), _NBCONVERT),
     "deriva-ml-run-notebook": _DERIVA_NOTEBOOK,
     "uv": _UV,
-    "uvx": _launcher(COMMAND, **_OF_UV),
+    "uvx": replace(_UV, runs=COMMAND, verbs=frozenset()),
     **dict.fromkeys(
         ("poetry", "pdm", "pipenv", "pixi", "rye"),
         _launcher(
@@ -215,5 +222,6 @@ MODULES: Mapping[str, Launcher] = {
     "accelerate.commands.accelerate_cli": _ACCELERATE,
     "deepspeed.launcher.runner": _DEEPSPEED,
     **dict.fromkeys(("cProfile", "profile"), _PROFILER),
+    **dict.fromkeys(("pdb", "trace", "debugpy"), _DEBUGGER),
 }
 """Python modules that run another file when they are started with `python -m`."""
