@@ -201,6 +201,7 @@ def show(
         ("checksum", entry_point["checksum"]),
         ("url", entry_point["url"]),
         *_of_notebook(execution.notebook or {}),
+        ("Python", (execution.interpreter or {}).get("version")),
         ("input", _input(execution.stdin)),
         ("job", _job(execution.job)),
         ("by", _who(execution.agent or {})),

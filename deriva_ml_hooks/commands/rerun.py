@@ -60,6 +60,7 @@ def rerun(
             task=task_of(first, progress=progress),
             stdin=first.stdin,
             warnings=left_out(first),
+            python=(first.interpreter or {}).get("version"),
         )
         lost = lost_variables(first, os.environ)
         if lost:

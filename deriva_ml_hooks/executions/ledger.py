@@ -28,7 +28,7 @@ from deriva_ml_hooks.files import make_folder
 from deriva_ml_hooks.redact import redact_command, redacted
 from deriva_ml_hooks.report import printable
 
-SCHEMA = 7
+SCHEMA = 8
 BUSY_TIMEOUT = 120.0
 """Seconds to wait for other writers before giving up."""
 
@@ -96,7 +96,11 @@ _JOBS = ";".join(
     )
 )
 _PARENT = "ALTER TABLE executions ADD COLUMN parent TEXT"
-_MIGRATIONS = (_TABLE, _PUBLICATIONS, _ISOLATION, _NOTEBOOK, _CIRCUMSTANCES, _JOBS, _PARENT)
+_INTERPRETER = "ALTER TABLE executions ADD COLUMN interpreter TEXT NOT NULL DEFAULT 'null'"
+_MIGRATIONS = (
+    *(_TABLE, _PUBLICATIONS, _ISOLATION, _NOTEBOOK, _CIRCUMSTANCES, _JOBS, _PARENT),
+    _INTERPRETER,
+)
 """What makes schema n+1 of schema n: an older ledger stays as it is until something is written to it."""
 
 

@@ -32,6 +32,7 @@ class Execution:
     `agent`: who began it: `name` and `email` as git knows them, and the `account`.
     `stdin`: the `kind` of its standard input; of a file the `path`, `sha256` and the `offset` it began at.
     `results`: files it made or changed, as far as known: `path`, from the top, and `sha256`.
+    `interpreter`: the `executable` and `version` of the first Python that its command starts.
     `job`: of one that a scheduler starts: the `submitter`, the job's `id`, and on which `host` and `at` what
     time it was submitted.
     `parent`: the id of the execution whose command began this one.
@@ -64,6 +65,7 @@ class Execution:
     results: Sequence[Mapping[str, Any]] = ()
     job: Mapping[str, Any] | None = None
     parent: str | None = None
+    interpreter: Mapping[str, Any] | None = None
 
     @property
     def is_open(self) -> bool:

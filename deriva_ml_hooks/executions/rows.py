@@ -29,6 +29,7 @@ _LATER = {
     "stdin": None,
     "results": (),
     "job": None,
+    "interpreter": None,
 }
 """Columns that a ledger of an older schema lacks while it is only read."""
 
@@ -100,6 +101,11 @@ class _Job(TypedDict):
     at: str
 
 
+class _Interpreter(TypedDict, total=False):
+    executable: str
+    version: str
+
+
 class _Result(TypedDict):
     path: str
     sha256: str
@@ -118,6 +124,7 @@ _JSON: Mapping[str, Any] = {
     "stdin": _Input | None,
     "results": Sequence[_Result],
     "job": _Job | None,
+    "interpreter": _Interpreter | None,
 }
 JSON = tuple(_JSON)
 """Columns that hold JSON."""

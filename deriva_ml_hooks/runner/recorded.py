@@ -34,6 +34,7 @@ from deriva_ml_hooks.runner import baked, child, deriva_ml, publishing
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.child import Ending
 from deriva_ml_hooks.runner.inside_python import Worktrees
+from deriva_ml_hooks.runner.interpreter import interpreter
 from deriva_ml_hooks.runner.results import made, named
 from deriva_ml_hooks.runner.witness import OTHER_WORKTREE, Witness, refuse_other_worktrees, worktrees_of
 
@@ -140,6 +141,11 @@ def run_recorded(
         execution = _ended(execution, ending, time.monotonic() - started)
         if task is not None:
             execution = task.ended(execution)
+        else:  # only now: uv may have made it
+            started_by = child.interruptible(
+                lambda: interpreter(argv, env, accepted.repository.worktree), mask
+            )
+            execution = replace(execution, interpreter=started_by)
         changes = child.interruptible(lambda: changed_since(accepted), mask)
         if changes is None:
             changes = [_unmeasured("interrupted before the worktree was measured again")]

@@ -118,7 +118,7 @@ def refuse_other_worktrees(
 
     With `led`, only one that no variable reaches. Those that a script starts are seen by `unreached`.
     """
-    tokens = [*_tokens(words)]
+    tokens = [*split_words(words)]
     found = _foreign(tokens, env, worktrees, led=led, drops=_drops(tokens))
     if found is not None and led:
         raise OtherWorktreeError(
@@ -150,7 +150,7 @@ def unreached(words: Sequence[str], env: Mapping[str, str], worktrees: Worktrees
             for number, python, place in _unreached(lines, env, worktrees):
                 message = f"line {number} has {python} read no PYTHONPATH: it imports from {place}"
                 return Finding(OTHER_WORKTREE, os.path.relpath(path), message, _REACH_IT)
-        files += [name for name in _files([*dict.fromkeys(_tokens(lines))]) if name not in files]
+        files += [name for name in _files([*dict.fromkeys(split_words(lines))]) if name not in files]
     return None
 
 
@@ -160,18 +160,18 @@ def _unreached(
     """The lines of a script that start one, with it and what it imports from."""
     is_dropped = False
     for number, line in enumerate(lines, 1):
-        tokens = [token.lstrip("@") for token in _tokens([line])]
+        tokens = [token.lstrip("@") for token in split_words([line])]
         drops = _drops(tokens) and not _KEEPS.search(line)
         if drops or is_dropped or _TOLD_SO.search(line):
             found = _foreign(tokens, env, worktrees, led=True, drops=drops or is_dropped)
             if found is not None:
                 yield number, *found
-            is_dropped |= drops and not any(_pythons(tokens, env))
+            is_dropped |= drops and not any(pythons_of(tokens, env))
 
 
 def _files(words: Sequence[str]) -> list[str]:
     """The files that words name, and those that a program runs unnamed (`Makefile`)."""
-    named = [*_tokens(words), *defaults(words, [os.curdir])]
+    named = [*split_words(words), *defaults(words, [os.curdir])]
     files = filter(os.path.isfile, dict.fromkeys(map(os.path.abspath, named)))
     return [path for path in files if "." not in os.path.basename(path) or is_code(path, path)]
 
@@ -183,7 +183,7 @@ def _foreign(
 
     With `led` one that no variable reaches, since it is told so or the words drop it.
     """
-    for python, flags in _pythons(tokens, env) if worktrees.others else ():
+    for python, flags in pythons_of(tokens, env) if worktrees.others else ():
         if worktrees.is_here(python):  # a file of the commit, which nothing starts before the run itself
             continue
         is_unreached = drops or any(letter in flag for flag in flags for letter in "IE")
@@ -195,7 +195,7 @@ def _foreign(
     return None
 
 
-def _tokens(words: Sequence[str]) -> Iterator[str]:
+def split_words(words: Sequence[str]) -> Iterator[str]:
     """The words, and those within one that a shell reads."""
     for word in words:
         yield from filter(None, _BETWEEN.split(word) if _BETWEEN.search(word) else [word])
@@ -209,7 +209,7 @@ def _drops(tokens: Sequence[str]) -> bool:
     return bool(emptied) or "sudo" in names or is_set
 
 
-def _pythons(tokens: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
+def pythons_of(tokens: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
     """Each Python that is started, by name or by the first lines of a program, and its flags."""
     for at, token in enumerate(tokens[:_MOST_WORDS]):
         if token.startswith("-") or "=" in token:
@@ -225,7 +225,7 @@ def _pythons(tokens: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[st
                 # A path that is too long for a first line is in the second one (distlib).
                 first = os.fsdecode(file.readline(4096) + file.readline(4096))
                 if "python" in first or "pypy" in first:
-                    yield from _pythons([*_tokens([first])], env)
+                    yield from pythons_of([*split_words([first])], env)
 
 
 def _flags(words: Sequence[str]) -> Iterator[str]:

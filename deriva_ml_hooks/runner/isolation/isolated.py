@@ -27,6 +27,7 @@ from deriva_ml_hooks.redact import redact_command
 from deriva_ml_hooks.report import Finding, few
 from deriva_ml_hooks.runner import child
 from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
+from deriva_ml_hooks.runner.isolation.environments import provided
 from deriva_ml_hooks.runner.isolation.outputs import (
     Ask,
     below_top,
@@ -63,7 +64,7 @@ class Isolated:
     `given`: what may name files, where that is not the words of the request.
     `task`: makes what is run, where that is not the words of the request.
     `stdin`: what the record `rerun_of` says of standard input, which is given to it again.
-    `warnings`: in what the run differs from that of `rerun_of`.
+    `warnings`: in what the run differs from that of `rerun_of`. `python`: the version that ran then.
     `submitted`: for a job, the record that was begun when it was submitted, and the ledger that has it.
     """
 
@@ -77,6 +78,7 @@ class Isolated:
     task: Callable[[Accepted], Task] | None = None
     stdin: Mapping[str, Any] | None = None
     warnings: tuple[Finding, ...] = ()
+    python: str | None = None
     submitted: tuple[Ledger, Execution] | None = None
 
 
@@ -114,13 +116,15 @@ def run_within(
     temporary: Temporary, home: Repository, wanted: Isolated, *, say: Say, complain: Say, keeps: Ask
 ) -> tuple[int, Execution]:
     """Run it in a worktree that is there, and bring its outputs, from the top, back; as `run_isolated`."""
+    before = dict(os.environ)
     try:
         with accepted_within(temporary, home, wanted) as accepted:
             task = wanted.task(accepted) if wanted.task is not None else None
             if task is not None:
                 _refuse_own_tree(*task.within(), temporary.repository, home)
             temporary.keep = wanted.keep  # from here on there is something to look at
-            code, execution = run_recorded(accepted, say=say, complain=complain, task=task)
+            with provided(accepted, home, before, wanted.python, say) as variables, _moved(".", variables):
+                code, execution = run_recorded(accepted, say=say, complain=complain, task=task)
         if code:
             fix = _in_place(wanted, home)
             tell_of_ignored(wanted.outputs, temporary.repository, home, fix, complain)
@@ -264,7 +268,7 @@ def _moved(folder: str, variables: Mapping[str, str | None]) -> Iterator[None]:
         os.chdir(folder)
         for name, value in variables.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)
             else:
                 os.environ[name] = value
         yield
