@@ -84,7 +84,7 @@ def test_only_keys_that_both_frameworks_know_are_used() -> None:
 def test_the_recommended_configuration_is_the_one_that_install_writes() -> None:
     texts = [re.search(r"(?s)```yaml\n(default_install_hook_types.*?)```", page) for page in (README, PAGE)]
     shown = [yaml.safe_load(text[1]) for text in texts if text]
-    written = yaml.safe_load(frameworks.with_our_ids(None))
+    written = yaml.safe_load(frameworks.snippet(None))
     for configuration in (*shown, written):
         for repository in configuration["repos"]:
             repository.pop("rev")

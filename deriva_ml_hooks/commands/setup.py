@@ -19,7 +19,7 @@ class Service(str, Enum):
 
 def install(
     pre_commit: bool = typer.Option(
-        False, "--pre-commit", help="Write .pre-commit-config.yaml, or add the recommended hooks to it."
+        False, "--pre-commit", help="Write .pre-commit-config.yaml, or print what to add to it."
     ),
     gitignore: bool = typer.Option(
         False, "--gitignore", help="Add the lines to .gitignore that this project is missing."

@@ -1,6 +1,6 @@
 """pre-commit and prek: their hooks for the stages that a configuration uses, and our ids in that file.
 
-The file is edited as text, so that comments, order and spelling stay as they are.
+A configuration that is there is never edited: the lines to add are told.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ _OLD_NAMES = {"commit": "pre-commit", "merge-commit": "pre-merge-commit", "push"
 _STAGES_LIST = re.compile(
     r"""\b(?:default_)?stages["']?:\s*(\[[^\]]*\]|(?:\s*-[ \t]+["']?[a-z-]+["']?[ \t\r]*$)+)""", re.MULTILINE
 )
-_REPOS = re.compile(r"repos:\s*(\[\s*\]\s*)?(#.*)?$")
-_NAMES_US = re.compile(r"(?m)^[^#\n]*\brepo[\"']?:\s*[\"']?[^\s\"'#]*\bderiva-ml-hooks\b")
 
 
 def config_path(repository: Repository) -> str:
@@ -73,55 +71,30 @@ def hook_types(text: str) -> list[str]:
     return [name for name in HOOK_TYPES if name in named]
 
 
-def with_our_ids(text: str | None) -> str:
-    """The configuration `text` with the recommended ids in it; as it is when it names us already.
-
-    Raises InstallError where the file is written in a way that cannot be added to line by line.
-    """
+def snippet(text: str | None) -> str:
+    """What brings the recommended ids: a whole configuration, or the lines to add to one; empty where
+    `text` names us."""
     if text is None:
-        return f"{_TYPES_KEY}: [{', '.join(_OF_RECOMMENDED)}]\nrepos:\n{_entry('')}"
-    if _NAMES_US.search(text):
-        return text
-    end = "\r\n" if "\r\n" in text else "\n"
-    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += end
-    start = next((i for i, line in enumerate(lines) if _REPOS.match(line)), None)
-    if start is None:
-        raise InstallError(
-            f"{CONFIG}: no list of repos that could be added to",
-            fix=f"add {REPOSITORY} to it by hand; the README has the lines",
-        )
-    lines[start] = re.sub(r"[ \t]*\[\s*\]", "", lines[start])
-    stop = start + 1
-    for i in range(start + 1, len(lines)):
-        if re.match(r"[^\s#-]|---", lines[i]):
-            break
-        stop = i + 1 if lines[i].strip() and not lines[i].startswith("#") else stop
-    indent = next((m[1] for line in lines[start + 1 : stop] if (m := re.match(r"(\s*)- ", line))), "")
-    lines[stop:stop] = [line + end for line in _entry(indent).splitlines()]
-    if not any(line.startswith(f"{_TYPES_KEY}:") for line in lines):
-        lines.insert(start, f"{_TYPES_KEY}: [{', '.join(_OF_RECOMMENDED)}]{end}")
-    return "".join(lines)
+        return f"{_TYPES_KEY}: [{', '.join(_OF_RECOMMENDED)}]\nrepos:\n{_entry()}"
+    name = REPOSITORY.rpartition("/")[2]
+    return "" if any(name in line.partition("#")[0] for line in text.splitlines()) else _entry()
 
 
-def _entry(indent: str) -> str:
-    ids = "".join(f"{indent}  - id: {name}\n" for name in RECOMMENDED)
-    return f"{indent}- repo: {REPOSITORY}\n{indent}  rev: {_rev()}\n{indent}  hooks:\n{ids}"
+def _entry() -> str:
+    ids = "".join(f"  - id: {name}\n" for name in RECOMMENDED)
+    return f"- repo: {REPOSITORY}\n  rev: {release_of(version('deriva-ml-hooks'))}\n  hooks:\n{ids}"
 
 
-def _rev() -> str:
-    """The tag of this release; a build between releases names the branch that it was made from."""
-    own = version("deriva-ml-hooks")
-    return f"v{own}" if re.fullmatch(r"\d+\.\d+\.\d+", own) else "main"
+def release_of(own: str) -> str:
+    """The newest tag that the version `own` contains: one between releases is named after the next."""
+    numbers = [int(part) for part in re.findall(r"\d+", own.partition(".dev")[0])[:3]]
+    major, minor, patch = (*numbers, 0, 0, 0)[:3]
+    return f"v{major}.{minor}.{patch - 1 if '.dev' in own and patch else patch}"
 
 
-def config_step(repository: Repository, before: str | None) -> Write | None:
-    """What brings the recommended ids into the configuration `before`; None where they are there."""
-    after = with_our_ids(before)
-    if after == before:
-        return None
-    return Write(config_path(repository), after.encode("utf-8"), "the recommended hooks; commit it")
+def config_step(repository: Repository) -> Write:
+    """What writes a configuration with the recommended ids."""
+    return Write(config_path(repository), snippet(None).encode("utf-8"), "the recommended hooks; commit it")
 
 
 def installed_types(repository: Repository) -> dict[str, str]:
@@ -151,7 +124,13 @@ def install_step(repository: Repository, text: str, types: Sequence[str]) -> Run
         if os.path.lexists(place.legacy) and not is_ours(place.legacy):
             what = f"{place.legacy}: {os.path.basename(program)} would run or overwrite it"
             raise InstallError(what, fix="rename or remove it")
-    words = [program, "install", *(word for name in types for word in ("--hook-type", name))]
+    # A branch without the configuration is no reason to refuse its commits.
+    words = [
+        program,
+        "install",
+        "--allow-missing-config",
+        *(word for name in types for word in ("--hook-type", name)),
+    ]
     return Run(words, repository.worktree, "its hooks for the stages in use")
 
 

@@ -61,17 +61,19 @@ def install(
 ) -> None:
     """Put everything in place that is missing; `say` is told each step, or that there was none.
 
-    `pre_commit` brings the recommended ids into pre-commit's configuration, `gitignore` the lines that are
-    missing into .gitignore, and `services` the files of CI. All is planned, and what stands against it is
-    raised as InstallError, before anything is done.
+    `pre_commit` writes a configuration with the recommended ids, or tells what to add to the one that is
+    there; `gitignore` brings the lines that are missing into .gitignore, and `services` the files of CI. All
+    is planned, and what stands against it is raised as InstallError, before anything is done.
     """
     repository = discover(start)
     undo = _remembered(repository)
     text = frameworks.config_text(repository)
-    config = frameworks.config_step(repository, text) if pre_commit else None
+    files, left = ci.steps(repository, services)
+    config = frameworks.config_step(repository) if pre_commit and text is None else None
     if config is not None:
         text = config.data.decode("utf-8")
-    files, left = ci.steps(repository, services)
+    elif pre_commit and (lines := frameworks.snippet(text)):
+        left += [f"add this to the repos of {frameworks.CONFIG}:", *lines.splitlines()]
     written = [config, offers.gitignore_step(repository) if gitignore else None, *files]
     plan: list[Step] = [step for step in written if step is not None]
     undo = replace(undo, files=_with_written(repository, undo.files, plan))

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deriva_ml_hooks.files import inside
+from deriva_ml_hooks.config import MAX_BYTES, parse_toml
+from deriva_ml_hooks.errors import ConfigError
+from deriva_ml_hooks.files import inside, read_regular
 from deriva_ml_hooks.runner.command.installed import in_environment
 from deriva_ml_hooks.runner.command.launchers import MODULES, launcher_of
 from deriva_ml_hooks.runner.command.options import Kind, Launcher, Operand, operand
@@ -82,11 +84,34 @@ def _program(name: str, executable: str | None, cwd: str, roots: Sequence[str]) 
     launcher = launcher_of(name)
     if launcher is not None:
         return launcher
+    started = beside if explicit else executable
+    if started is None or in_environment(os.path.dirname(_absolute(started, cwd)), os.sep):
+        script = _project_script(os.path.basename(name), (cwd, *roots))
+        if script is not None:
+            return script
     if explicit:
         own = not is_installed(beside, roots)
     else:  # srun and mpirun start a file of the current folder by its bare name
         own = executable is None and os.path.isfile(beside) and _is_own(beside, roots)
     return Invocation(Kind.FILE, beside) if own else Invocation(Kind.PROGRAM)
+
+
+def _project_script(name: str, folders: Sequence[str]) -> Invocation | None:
+    """The file that a program of the project is made for, as [project.scripts] says; that it is from here
+    is a guess, as with a module."""
+    for folder in folders:
+        try:
+            data = read_regular(os.path.join(folder, "pyproject.toml"), at_most=MAX_BYTES)
+            target = parse_toml(data, "pyproject.toml")["project"]["scripts"][name]
+            parts = target.partition(":")[0].strip().split(".")
+        except (OSError, ConfigError, KeyError, TypeError, AttributeError):
+            continue
+        for top in (folder, os.path.join(folder, "src")):
+            base = os.path.join(top, *parts)
+            for file in (os.path.join(base, "__init__.py"), f"{base}.py"):
+                if all(part.isidentifier() for part in parts) and os.path.isfile(file):
+                    return Invocation(Kind.FILE, file, guessed=top)
+    return None
 
 
 def _module(name: str, argv: Sequence[str], cwd: str, roots: Sequence[str]) -> Invocation | Launcher:

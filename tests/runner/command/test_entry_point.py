@@ -476,3 +476,26 @@ def test_no_command_line_raises(place: Path, argv: list[str]) -> None:
     assert isinstance(found, Invocation)
     assert (found.path is not None) == (found.kind is Kind.FILE)
     assert found.path is None or os.path.isabs(found.path)
+
+
+def test_a_program_of_the_project_is_the_file_that_holds_its_function(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project.scripts]\nmy-train = "model.cli:main"\nwhole = "model:main"\nother = "elsewhere:main"\n'
+    )
+    package = tmp_path / "src" / "model"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "cli.py").touch()
+
+    def of(*words: str, executable: str | None = None) -> Invocation:
+        return invocation(words, cwd=str(tmp_path), roots=[str(tmp_path)], executable=executable)
+
+    assert of("uv", "run", "my-train", "--fast").path == str(package / "cli.py")
+    assert of("uv", "run", "whole").path == str(package / "__init__.py")
+    assert of("uv", "run", "other").kind is Kind.PROGRAM
+    assert of("my-train", executable="/usr/bin/my-train").path is None
+    environment = tmp_path / ".venv"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "pyvenv.cfg").touch()
+    assert of("my-train", executable=str(environment / "bin" / "my-train")).path == str(package / "cli.py")
+    assert of(".venv/bin/my-train").path == str(package / "cli.py")
