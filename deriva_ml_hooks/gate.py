@@ -228,7 +228,7 @@ def _policies(provenance: Provenance, config: Config, untagged: Policy) -> Itera
             Finding("no-remote", None, *_no_remote(config.remote)),
         )
     elif provenance.pushed is None:
-        target = provenance.branch or "HEAD:refs/heads/NAME"
+        target = provenance.branch or f"HEAD:refs/heads/run-{short}"
         push = f"git push {shlex.quote(provenance.remote)} {shlex.quote(target)}"
         message = f"commit {short} is on no branch of the remote {provenance.remote}"
         yield config.unpushed, Finding("unpushed", None, message, push)

@@ -55,6 +55,9 @@ def ways_out(
         for change in changes
         if change.code in ("unstaged", "staged") and (ran := _executed(repository, change)) is not None
     }
+    for change in changes:
+        if change.code == "submodule" and (fix := _of_submodule(repository, change)) is not None:
+            found[change.code, change.path] = as_finding(change)._replace(fix=fix)
     paths = [change.path for change in changes if change.code == "untracked" and change.path is not None]
     if not paths:
         return found
@@ -69,6 +72,28 @@ def ways_out(
         for change in changes
         if change.code == "untracked"
     }
+
+
+def _of_submodule(repository: Repository, change: Change) -> str | None:
+    """What sets aside or records what was changed in a submodule; None where another commit is there."""
+    path = change.path or ""
+    within = [top for top in untracked.folders_above(path) if _is_checked_out(repository, top)]
+    if not within:
+        return None
+    steps = [["add", "--all"]]
+    for top in reversed(within):
+        where = ["git", "-C", _from_here(repository, top)]
+        steps = [*steps[:-1], [*where, *steps[-1]], [*where, "commit"]]
+        parent = next((one for one in reversed(within) if len(one) < len(top)), None)
+        below = _from_here(repository, top) if parent is None else os.path.relpath(top, parent)
+        steps.append(["add", "--", below])
+    steps = [*steps[:-1], ["git", *steps[-1]], ["git", "commit"]]
+    aside = shlex.join(["git", "-C", _from_here(repository, within[-1]), "stash", "--include-untracked"])
+    return "set it aside: " + aside + "; or commit it: " + " && ".join(map(shlex.join, steps))
+
+
+def _is_checked_out(repository: Repository, folder: str) -> bool:
+    return os.path.lexists(os.path.join(repository.worktree, folder, ".git"))
 
 
 def _from_here(repository: Repository, path: str) -> str:

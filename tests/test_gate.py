@@ -213,7 +213,7 @@ def break_index(repo: Repo) -> None:
         (edit, [("unstaged", TRAIN)], "git stash"),
         (leave, [("untracked", "helper.py")], "git add -- "),
         (hide, [("hidden-change", TRAIN)], "--no-assume-unchanged"),
-        (add_submodule_and_edit, [("submodule", f"lib/{TRAIN}")], "git submodule update"),
+        (add_submodule_and_edit, [("submodule", f"lib/{TRAIN}")], "stash --include-untracked"),
         (break_index, [("git-error", None)], "git status"),
     ],
 )

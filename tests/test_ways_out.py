@@ -41,6 +41,32 @@ def reasons() -> list[tuple[str | None, str]]:
     return [(reason.path, reason.fix) for reason in gate.judge().reasons]
 
 
+@pytest.mark.parametrize("way", ["set it aside", "or commit it"])
+@pytest.mark.parametrize("place", ["it's/inner", "it's"])
+def test_what_is_changed_in_a_submodule_is_set_aside_or_recorded(
+    repo: Repo,
+    make_repo: Callable[..., Repo],
+    paste: Paste,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    way: str,
+) -> None:
+    inner, outer = make_repo("inner"), make_repo("outer")
+    inner.commit("Inner", file="x\n")
+    outer.commit("Outer", file="x\n")
+    outer.git("submodule", "--quiet", "add", str(inner.path), "inner")
+    outer.git("commit", "--quiet", "-m", "Inner")
+    repo.git("submodule", "--quiet", "add", str(outer.path), "it's")
+    repo.git("-C", "it's", "submodule", "--quiet", "update", "--init")
+    repo.commit("Outer")
+    monkeypatch.chdir(repo.path / "src")
+    repo.write(f"{place}/file", "edited\n")
+    repo.write(f"{place}/new", "new\n")
+    (fix,) = {fix for _, fix in reasons()}
+    paste(next(part for part in fix.split("; ") if part.startswith(way)).partition(": ")[2])
+    assert reasons() == []
+
+
 @pytest.mark.parametrize("folder", [".", "src"])
 @pytest.mark.parametrize("ends", ["", "\n"])
 def test_outputs_and_code_are_each_led_out_of_the_way_once(

@@ -147,7 +147,7 @@ class RemoteState:
             ref.removeprefix("refs/heads/"): oid for ref, oid in self._repository.refs_under("refs/heads/")
         }
         where = shlex.quote(remote)
-        fixes = {commit: f"git push {where} {shlex.quote(commit)}:refs/heads/NAME" for commit in missing}
+        fixes = {commit: f"git push {where} {_as_branch(commit)}" for commit in missing}
         for branch, commits in branches.items():
             if branch in heads:
                 for commit in commits - self._beyond(commits, [heads[branch]]):
@@ -165,9 +165,14 @@ class RemoteState:
         return Finding("unpushed", None, message, fix)
 
 
+def _as_branch(commit: str) -> str:
+    """What `git push` is given for a commit of no branch: it makes one that is called after it."""
+    return shlex.quote(f"{commit}:refs/heads/run-{commit[:12]}")
+
+
 def _nowhere(commit: str, branch: str | None) -> Finding:
     message = f"no remote: nobody else can find commit {commit[:12]}"
-    target = shlex.quote(branch) if branch is not None else f"{shlex.quote(commit)}:refs/heads/NAME"
+    target = shlex.quote(branch) if branch is not None else _as_branch(commit)
     return Finding("unpushed", None, message, f"git remote add origin URL && git push origin {target}")
 
 

@@ -455,10 +455,9 @@ class TestPushed:
         assert (found, fix) == ("unpushed", """git push origin 'it'"'"'s-mine'""")
         pushed.git("reset", "--quiet", "--hard", "HEAD~1")
         commit = execution.provenance["commit"]
-        assert verdict(pushed, execution)[2] == f"git push origin {commit}:refs/heads/NAME"
-        subprocess.run(
-            f"git push --quiet origin {commit}:refs/heads/saved", shell=True, cwd=pushed.path, check=True
-        )
+        fix = verdict(pushed, execution)[2]
+        assert fix == f"git push origin {commit}:refs/heads/run-{commit[:12]}"
+        subprocess.run(fix, shell=True, cwd=pushed.path, check=True, capture_output=True)
         assert verdict(pushed, execution)[0] == "verified"
 
     def test_without_a_remote_nothing_is_pushed(self, repo: Any) -> None:
