@@ -10,7 +10,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deriva_ml_hooks.git.filters import nbstripout_keys
@@ -51,23 +51,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = options_of(settings(HOOK, repository), *keys_of_git, given=vars(given))
     for key in options.ignored_keys():
         sys.stderr.write(f"deriva-ml-hooks: extra key {key!r} ignored: not metadata.KEY or cell.KEY\n")
-    stripped, findings = _strip_all(files, options, repository, check=given.check)
-    return tell([*_told(stripped, words, check=given.check), *findings], as_json=given.json)
+    stripped, ids, findings = _strip_all(files, options, repository, check=given.check)
+    return tell([*_told(stripped, ids, words, check=given.check), *findings], as_json=given.json)
 
 
 def _strip_all(
     files: Sequence[str], options: StripOptions, repository: Repository | None, *, check: bool
-) -> tuple[list[str], list[Finding]]:
-    """Strip every file; which were changed (with `check`: would be), and what went wrong with others."""
+) -> tuple[list[str], set[str], list[Finding]]:
+    """Strip every file; which were changed (with `check`: would be), of these the ones that had only cell ids
+    to change, and what went wrong with others."""
     stripped: list[str] = []
+    ids: set[str] = set()
     failed: list[tuple[str, Exception]] = []
     with _Writer() as writer:
         for path in files:
             try:
-                left = _stripped(path, options, repository)
+                left, is_ids = _stripped(path, options, repository)
             except (NotebookError, OSError) as error:
                 failed.append((path, error))
                 continue
+            if is_ids:
+                ids.add(path)
             if left is not None and check:
                 stripped.append(path)
             elif left is not None:
@@ -77,18 +81,31 @@ def _strip_all(
             stripped.append(path)
         else:
             failed.append((path, problem))
-    return stripped, [_failure(path, error) for path, error in failed]
+    return stripped, ids, [_failure(path, error) for path, error in failed]
 
 
-def _stripped(path: str, options: StripOptions, repository: Repository | None) -> bytes | None:
-    """What has to be in the file instead; None where it is right. Raises NotebookError and OSError."""
+def _stripped(path: str, options: StripOptions, repository: Repository | None) -> tuple[bytes | None, bool]:
+    """What has to be in the file instead (None where it is right), and whether it differs in cell ids alone.
+
+    Raises NotebookError and OSError.
+    """
     if not path.endswith(SUFFIXES) and os.path.isfile(path):
-        return None
+        return None, False
     require_own_file(path, repository)
     with open(path, "rb", buffering=0) as file:
         data = file.readall()
     left = strip(data, options, zeppelin=path.endswith(".zpln"), path=path)
-    return None if left == data else left
+    return (None, False) if left == data else (left, _in_ids_alone(data, left))
+
+
+def _in_ids_alone(before: bytes, after: bytes) -> bool:
+    if b'"output_type"' in before:
+        return False
+    import json
+
+    both = json.loads(before), json.loads(after)
+    ids = [[cell.pop("id", None) for cell in notebook.get("cells", ())] for notebook in both]
+    return bool(ids[0] != ids[1] and both[0] == both[1])
 
 
 class _Writer:
@@ -136,18 +153,24 @@ def _failure(path: str, error: Exception) -> Finding:
     return Finding("unreadable", path, f"{reason}; left as it is", fix)
 
 
-def _told(stripped: Sequence[str], words: Sequence[str], *, check: bool) -> list[Finding]:
+def _told(
+    stripped: Sequence[str], ids: Collection[str], words: Sequence[str], *, check: bool
+) -> list[Finding]:
     few = len(stripped) <= LISTED
     if check:
-        message = "has outputs, counts or metadata to strip"
+        message, of_ids = (
+            "has outputs, counts or metadata to strip",
+            "has cell ids to add or renumber, no more",
+        )
         same = shlex.join(word for word in words if word not in ("--check", "--json"))
         fix = f"deriva-ml-hooks hook {HOOK} {same}" if few else "run the same without --check"
     else:
         message = "stripped of outputs, counts and metadata"
+        of_ids = "given cell ids, or others; there was nothing to strip"
         fix = "git add -- " + shlex.join(stripped) if few else "git add them"
         if "PRE_COMMIT" in os.environ:  # set by pre-commit and by prek
             fix += ", and commit again"
-    return [Finding("outputs", path, message, fix) for path in stripped]
+    return [Finding("outputs", path, of_ids if path in ids else message, fix) for path in stripped]
 
 
 def _files(given: argparse.Namespace) -> list[str]:

@@ -489,3 +489,19 @@ def test_a_commit_is_stopped_once_and_passes_after_git_add(repo: Any, runner: st
         [binary, "run", "--all-files"], cwd=repo.path, check=False, capture_output=True
     )
     assert everything.returncode == 0, everything.stdout
+
+
+def test_a_notebook_that_only_lacked_cell_ids_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["v4_5_missing_ids.ipynb", "v4.ipynb"]
+    for words, ids, outputs in (
+        (["--check"], "has cell ids to add or renumber, no more", "has outputs, counts or metadata to strip"),
+        ([], "given cell ids, or others; there was nothing to strip", "stripped of outputs, counts and"),
+    ):
+        lay_out(tmp_path, {name: JUPYTER[name] for name in names})
+        assert main([*words, *names]) == 1
+        out = capsys.readouterr().out
+        assert f"{names[0]}: {ids}" in out
+        assert f"{names[1]}: {outputs}" in out
