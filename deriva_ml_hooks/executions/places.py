@@ -71,7 +71,7 @@ def _require_allowed(real: str, repository: Repository) -> None:
     if any(map(_is_git_dir, above)):
         raise _refused(f"{real} is inside a git directory", _OTHERWISE)
     if is_inside:
-        if os.path.lexists(real) and _is_tracked(real):
+        if os.path.lexists(real) and is_tracked(real):
             raise _refused(f"{real} is a file of the repository itself", _OTHERWISE)
     elif all(inside(real, os.path.realpath(place)) is None for place in agreed("place")):
         fix = f"if that is your wish: deriva-ml-hooks trust place {shlex.quote(real)}"
@@ -94,7 +94,8 @@ def _is_git_dir(folder: str) -> bool:
     return bare or os.path.basename(folder).lower() == ".git"
 
 
-def _is_tracked(path: str) -> bool:
+def is_tracked(path: str) -> bool:
+    """Whether `path` is a file that git tracks; also where git cannot tell."""
     folder, name = os.path.split(path)
     found = process.run("ls-files", "-z", "--", f":(literal){name}", cwd=folder)
     return bool(found.stdout) or bool(found.returncode)

@@ -8,8 +8,8 @@ import stat
 import tempfile
 
 from deriva_ml_hooks.errors import BareRepositoryError, GitError, HooksError, NotARepositoryError, UsageError
+from deriva_ml_hooks.executions.places import is_tracked
 from deriva_ml_hooks.files import write_atomically
-from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
 
@@ -70,7 +70,7 @@ def put(path: str, data: bytes) -> None:
 
 
 def _require_untracked(place: str, told: str) -> None:
-    folder, name = os.path.split(place)
+    folder = os.path.dirname(place)
     if not os.path.isdir(folder):
         raise UsageError(f"{told}: no such folder", fix="name a file in a folder that exists")
     try:
@@ -79,21 +79,16 @@ def _require_untracked(place: str, told: str) -> None:
         raise UsageError(f"{told}: inside a git directory", fix="name a file elsewhere") from None
     except (NotARepositoryError, GitError):
         return
-    if _is_tracked(folder, name):
+    if is_tracked(place):
         what = f"a tracked file of {repository.worktree}, which has to stay what it is"
         raise UsageError(f"{told}: {what}", fix="name another file, one that git does not track")
-
-
-def _is_tracked(folder: str, name: str) -> bool:
-    listed = process.run("--literal-pathspecs", "ls-files", "-z", "--cached", "--", name, cwd=folder)
-    return bool(listed.stdout)
 
 
 def leaving_link(path: str) -> str | None:
     """The folder on the way to `path` that is a link of a commit, and leads out of its repository."""
     link = os.path.dirname(os.path.abspath(path))
     while (folder := os.path.dirname(link)) != link:
-        if os.path.islink(link) and _is_tracked(folder, os.path.basename(link)):
+        if os.path.islink(link) and is_tracked(link):
             with contextlib.suppress(HooksError):
                 worktree = discover(folder).worktree
                 if not os.path.realpath(link).startswith(worktree.rstrip(os.sep) + os.sep):
