@@ -7,9 +7,7 @@ question to the next; only facts of the commit itself come from the cache.
 from __future__ import annotations
 
 import os
-import posixpath
 import shlex
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +32,6 @@ from deriva_ml_hooks.report import Finding, few
 from deriva_ml_hooks.ways_out import as_finding, ways_out
 
 SCHEMA = 1
-_MOST_LINKS = 8
 CREDENTIAL = "remote-credential"
 
 
@@ -150,15 +147,11 @@ def _reader(repository: Repository) -> Callable[[str], bytes | None]:
     tree = repository.commit(head).tree
 
     def read(path: str) -> bytes | None:
-        for _ in range(_MOST_LINKS):
-            mode, oid = repository.entry(tree, path) or (0, b"")
-            if stat.S_ISREG(mode):
-                return repository.blob(oid).data
-            if not stat.S_ISLNK(mode):
-                break
-            target = os.fsdecode(repository.blob(oid).data)
-            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-        return None
+        try:
+            blob = repository.file(tree, path)
+        except ValueError:
+            return None
+        return repository.blob(blob).data if blob is not None else None
 
     return read
 
