@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 import typer
@@ -18,10 +19,11 @@ from deriva_ml_hooks.commands.executions import look_after_jobs
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.redact import redacted
-from deriva_ml_hooks.report import Finding, as_text
+from deriva_ml_hooks.redact import redact, redacted
+from deriva_ml_hooks.report import Finding, as_text, few, printable
 from deriva_ml_hooks.verify.verdicts import GRAVEST_FIRST, Row, Verdict, Verification, verify
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def verify_(
     look_after_jobs(ledger)
     rows: Callable[[], Iterable[Row]] = ledger.rows
     if ids:
-        wanted = list({found.id: found for found in map(ledger.find, ids)}.values())
+        wanted = list({found.id: found for found in map(ledger.row_of, ids)}.values())
         rows = lambda: wanted  # noqa: E731
     chosen = remotes.chosen(repository, configured=config.remote, hosts=config.hosts)
     counts: Counter[Verdict] = Counter()
@@ -77,7 +79,7 @@ def verify_(
         if gathered is None:
             _stream(_counted(found, counts), counts)
     if gathered is not None:
-        _tell(*gathered, counts)
+        _tell(gathered, counts)
     raise typer.Exit(0 if counts["verified"] == counts.total() else 1)
 
 
@@ -88,17 +90,21 @@ def _counted(found: Iterable[Verification], counts: Counter[Verdict]) -> Iterato
 
 
 def _runs(execution: Execution, worktree: str) -> str | None:
-    """The file of the worktree that a command runs, from the top, where its words alone tell."""
+    """What a command runs, by its words alone, as `Runs` has it."""
     from deriva_ml_hooks.runner.command.entry_point import Kind, invocation
 
     if execution.notebook is not None:
         return None
     cwd = os.path.join(worktree, execution.cwd)
     found = invocation(execution.command, cwd=cwd, roots=[worktree], executable=None)
+    if found.kind is Kind.INLINE:
+        return ""
     if found.kind is not Kind.FILE or found.path is None or found.guessed is not None:
         return None
-    inside = os.path.relpath(os.path.realpath(found.path), os.path.realpath(worktree)).replace(os.sep, "/")
-    return None if inside.startswith("../") or os.path.islink(found.path) else inside
+    if "://" in found.path:
+        return found.path
+    way = inside(os.path.realpath(found.path), os.path.realpath(worktree))
+    return None if os.path.islink(found.path) else way or found.path
 
 
 def _stream(found: Iterable[Verification], counts: Counter[Verdict]) -> None:
@@ -114,34 +120,43 @@ def _stream(found: Iterable[Verification], counts: Counter[Verdict]) -> None:
     sys.stdout.write(("" if mark == "," else mark) + f"],\n {json.dumps(end)[1:]}\n")
 
 
-def _gathered(found: Iterable[Verification]) -> tuple[list[Finding], list[Finding], int]:
-    """Findings, the gravest first, and notes, as many as people are shown; and how many more there are."""
-    grave: dict[Verdict, list[Finding]] = {verdict: [] for verdict in reversed(_VERDICTS)}
-    notes: list[Finding] = []
-    left_out = 0
+@dataclass
+class _Gathered:
+    """What people are shown: findings by verdict, and of each note how many have it and who is first."""
+
+    grave: dict[Verdict, list[Finding]]
+    notes: dict[str, list[str]]
+    left_out: int = 0
+
+
+def _gathered(found: Iterable[Verification]) -> _Gathered:
+    """Findings and notes, as many as people are shown; and how many more there are."""
+    gathered = _Gathered({verdict: [] for verdict in reversed(_VERDICTS)}, {})
     for verification in found:
-        lines = grave[verification.verdict]
-        told = [
-            Finding(f.code, _where(verification, f), f.message, _fix(verification, f))
-            for f in verification.findings
-        ]
-        said = [
-            Finding("note", verification.id, n, "nothing: this is no finding") for n in verification.notes
-        ]
-        left_out += (len(told) if len(lines) >= _SHOWN else 0) + (len(said) if len(notes) >= _SHOWN else 0)
-        lines += told if len(lines) < _SHOWN else []
-        notes += said if len(notes) < _SHOWN else []
-    return [finding for lines in grave.values() for finding in lines], notes, left_out
+        lines = gathered.grave[verification.verdict]
+        for f in verification.findings:
+            if len(lines) < _SHOWN:
+                where = _where(verification, f)
+                lines.append(Finding(f.code, where, f.message, _fix(verification, f)))
+            else:
+                gathered.left_out += 1
+        for note in verification.notes:
+            if note in gathered.notes or len(gathered.notes) < _SHOWN:
+                gathered.notes.setdefault(note, []).append(verification.id)
+            else:
+                gathered.left_out += 1
+    return gathered
 
 
-def _tell(everything: list[Finding], notes: list[Finding], left_out: int, counts: Counter[Verdict]) -> None:
+def _tell(gathered: _Gathered, counts: Counter[Verdict]) -> None:
     """What was found for people: findings and notes on stderr; the sum on stdout."""
+    everything = [finding for lines in gathered.grave.values() for finding in lines]
     if everything:
         output.note(as_text(everything) + "\n")
-    if notes:
-        output.note(as_text(notes).rpartition("\nfix: ")[0].replace("\n", "\nnote: ").join(("note: ", "\n")))
-    if left_out:
-        output.note(f"and {left_out:,} more findings and notes: deriva-ml-hooks verify --json\n")
+    for note, ids in gathered.notes.items():
+        output.note(f"note: {few(ids)}: {printable(redact(note))}")
+    if gathered.left_out:
+        output.note(f"and {gathered.left_out:,} more findings and notes: deriva-ml-hooks verify --json\n")
     total = counts.total()
     if not total:
         output.text("no executions")

@@ -196,14 +196,18 @@ class Ledger:
             where = f"WHERE id < {_mark(*values)}"
 
     def find(self, prefix: str) -> Execution:
-        """The one execution whose id is or begins with `prefix`, or the `last` one. NoSuchExecutionError."""
+        """The one execution whose id is or begins with `prefix`; raises as `row_of`, or as `sound`."""
+        return self.sound(self.row_of(prefix))
+
+    def row_of(self, prefix: str) -> Execution | Damaged:
+        """The one row whose id is or begins with `prefix`, or the `last` one. NoSuchExecutionError."""
         low = prefix.lower()
         if low == LAST and (newest := self.newest(1)):
             return newest[0]
         usable = low.isascii() and low != ""
         rows = self._select("WHERE id >= ? AND id < ? ORDER BY id LIMIT 3", low, low + "g") if usable else []
         if len(rows) == 1 or (rows and rows[0][0] == low):
-            return self.sound(self.now(rows[0]))
+            return self.now(rows[0])
         if not rows:
             raise NoSuchExecutionError(
                 f"{prefix}: no execution has an id that begins so", fix="deriva-ml-hooks executions list"

@@ -46,7 +46,7 @@ def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, s
     return Provenance(
         commit=oid,
         tree=commit.tree.decode("ascii"),
-        committed_at=_committed_at(commit),
+        committed_at=committed_at(commit),
         branch=repository.branch(),
         tag=tag,
         tag_object=tag_object,
@@ -63,7 +63,8 @@ def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, s
     )
 
 
-def _committed_at(commit: Commit) -> str:
+def committed_at(commit: Commit) -> str:
+    """The committer's time, ISO 8601 in the committer's zone."""
     try:
         zone = timezone(timedelta(seconds=commit.commit_timezone))
     except ValueError:  # a day or more: some tools wrote minutes, or nonsense

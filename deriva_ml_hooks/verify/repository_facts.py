@@ -14,8 +14,9 @@ from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import version_of
-from deriva_ml_hooks.provenance.reading import lockfiles, submodules
+from deriva_ml_hooks.provenance.reading import committed_at, lockfiles, submodules
 from deriva_ml_hooks.provenance.record import Source
+from deriva_ml_hooks.verify.consistency import OID
 
 _KEPT = 50_000
 """Answers of each kind that are remembered: a ledger can name more commits than memory should hold."""
@@ -29,7 +30,7 @@ class Known(NamedTuple):
     """What is compared of a commit."""
 
     tree: bytes
-    commit_time: int
+    committed_at: str
 
 
 class Facts:
@@ -62,11 +63,13 @@ class Facts:
 
     def _commit(self, oid: str) -> Known | GitError:
         """The commit `oid`, or what is wrong with it."""
+        if not OID.fullmatch(oid):
+            return GitError(f"commit {oid}", "not the whole id of a commit", fix="git log --no-abbrev")
         try:
             found = self.repository.commit(oid.encode("utf-8", "surrogateescape"))
         except GitError as error:
             return error
-        return Known(found.tree, found.commit_time)
+        return Known(found.tree, committed_at(found))
 
     def _entry(self, tree: bytes, path: str) -> tuple[int, bytes] | None:
         """Mode and oid of `path` in a tree; raises GitError where the tree cannot be read."""

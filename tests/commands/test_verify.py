@@ -123,7 +123,9 @@ def test_a_progress_bar_is_on_a_terminal_only_and_leaves_the_output_alone(ids: l
         (["python", "./src/../src/train.py", "--lr", "1"], "verified"),
         (["python", "README.md"], "mismatch"),
         (["uv", "run", "README.md"], "mismatch"),
-        (["python", "/elsewhere/x.py"], "verified"),  # what is outside is the gate's matter
+        (["python", "/elsewhere/x.py"], "mismatch"),
+        (["python", "/elsewhere/src/train.py"], "verified"),  # the repository was there then
+        (["bash", "-c", "python README.md"], "verified"),  # noted: a shell may run anything
         (["make", "train"], "verified"),
     ],
 )

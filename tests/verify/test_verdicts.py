@@ -118,8 +118,9 @@ class TestTrue:
         execution = recorded(pushed)
         assert (execution.provenance["tag"], execution.provenance["tag_object"]) == ("v1.1.0", None)
         assert verdict(pushed, execution)[0] == "verified"
-        for why in ({"no_version": {"reason": "r", "fix": "f"}}, {"shallow": True}):
-            assert verdict(pushed, recorded(pushed, version=None, **why))[0] == "verified"
+        why = {"no_version": {"reason": "r", "fix": "f"}}  # perhaps so: it cannot be told
+        assert verdict(pushed, recorded(pushed, version=None, **why))[0] == "unknown"
+        assert verdict(pushed, recorded(pushed, version=None, shallow=True))[0] == "mismatch"
         pushed.git("tag", "--force", "v1.1.0", "HEAD~1")
         assert verdict(pushed, execution)[0] == "moved-tag"
 
@@ -517,7 +518,7 @@ class TestPushed:
         pushed.git("remote", "set-url", "origin", str(pushed.path / "nowhere"))
         assert verdict(pushed, execution)[0] == "verified"
         pushed.git("remote", "add", "good", str(pushed.path.parent / "remote.git"))
-        other = replace(execution, provenance={**execution.provenance, "remote": "good"})
+        other = replace(execution, provenance={**execution.provenance, "remote": "good", "pushed": None})
         lie = recorded(pushed, tree="1" * 40)
         found = verified(pushed, execution, other, lie, ask=True)
         assert [v.verdict for v in found] == ["unknown", "verified", "mismatch"]
