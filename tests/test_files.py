@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deriva_ml_hooks.files import make_folder, replace_whole, sync_folder, write_atomically
+from deriva_ml_hooks.files import inside, make_folder, replace_whole, sync_folder, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -167,3 +167,20 @@ def test_folders_are_made_for_those_who_may_read_the_files(tmp_path: Path, mode:
 def test_a_folder_that_cannot_be_flushed_does_no_harm(tmp_path: Path) -> None:
     sync_folder(str(tmp_path / "gone"))
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "way"),
+    [
+        ("/a/b/c", "/a", "b/c"),
+        ("/a", "/a", "."),
+        ("/a/", "/a", "."),
+        ("/ab", "/a", None),
+        ("/a/../b", "/a", None),
+        ("/a/..b", "/a", "..b"),
+        ("/a", "/", "a"),
+        ("/", "/a", None),
+    ],
+)
+def test_the_way_from_a_folder_to_what_is_inside(path: str, folder: str, way: str | None) -> None:
+    assert inside(path, folder) == way
