@@ -40,7 +40,7 @@ from deriva_ml_hooks.runner.isolation.standard_input import given_again
 from deriva_ml_hooks.runner.isolation.uncommitted import uncommitted
 from deriva_ml_hooks.runner.isolation.worktrees import Temporary, clear_left_over, temporary_worktree
 from deriva_ml_hooks.runner.recorded import Say, Task, run_recorded
-from deriva_ml_hooks.runner.witness import refuse_other_worktrees, unreached
+from deriva_ml_hooks.runner.witness import OtherWorktreeError, refuse_other_worktrees, unreached
 
 
 class IsolationError(HooksError):
@@ -166,6 +166,8 @@ def accepted_within(temporary: Temporary, home: Repository, wanted: Isolated) ->
     with _moved(there, changed), again as differs:
         refuse_other_worktrees(argv, os.environ, tree.worktrees, led=True)
         unseen = unreached(argv, os.environ, tree.worktrees)
+        if unseen is not None and not _has_targets(unseen.path or ""):
+            raise OtherWorktreeError(f"{unseen.path}: {unseen.message}", fix=unseen.fix)
         accepted = accept(replace(wanted.request, argv=argv, entry_point=explicit))
         accepted = _from_home(accepted, home)
         if wanted.commit is None:
@@ -179,6 +181,12 @@ def accepted_within(temporary: Temporary, home: Repository, wanted: Isolated) ->
             verdict=replace(accepted.verdict, warnings=warnings),
         )
         yield accepted
+
+
+def _has_targets(path: str) -> bool:
+    """Whether a file is a Makefile, most lines of which do not run when one target is made."""
+    name = os.path.basename(path).lower()
+    return "makefile" in name or name.endswith(".mk")
 
 
 def _refuse_own_tree(

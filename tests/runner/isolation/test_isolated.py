@@ -278,10 +278,13 @@ class TestOwnTree:
         assert "imports from your own worktree" in done.err
         assert newest(program)["changed_during_run"] == []
         repo.write("go.sh", f"PYTHONPATH=lib-three/src {python} main.py\n")
+        repo.write("Makefile", f"all:\n\tPYTHONPATH=lib-three/src {python} main.py\n")
         repo.commit("Script")
-        assert program(*ISOLATED, "--", "sh", "go.sh").code == 0
+        done = program(*ISOLATED, "--", "sh", "go.sh")
+        assert (done.code, "go.sh: line 1 has" in done.err) == (125, True)
+        assert program(*ISOLATED, "--", "make").code == 0
         told = [w["path"] for w in newest(program)["warnings"] if w["code"] == "other-worktree"]
-        assert told == ["go.sh"]
+        assert told == ["Makefile"]
 
     def test_an_installation_of_another_worktree(self, repo: Any, program: Program, tmp_path: Path) -> None:
         """The environment has the main worktree installed, and the user is in a linked one."""
