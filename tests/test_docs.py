@@ -119,6 +119,13 @@ def test_every_command_has_its_options_on_a_page() -> None:
         assert f"{{{{ options {name}" in pages or f"`deriva-ml-hooks {name}" in pages, name
 
 
+def test_git_deriva_help_names_every_command() -> None:
+    from deriva_ml_hooks.commands.program import COMMANDS
+
+    page = (ROOT / "docs" / "git-deriva.1").read_text(encoding="utf-8").replace("\\-", "-")
+    assert re.findall(r"(?m)^\.BR ([a-z-]+) [,.]$", page) == list(COMMANDS)
+
+
 def test_every_setting_has_a_row() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert re.findall(r"(?m)^\| `([a-z-]+)` \|", page) == list(KEYS)
