@@ -14,16 +14,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.install.frameworks import RECOMMENDED
 from deriva_ml_hooks.notebooks import strip
+from tests.commands.test_submit import Queue, queue
+from tests.conftest import Repo
 
-if TYPE_CHECKING:
-    from tests.conftest import Repo
+__all__ = ["queue"]  # a fixture
 
 ROOT = Path(__file__).parents[1]
 BIN = os.path.dirname(sys.executable)
@@ -277,6 +278,29 @@ def test_ci_is_written_beside_its_release_workflow_and_passes(
     assert done.returncode == 0, done
 
 
+def test_a_job_is_submitted_and_runs_what_was_accepted(committed: Repo, start: Started, queue: Queue) -> None:
+    committed.write("job.sh", "#!/bin/sh\npython3 src/models/train.py\n")
+    commit = committed.commit("Job")
+    code, said = start("run", "--", "sbatch", "job.sh")
+    assert code == 125
+    (way,) = fixes(said)
+    paste(way)
+    assert [record["status"] for record in listed(start)] == ["Submitted"]
+    committed.write("src/models/train.py", "raise SystemExit('edited while it waited')\n")
+    assert queue.run().returncode == 0
+    (record,) = listed(start)
+    assert (record["status"], record["commit"]) == ("Completed", commit)
+
+
+def test_a_run_that_changes_the_tree_is_marked_where_runs_are_read(committed: Repo, start: Started) -> None:
+    assert start("run", "--description", "Lock again", "--", "sh", "-c", "echo >> uv.lock")[0] == 0
+    shown = start("executions", "list")[1]
+    assert "Completed, changed" in shown
+    assert "Lock again" in shown
+    committed.push()
+    assert "changed during the run: uv.lock" in start("verify", "last")[1]
+
+
 @pytest.mark.skipif(not shutil.which("uv", path=BIN) and not shutil.which("uv"), reason="needs uv")
 def test_a_run_under_uv_is_recorded_with_its_script_and_leaves_the_lock_file_alone(
     committed: Repo, start: Started
@@ -289,3 +313,13 @@ def test_a_run_under_uv_is_recorded_with_its_script_and_leaves_the_lock_file_alo
     assert record["entry_point"]["path"] == "src/models/train.py"
     assert [one["path"] for one in record["provenance"]["lockfiles"]] == ["uv.lock"]
     assert committed.git("diff", "--name-only") == ""
+    committed.write("src/models/train.py", "raise SystemExit('edited')\n")
+    for again in (
+        ("run", "--isolated", "--", "uv", "run", "python", "src/models/train.py"),
+        ("rerun", "last"),
+    ):
+        code, said = start(*again)
+        assert code == 0, said
+        assert "isolated: " in said
+    versions = {record["interpreter"]["version"] for record in listed(start)}
+    assert len(versions) == 1
