@@ -160,7 +160,7 @@ def redact(text: str) -> str:
 
 def redacted(value: Any, name: str = "") -> Any:
     """A document of JSON with every credential in it replaced, by their own form and by the names of keys."""
-    if value is not None and _certainty(name) == 2:
+    if value not in (None, "", True, False) and _certainty(name) == 2:  # such keep no secret
         return MASK
     if isinstance(value, Mapping):
         return {redact(str(key)): redacted(inner, str(key)) for key, inner in value.items()}

@@ -68,7 +68,6 @@ def run_notebook(
     """
 
     from deriva_ml_hooks.runner.acceptance import Request, accept
-    from deriva_ml_hooks.runner.notebook.masking import masked
     from deriva_ml_hooks.runner.notebook.task import (
         NotebookTask,
         child,
@@ -94,7 +93,7 @@ def run_notebook(
 
     def recorded() -> tuple[int, Execution]:
         words = ["deriva-ml-hooks", "run-notebook", notebook]
-        words += [word for name, value in pairs for word in ("-p", name, str(masked({name: value})[name]))]
+        words += [word for name, value in pairs for word in ("-p", name, value)]
         words += [word for file in files or [] for word in ("-f", file)]
         words += ["--kernel", kernel] if kernel else []
         words += ["--output", executed] if executed else []

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deriva_ml_hooks.files import write_atomically
+from deriva_ml_hooks.redact import redact
 
 # A file of the user's folder must not stand in for a module of ours; an empty entry in PYTHONPATH is that
 # folder too. os is there since Python started.
@@ -75,11 +76,8 @@ def _execute(wanted: dict[str, Any]) -> int:
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
-    from deriva_ml_hooks.runner.notebook.masking import hiding
-
     # It reads parameters line by line, and complains of what it cannot; they have been looked at already.
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    conceal = hiding(wanted["parameters"]) or str
     _write_whole(wanted)
     try:
         execute_notebook(
@@ -92,7 +90,7 @@ def _execute(wanted: dict[str, Any]) -> int:
             extra_arguments=_quiet(wanted["kernel"]),
         )
     except PapermillExecutionError as error:
-        traceback = conceal("\n".join(error.traceback))
+        traceback = redact("\n".join(error.traceback))
         sys.stderr.write((traceback if sys.stderr.isatty() else _COLOUR.sub("", traceback)) + "\n")
         return 1
     except DeadKernelError as error:
@@ -100,7 +98,7 @@ def _execute(wanted: dict[str, Any]) -> int:
         sys.stderr.write(f"deriva-ml-hooks: the kernel died: {error}\n")
         return 1
     except Exception as error:
-        problem = conceal(f"{type(error).__name__}: {error}")
+        problem = redact(f"{type(error).__name__}: {error}")
         _amend(wanted["output"], lambda notebook: notebook["metadata"].update({PROBLEM: problem}))
         if not isinstance(error, (RuntimeError, OSError)):  # those are how a kernel fails to start
             raise
@@ -138,26 +136,14 @@ def _mark_dead(notebook: dict[str, Any]) -> None:
 
 
 def _write_whole(wanted: dict[str, Any]) -> None:
-    """Have papermill write the notebook beside and rename it, as often as it writes it, without secrets."""
+    """Have papermill write the notebook beside and rename it, as often as it writes it."""
     if wanted["output"] is None:
         return
     from papermill.iorw import LocalHandler, papermill_io
-    from papermill.parameterize import translate_parameters
-
-    from deriva_ml_hooks.runner.notebook.masking import hide, masked
-
-    parameters = wanted["parameters"]
-    shown = masked(parameters)
-    injected = None
-    if shown != parameters:
-        injected = translate_parameters(wanted["kernel"], wanted["language"], shown, "Parameters")
 
     class WholeFiles(LocalHandler):  # type: ignore[misc]  # papermill has no types
         def write(self, text: str, path: str) -> None:
-            notebook = json.loads(text)
-            if shown != parameters:  # each time, since a kill may forestall what comes at the end
-                hide(notebook, parameters, injected)
-            _write(path, notebook)
+            write_atomically(path, text.encode("utf-8", "surrogatepass"))
 
     papermill_io.register(wanted["output"], WholeFiles())  # for what begins with it
 

@@ -22,6 +22,7 @@ from itertools import chain
 from typing import Any
 
 from deriva_ml_hooks.errors import UsageError
+from deriva_ml_hooks.redact import redacted
 
 TAG, INJECTED = "parameters", "injected-parameters"
 _MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
@@ -203,6 +204,21 @@ def require_known(
             )
         if name not in [p.name for p in known]:
             raise UsageError(f"{path}: has no parameter {name}", fix=_nearest(name, [p.name for p in known]))
+
+
+def require_no_secret(chosen: Mapping[str, Any], path: str) -> None:
+    """Raises UsageError for a secret: papermill would write it into the executed notebook."""
+    for name, value in chosen.items():
+        if redacted({name: value}) == {name: value}:
+            continue
+        variable = re.sub(r"\W|^(?=\d)", "_", name, flags=re.ASCII).upper()
+        if redacted({name: "x"}) == {name: "x"}:  # a name that says nothing may be one like PATH
+            variable += "_SECRET"
+        raise UsageError(
+            f"{path}: the parameter {name} is a secret, and the executed notebook would keep it",
+            fix=f"have the notebook read the environment variable {variable}, commit that, leave {name} out, "
+            f"and set it: read -rs {variable} && export {variable}",
+        )
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -23,7 +23,6 @@ from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.baked import BakedProvenance
 from deriva_ml_hooks.runner.notebook import executing, kernels, parameters, sound
 from deriva_ml_hooks.runner.notebook.kernels import Kernel, NotebookRunError, missing_extra
-from deriva_ml_hooks.runner.notebook.masking import masked
 from deriva_ml_hooks.runner.notebook.outcome import told
 from deriva_ml_hooks.runner.notebook.parameters import Parameter
 from deriva_ml_hooks.runner.recorded import Start
@@ -65,13 +64,15 @@ def read(path: str, data: bytes, *, kernel: str | None = None) -> Notebook:
 def values(notebook: Notebook, pairs: Sequence[tuple[str, str]], files: Sequence[str]) -> dict[str, Any]:
     """The parameters of a run, typed as papermill types them: from `files`, then from `pairs`.
 
-    Raises UsageError for a file that cannot be read and for a parameter that the notebook does not have.
+    Raises UsageError for a file that cannot be read, for a parameter that the notebook does not have and for
+    a secret.
     """
     chosen = parameters.chosen(pairs, files)
     if notebook.parameters is not None:
         parameters.require_known([*chosen], notebook.path, notebook.parameters, notebook.undone)
     elif chosen:
         _require_translation(notebook, chosen)
+    parameters.require_no_secret(chosen, notebook.path)
     return chosen
 
 
@@ -115,7 +116,7 @@ class NotebookTask:
             fix = "name a file in a folder that exists: --output PATH"
             raise NotebookRunError(f"{output}: {error.strerror}", fix=fix) from None
         about = {
-            "parameters": masked(self.parameters),
+            "parameters": dict(self.parameters),
             "kernel": self.notebook.kernel.name,
             "output": output,
             "sha256": None,

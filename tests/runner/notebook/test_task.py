@@ -17,7 +17,7 @@ import pytest
 
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.runner.notebook.executing import MAIN
-from deriva_ml_hooks.runner.notebook.parameters import chosen
+from deriva_ml_hooks.runner.notebook.parameters import chosen, require_no_secret
 from deriva_ml_hooks.runner.notebook.task import (
     NotebookRunError,
     Parameter,
@@ -209,6 +209,33 @@ class TestParameters:
         with pytest.raises(UsageError) as caught:
             values(found, [("colour", "1")], [])
         assert caught.value.fix == "its parameters are: seed, name, rates, flag"
+
+    @pytest.mark.parametrize(
+        ("name", "value", "variable"),
+        [
+            ("token", "hunter2", "TOKEN"),
+            ("apiKey", 17, "APIKEY"),
+            ("path", "https://ada:hunter2@example.org/x", "PATH_SECRET"),
+            ("path", {"nested": [{"password": "hunter2"}]}, "PATH_SECRET"),
+            ("path", [1, "--token=hunter2"], "PATH_SECRET"),
+            ("1.token", "hunter2", "_1_TOKEN"),
+            ("path", "$HOME/token.json", None),
+            ("tokens_per_batch", 512, None),
+            ("use_token", True, None),
+            ("token", "", None),
+            ("token", None, None),
+        ],
+    )
+    def test_a_secret_is_refused_by_its_name_and_by_its_form(
+        self, name: str, value: object, variable: str | None
+    ) -> None:
+        if variable is None:
+            require_no_secret({name: value}, "x.ipynb")
+            return
+        with pytest.raises(UsageError, match=f"x.ipynb: the parameter {name} is a secret") as caught:
+            require_no_secret({"seed": 7, name: value}, "x.ipynb")
+        assert caught.value.fix.endswith(f"set it: read -rs {variable} && export {variable}")
+        assert "hunter2" not in f"{caught.value} {caught.value.fix}"
 
 
 class TestKernel:
