@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+Assignment = ast.Assign | ast.AnnAssign
 Line = tuple[int, str]
 """The number of a line in its cell, from 1, and its text."""
 
@@ -149,14 +150,18 @@ def assigned(source: str) -> set[str]:
     """The names that a cell assigns at its top level."""
     tree = parsed(python_of(source))
     statements = tree.body if tree is not None else []
-    return {
+    found = [targets(one) for one in statements if isinstance(one, (ast.Assign, ast.AnnAssign))]
+    return {name for names in found for name in names}
+
+
+def targets(statement: Assignment) -> list[str]:
+    """The names that an assignment sets."""
+    return [
         node.id
-        for statement in statements
-        if isinstance(statement, (ast.Assign, ast.AnnAssign))
         for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
         for node in ast.walk(target)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
+    ]
 
 
 def assigns_from(source: str, function: str) -> bool:

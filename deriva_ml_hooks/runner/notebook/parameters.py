@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import ast
 import difflib
-import io
 import json
-import logging
 import math
 import os
 import re
-import tokenize
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from deriva_ml_hooks.errors import UsageError
+from deriva_ml_hooks.hooks import _cells
 from deriva_ml_hooks.redact import redacted
 
 TAG, INJECTED = "parameters", "injected-parameters"
-_MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
 _COMMENT = re.compile(r"#\s*(?:type:\s*(?P<type>\S*)\s*)?(?P<help>.*)", re.DOTALL)
 """As papermill reads it: a type in the way of PEP 484, and words for people."""
 
@@ -56,34 +52,25 @@ def _tags(cell: Mapping[str, Any]) -> Sequence[str]:
 
 
 def read_cell(source: str) -> list[Parameter]:
-    """What a cell of parameters sets; as papermill guesses it where the cell is no valid Python."""
-    for text in (source, _MAGIC.sub(r"\1pass", source)):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an invalid escape is the notebook's matter
-                tree = ast.parse(text)
-            comments = _comments(text)
-        except (SyntaxError, ValueError, RecursionError, tokenize.TokenError):
-            continue
-        found = [p for statement in _statements(tree) for p in _set_by(statement, text, comments)]
-        return [*{p.name: p for p in found}.values()]
-    return _guessed(source)
+    """What a cell of parameters sets as Python reads it; nothing where it is no valid Python."""
+    text = _cells.python_of(source)
+    tree = _cells.parsed(text)
+    lines = re.split(r"\r\n?|\n", text)
+    found: dict[str, Parameter] = {}
+    for statement in _statements(tree) if tree is not None else ():
+        # What follows the last byte of a statement on its line: its comment, if it is the only one there.
+        rest = lines[(statement.end_lineno or 1) - 1].encode()[statement.end_col_offset :].decode()
+        about = _COMMENT.fullmatch(rest.strip())
+        kind, words = (about["type"], about["help"].strip()) if about else (None, "")
+        if isinstance(statement, ast.AnnAssign):
+            kind = _text(statement.annotation, text).strip("'\"")
+        default = _text(statement.value, text) if statement.value is not None else ""
+        for name in _cells.targets(statement):
+            found[name] = Parameter(name, kind or None, default, words)
+    return [*found.values()]
 
 
-def _guessed(source: str) -> list[Parameter]:
-    from papermill.translators import PythonTranslator
-
-    log = logging.getLogger("papermill.translators")
-    before, log.disabled = log.disabled, True  # it tells of every line that it cannot read
-    try:
-        entries = PythonTranslator.inspect({"source": source})
-    finally:
-        log.disabled = before
-    kinds = [None if entry.inferred_type_name == "None" else entry.inferred_type_name for entry in entries]
-    return [Parameter(e.name, kind, e.default, e.help) for e, kind in zip(entries, kinds, strict=True)]
-
-
-def _statements(node: ast.AST) -> Iterator[ast.Assign | ast.AnnAssign]:
+def _statements(node: ast.AST) -> Iterator[_cells.Assignment]:
     """The assignments of a cell in their order, those in functions and classes left out."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.Assign, ast.AnnAssign)):
@@ -92,46 +79,9 @@ def _statements(node: ast.AST) -> Iterator[ast.Assign | ast.AnnAssign]:
             yield from _statements(child)
 
 
-def _set_by(
-    statement: ast.Assign | ast.AnnAssign, text: str, comments: Mapping[int, str]
-) -> Iterator[Parameter]:
-    about = _COMMENT.fullmatch(comments.get(statement.end_lineno or 0, "#"))
-    kind, words = (about["type"] or None, about["help"].strip()) if about else (None, "")
-    if isinstance(statement, ast.AnnAssign):
-        note = statement.annotation
-        quoted = isinstance(note, ast.Constant) and isinstance(note.value, str)
-        kind = note.value if quoted else _text(note, text)  # type: ignore[attr-defined]
-        targets: Sequence[ast.expr] = [statement.target]
-    else:
-        targets = statement.targets
-    for target in targets:
-        for name, value in _pairs(target, statement.value):
-            yield Parameter(name, kind, _text(value, text) if value is not None else "", words)
-
-
-def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr | None]]:
-    if isinstance(target, ast.Name):
-        yield target.id, value
-    elif isinstance(target, ast.Starred):
-        yield from _pairs(target.value, value)
-    elif isinstance(target, (ast.Tuple, ast.List)):
-        values: Sequence[ast.expr | None] = [value] * len(target.elts)
-        if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts):
-            both = (*target.elts, *value.elts)
-            values = values if any(isinstance(e, ast.Starred) for e in both) else value.elts
-        for inner, part in zip(target.elts, values, strict=True):
-            yield from _pairs(inner, part)
-
-
 def _text(node: ast.expr, text: str) -> str:
     found = ast.get_source_segment(text, node)
     return ast.unparse(node) if found is None or "\n" in found else found
-
-
-def _comments(text: str) -> dict[int, str]:
-    """The comments of a cell by their line, from 1."""
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
 
 
 def chosen(pairs: Sequence[tuple[str, str]], files: Sequence[str]) -> dict[str, Any]:
