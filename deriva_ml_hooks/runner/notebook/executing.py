@@ -31,6 +31,7 @@ ERROR_MARK = "papermill-error-cell-tag"
 PROBLEM = "deriva_ml_hooks_problem"
 """Where the executed notebook's metadata say why no cell can tell of the end."""
 
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _BAR = "cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"
 
@@ -46,10 +47,9 @@ class _EndedError(KeyboardInterrupt):
 def main() -> int:
     """Execute the notebook that standard input tells of; 0, or 1 when a cell or the kernel fails."""
     wanted = json.loads(sys.stdin.buffer.read())
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _end)
+    for ending in _ENDINGS:
+        if signal.getsignal(ending) != signal.SIG_IGN:
+            signal.signal(ending, _end)
     try:
         return _execute(wanted)
     except _EndedError as ended:
@@ -63,9 +63,9 @@ def main() -> int:
 
 
 def _end(number: int, _: Any) -> None:
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # whoever asks again does not want to wait for the kernel
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == _end:
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    for other in _ENDINGS:  # whoever asks again does not want to wait for the kernel
+        if signal.getsignal(other) == _end:
+            signal.signal(other, signal.SIG_DFL)
     raise _EndedError(number)
 
 
