@@ -257,6 +257,18 @@ class TestRun:
         done = subprocess.run([sys.executable, "-c", script], cwd=repo.path, capture_output=True, text=True)
         assert (done.stdout.splitlines()[-1], done.stderr) == ("0", "")
 
+    def test_a_secret_from_the_environment_that_a_cell_fails_with_is_neither_told_nor_recorded(
+        self, repo: Repo, program: Program, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TOKEN", "hunter2")
+        fails = "import os\nraise ValueError('refused: token=' + os.environ['TOKEN'])"
+        repo.write("leak.ipynb", notebook(DEFAULTS, fails))
+        repo.commit()
+        done = program("run-notebook", "leak.ipynb")
+        assert (done.code, "ValueError" in done.err, "hunter2" in done.out + done.err) == (1, True, False)
+        assert newest(program)["notebook"]["failed_cell"]["message"] == "refused: token=***"
+        assert b"hunter2" not in (repo.git_dir / "deriva-ml-hooks" / "executions.sqlite3").read_bytes()
+
     def test_a_file_of_the_folder_stands_in_for_no_module_of_ours(self, repo: Repo, program: Program) -> None:
         for name in ("papermill", "json", "nbclient"):
             repo.write(f"{name}.py", "raise SystemExit(9)\n")
