@@ -24,6 +24,9 @@ FOLDERS = (
 """Where common tools put results and settings of their own, code among them. DerivaML, Hydra, PyTorch,
 TensorBoard, MLflow, Weights & Biases, Snakemake, editors."""
 
+ANYWHERE = ("__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".venv")
+"""What tools of Python leave in any folder."""
+
 # fmt: off
 _CODE = frozenset((
     ".bash", ".c", ".cc", ".cfg", ".cpp", ".cu", ".cuh", ".cwl", ".go", ".h", ".hpp", ".ini", ".ipynb",

@@ -28,8 +28,10 @@ _FIXES = {
     "unstaged": "git commit -a, or set the changes aside: git stash",
     "untracked": "git add -- PATH && git commit, or have git ignore it: .gitignore",
     "submodule": "commit inside it and record that here, or: git submodule update --init --recursive",
-    "hidden-change": "show it to git again: git update-index --no-assume-unchanged --no-skip-worktree PATH",
-    "foreign-filter": "commit the attributes: .gitattributes, or put the file back: git checkout -- PATH",
+    # git heeds only the first of the two options in one call.
+    "hidden-change": "git update-index --no-assume-unchanged -- {whole};"
+    " git update-index --no-skip-worktree -- {whole}",
+    "foreign-filter": "commit the attributes: .gitattributes, or put the file back: git checkout -- {path}",
     HIDDEN: _COMMIT_IT,
     EXCLUDED: _COMMIT_IT,
     OUTSIDE: "commit a copy of what it leads to in its place; a link to data may stay",
@@ -42,8 +44,9 @@ def as_finding(change: Change) -> Finding:
     if change.code == "operation-in-progress":
         fix = _FIXES[change.code].format(operation=change.detail)
         return Finding(change.code, None, f"a {change.detail} is in progress", fix)
-    path = shlex.quote(f":(top,literal){change.path}")
-    return Finding(change.code, change.path, change.detail, _FIXES[change.code].replace("{path}", path))
+    fix = _FIXES[change.code].replace("{path}", shlex.quote(f":(top,literal){change.path}"))
+    fix = fix.replace("{whole}", '"$(git rev-parse --show-toplevel)"' + shlex.quote(f"/{change.path}"))
+    return Finding(change.code, change.path, change.detail, fix)
 
 
 def ways_out(

@@ -34,6 +34,9 @@ EMPTY_TREES = (
 )
 """The id of a tree without entries, by SHA-1 and by SHA-256."""
 
+MISSING = "missing"
+"""The detail of a GitError about an object that is not there."""
+
 _OPERATIONS = (
     ("MERGE_HEAD", "merge"),
     ("rebase-merge", "rebase"),
@@ -57,7 +60,8 @@ def reading(what: str, *, fix: str = "git fsck") -> Iterator[None]:
         raise
     except Exception as error:
         _let_go(error)
-        raise GitError(what, f"missing or broken ({type(error).__name__})", fix=fix) from error
+        problem = MISSING if isinstance(error, KeyError) else f"broken ({type(error).__name__})"
+        raise GitError(what, problem, fix=fix) from error
 
 
 def _let_go(error: BaseException | None) -> None:

@@ -44,6 +44,7 @@ def unseen(repository: Repository, listing: Listing, settings: Sequence[str]) ->
         if (name := _join(folder, b".gitignore")) not in tracked
         and os.path.lexists(_join(os.fsencode(repository.worktree), name))
     }
+    own.update(_of_packages(os.fsencode(repository.worktree), listing, tracked))
     if own or beside.only_git_can_tell(repository) or any(map(_says_something, beside.excludes(repository))):
         known = tracked.union(map(os.fsencode, listing.untracked))
         yield from _ignored(repository, [*_code_beside(repository.worktree, listing, known)], own, settings)
@@ -51,6 +52,20 @@ def unseen(repository: Repository, listing: Listing, settings: Sequence[str]) ->
 
 def _join(folder: bytes, name: bytes) -> bytes:
     return folder + b"/" + name if folder else name
+
+
+def _of_packages(top: bytes, listing: Listing, tracked: set[bytes]) -> Iterator[bytes]:
+    """The .gitignore of each package beside the commit's files: one that says `*` hides itself, too."""
+    for folder in listing.folders:
+        with suppress(OSError), os.scandir(_join(top, folder) if folder else top) as entries:
+            for entry in entries:
+                path = _join(folder, entry.name)
+                if path in listing.folders or not entry.is_dir(follow_symlinks=False):
+                    continue
+                name, package = _join(path, b".gitignore"), _join(path, b"__init__.py")
+                places = [_join(top, each) for each in (name, package)]
+                if name not in tracked and all(map(os.path.lexists, places)):
+                    yield name
 
 
 def _says_something(path: str) -> bool:

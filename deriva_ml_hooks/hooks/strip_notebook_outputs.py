@@ -167,9 +167,9 @@ def _told(
     else:
         message = "stripped of outputs, counts and metadata"
         of_ids = "given cell ids, or others; there was nothing to strip"
-        fix = "git add -- " + shlex.join(stripped) if few else "git add them"
+        fix = "git add -- " + shlex.join(stripped) if few else "git add --update"
         if "PRE_COMMIT" in os.environ:  # set by pre-commit and by prek
-            fix += ", and commit again"
+            fix += " && git commit"
     return [Finding("outputs", path, of_ids if path in ids else message, fix) for path in stripped]
 
 

@@ -10,7 +10,7 @@ from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.install.ci import content_of, inside
 from deriva_ml_hooks.install.steps import Write
-from deriva_ml_hooks.untracked import FOLDERS, sort
+from deriva_ml_hooks.untracked import ANYWHERE, FOLDERS, sort
 
 _IGNORED = ".gitignore"
 
@@ -24,7 +24,7 @@ def offers(repository: Repository) -> Iterator[str]:
     filtered = repository.setting("filter", "clean", "nbstripout") is not None
     if not filtered and _listed(repository, "--", "*.ipynb"):
         how = f"{packages.running('nbstripout')} --install"
-        yield f"a notebook that ran differs from the commit (to have git look past outputs: {how})"
+        yield f"git does not look past the outputs of notebooks (to have it: {how})"
 
 
 def missing_lines(repository: Repository) -> list[str]:
@@ -36,7 +36,15 @@ def missing_lines(repository: Repository) -> list[str]:
     ignored = told.stdout.decode().split("\0")
     found = sort(_listed(repository, "--others", "--exclude-standard"), tracked)
     lines = [f"/{folder}/" for folder in folders if f"{folder}/" not in ignored]
-    return [*dict.fromkeys([*lines, *found.lines])]
+    return [*dict.fromkeys([*lines, *_everywhere(repository), *found.lines])]
+
+
+def _everywhere(repository: Repository) -> list[str]:
+    """Names that tools of Python leave in any folder, as far as nothing ignores them."""
+    asked = "".join(f"{name}/\0" for name in ANYWHERE).encode()
+    told = process.run("check-ignore", "-z", "--stdin", "--no-index", cwd=repository.worktree, stdin=asked)
+    ignored = told.stdout.decode().split("\0")
+    return [f"{name}/" for name in ANYWHERE if f"{name}/" not in ignored]
 
 
 def gitignore_step(repository: Repository) -> Write | None:

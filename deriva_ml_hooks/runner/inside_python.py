@@ -96,15 +96,28 @@ class Leader:
         self.settle()
         places = path if path is None else self._led(path)
         after = [*sys.meta_path]
+        is_elsewhere = False
         for finder in after[after.index(self) + 1 :] if self in after else []:
             find = getattr(finder, "find_spec", None)
             if find is None:  # of the old kind (until Python 3.11): the import system goes on by itself
                 return None
-            spec = find(name, places, target)
-            if spec is not None:
-                spec = self._led_spec(spec)
-            if spec is not None:
-                return spec
+            tried = places
+            spec = find(name, tried, target)
+            while spec is not None:
+                led = self._led_spec(spec)
+                if led is not None:
+                    return led
+                is_elsewhere = True
+                # It may stand further down sys.path, too.
+                left = _without(sys.path if tried is None else tried, spec)
+                if left is None or getattr(finder, "__name__", None) != "PathFinder":
+                    break
+                tried = left
+                spec = find(name, tried, target)
+        if (
+            is_elsewhere
+        ):  # else the import system would ask the same finders once more, and take what they find
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return None
 
     def settle(self) -> None:
@@ -150,6 +163,13 @@ class Leader:
                     return None
                 spec.submodule_search_locations = led
         return spec
+
+
+def _without(places: Sequence[Any], spec: Any) -> Any:
+    """The places without those that a module was found in; None where that is none of them."""
+    found = [spec.origin] if spec.has_location else [*(spec.submodule_search_locations or ())]
+    left = [p for p in places if not any(isinstance(f, str) and _is_in(f, _absolute(str(p))) for f in found)]
+    return left if len(left) < len(places) else None
 
 
 def _loaded() -> Iterator[str]:

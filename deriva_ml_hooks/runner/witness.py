@@ -14,7 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 from deriva_ml_hooks.errors import HooksError
@@ -23,15 +23,18 @@ from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner import inside_python
 from deriva_ml_hooks.runner.command.installed import installed_from, sites
 from deriva_ml_hooks.runner.command.loose import defaults, is_code
+from deriva_ml_hooks.runner.command.quoted import assigned
 from deriva_ml_hooks.runner.inside_python import Worktrees
 
 OTHER_WORKTREE = "other-worktree"
 """Code of a finding: code of another worktree was loaded."""
 
 _VARIABLE = "PYTHONPATH"
-_KEEPS = re.compile(r"\$\{?PYTHONPATH(?![\w#%/])")
+_KEEPS = re.compile(r"\$\{?PYTHONPATH(?![\w#%/])|^PYTHONPATH\+=")
 """Another value that goes on with what is there."""
-_TOLD_SO = re.compile(r"\s-\w*[IE]")
+_TOLD_SO = re.compile(r"[\s=]-\w*[IE]")
+_TOO_OLD = re.compile(r"/python(?:2\.\d|3\.[0-7])/")
+"""Where a Python has its packages that does not know what our sitecustomize is written with."""
 _REACH_IT = "leave out -I, -E and what sets PYTHONPATH, or install the package there as a copy"
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?(?:\.exe)?")
 _BETWEEN = re.compile(r"[\s;&|()`'\"]+")
@@ -159,6 +162,8 @@ def _unreached(
 ) -> Iterator[tuple[int, str, str]]:
     """The lines of a script that start one, with it and what it imports from."""
     is_dropped = False
+    searched = [*_searched([*split_words(lines)])]
+    env = {**env, "PATH": os.pathsep.join([*searched, env.get("PATH", os.defpath)])}
     for number, line in enumerate(lines, 1):
         tokens = [token.lstrip("@") for token in split_words([line])]
         drops = _drops(tokens) and not _KEEPS.search(line)
@@ -171,7 +176,8 @@ def _unreached(
 
 def _files(words: Sequence[str]) -> list[str]:
     """The files that words name, and those that a program runs unnamed (`Makefile`)."""
-    named = [*split_words(words), *defaults(words, [os.curdir])]
+    tokens = [*split_words(words)]
+    named = [*tokens, *defaults(tokens, [os.curdir])]
     files = filter(os.path.isfile, dict.fromkeys(map(os.path.abspath, named)))
     return [path for path in files if "." not in os.path.basename(path) or is_code(path, path)]
 
@@ -187,8 +193,14 @@ def _foreign(
         if worktrees.is_here(python):  # a file of the commit, which nothing starts before the run itself
             continue
         is_unreached = drops or any(letter in flag for flag in flags for letter in "IE")
-        if any("S" in flag for flag in flags) or (led and not is_unreached):
+        if any("S" in flag for flag in flags):
             continue
+        if led and not is_unreached:
+            packages = sites(python)
+            if not any(_TOO_OLD.search(f"{place}/") for place in packages) or not _installed(
+                packages, worktrees
+            ):
+                continue
         path = _installed(_asked(python, env) if led else sites(python), worktrees)
         if path is not None:
             return python, path
@@ -206,19 +218,24 @@ def _drops(tokens: Sequence[str]) -> bool:
     names = {os.path.basename(token) for token in tokens}
     emptied = {"-", "-i", "--ignore-environment"} & names and "env" in names
     is_set = any(_VARIABLE in token and not _KEEPS.search(token) for token in tokens)
-    return bool(emptied) or "sudo" in names or is_set
+    return bool(emptied) or "sudo" in names or is_set or ("exec", "-c") in pairwise(tokens)
 
 
 def pythons_of(tokens: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
     """Each Python that is started, by name or by the first lines of a program, and its flags."""
+    path = os.pathsep.join([*_searched(tokens), env.get("PATH", os.defpath)])
+    kept = [value for _, value in assigned(tokens) if value.startswith("-")]  # `opts=-I`
     for at, token in enumerate(tokens[:_MOST_WORDS]):
-        if token.startswith("-") or "=" in token:
+        name, _, value = token.partition("=")
+        is_kept = name.isidentifier() and os.path.isabs(value)  # `P=/venv/bin/python; $P -I`
+        if token.startswith("-") or ("=" in token and not is_kept):
             continue
-        program = shutil.which(token, path=env.get("PATH"))
+        token = value if is_kept else token
+        program = shutil.which(os.path.basename(token) if token.startswith("./") else token, path=path)
         if program is None:
             continue
         if _PYTHON.fullmatch(os.path.basename(token)):
-            yield os.path.abspath(program), [*_flags(tokens[at + 1 :])]
+            yield os.path.abspath(program), [*_flags(tokens[at + 1 :], everywhere=is_kept), *kept]
             continue
         with contextlib.suppress(OSError), open(program, "rb") as file:
             if file.read(2) == b"#!":
@@ -228,9 +245,22 @@ def pythons_of(tokens: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[
                     yield from pythons_of([*split_words([first])], env)
 
 
-def _flags(words: Sequence[str]) -> Iterator[str]:
+def _searched(tokens: Sequence[str]) -> Iterator[str]:
+    """The folders that the words put in front of PATH, by its name or by `activate`."""
+    for at, token in enumerate(tokens):
+        if token.startswith("PATH="):
+            yield from filter(os.path.isabs, token[5:].split(os.pathsep))
+        elif os.path.basename(token) == "activate":
+            yield os.path.abspath(os.path.dirname(token))
+        elif token == "cd" and at + 1 < len(tokens):  # noqa: S105  # no password
+            yield os.path.abspath(tokens[at + 1])
+
+
+def _flags(words: Sequence[str], *, everywhere: bool = False) -> Iterator[str]:
     rest = iter(words)
     for word in rest:
+        if everywhere and not word.startswith("-"):
+            continue
         if not word.startswith("-") or word.startswith("--") or word[1:2] in ("", "c", "m"):
             return
         if word in ("-W", "-X"):

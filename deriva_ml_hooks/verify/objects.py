@@ -12,6 +12,7 @@ from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.executions.rows import Damaged
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.remotes import Remote
+from deriva_ml_hooks.git.repository import MISSING
 from deriva_ml_hooks.provenance.record import NotInCommitError
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
@@ -70,7 +71,7 @@ def _urls(facts: Facts, execution: Execution, oid: str) -> Iterator[Finding]:
 
 
 def _missing(facts: Facts, provenance: Mapping[str, Any], oid: str, error: GitError) -> tuple[str, str]:
-    if facts.has(oid) or "KeyError" not in error.detail:  # which is what dulwich says of an absent one
+    if facts.has(oid) or error.detail != MISSING:
         return f"commit {oid[:12]}: {error.detail}", error.fix
     where = provenance.get("remote")
     if facts.repository.shallow():

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.git.repository import MISSING, Repository
 from deriva_ml_hooks.git.versions import version_of
 from deriva_ml_hooks.provenance.reading import committed_at, lockfiles, submodules
 from deriva_ml_hooks.provenance.record import Source
@@ -124,7 +124,7 @@ class Facts:
         try:
             yield
         except GitError as error:
-            if not self.partial or "KeyError" not in error.detail:
+            if not self.partial or error.detail != MISSING:
                 raise
             what = oid.decode("ascii")  # git fetches what it has to read
             command = "git archive" if tree else "git cat-file -p"

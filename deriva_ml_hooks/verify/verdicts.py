@@ -141,7 +141,7 @@ def _case(facts: Facts, row: Row, runs: Runs) -> _Case:
         found = [
             *(mismatch(row, message) for message in contradictions(row)),
             *against_objects(facts, row),
-            *_command(row, path := runs(row)),
+            *_command(facts, row, path := runs(row)),
         ]
     except (AttributeError, TypeError, KeyError, ValueError):  # values of other types than it is written with
         return _Case(row, [mismatch(row, "the record is not as it was written")], [], comparable=False)
@@ -166,7 +166,7 @@ def _named(execution: Execution) -> Named:
     return Named(_commit(execution).encode("ascii"), branch if isinstance(branch, str) else None, folder)
 
 
-def _command(execution: Execution, path: str | None) -> Iterator[Finding]:
+def _command(facts: Facts, execution: Execution, path: str | None) -> Iterator[Finding]:
     """Whether the command runs the file that is named as its code, unless the user has named another."""
     told = execution.entry_point.get("path")
     if path is None or (path or None) == told or f"{path}/__main__.py" == told:
@@ -178,9 +178,19 @@ def _command(execution: Execution, path: str | None) -> Iterator[Finding]:
         excused = excused or posixpath.basename(path) in map(posixpath.basename, warned)
     else:
         excused = bool(warned) if not path else path in _from_top(execution.cwd, warned)
+        excused = excused or _is_linked(facts, execution, path)
     if not excused:
         what = "no file" if not path else redact(path)
         yield mismatch(execution, f"the command runs {what}, and the record names {told or 'the whole tree'}")
+
+
+def _is_linked(facts: Facts, execution: Execution, path: str) -> bool:
+    """Whether the commit has a link on the way to `path`, whatever the worktree has there today."""
+    commit, parts = facts.commit(_commit(execution)), path.split("/")
+    if not isinstance(commit, Known):
+        return False
+    entries = (facts.entry(commit.tree, "/".join(parts[: end + 1])) for end in range(len(parts)))
+    return any(entry is not None and entry[0] & 0o170000 == 0o120000 for entry in entries)
 
 
 def _from_top(cwd: str, paths: Iterable[str]) -> list[str]:

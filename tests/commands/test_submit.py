@@ -294,6 +294,14 @@ def test_a_job_array_is_refused(project: Any, call: Program, words: tuple[str, .
     assert nothing_is_left(project)
 
 
+@pytest.mark.parametrize("words", [("-M", "gpu"), ("--clusters=gpu",)])
+def test_a_job_of_another_cluster_is_refused(project: Any, call: Program, words: tuple[str, ...]) -> None:
+    done = call("submit", "--", "sbatch", *words, "job.sh")
+    assert (done.code, ledger_of(project).newest()) == (125, [])
+    assert "a job of another cluster" in done.err
+    assert nothing_is_left(project)
+
+
 def test_a_task_of_an_array_is_not_run(project: Any, queue: Queue, call: Program) -> None:
     call("submit", "--", "sbatch", "job.sh")
     ran = queue.run(SLURM_ARRAY_TASK_ID="1")

@@ -157,6 +157,18 @@ def test_a_user_who_names_another_file_than_runs_is_told_so_and_the_record_is_ve
     assert main(["verify"]) == 0
 
 
+def test_a_script_that_was_a_link_is_verified_whatever_is_checked_out(
+    repo: Any, remote: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repo.path)
+    (repo.path / "link.py").symlink_to("src/train.py")
+    repo.commit("Link")
+    repo.push()
+    assert main(["run", "--", sys.executable, "link.py"]) == 0
+    repo.git("checkout", "--quiet", "HEAD~1")
+    assert main(["verify"]) == 0, capsys.readouterr()
+
+
 def test_a_row_that_cannot_be_read_is_a_mismatch_and_stops_no_other(
     ids: list[str], repo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,16 @@ def test_code_that_a_gitignore_of_no_commit_hides_is_refused(
     assert judge(str(repo.path)).accepted
 
 
+def test_a_package_that_hides_itself_is_refused(repo: Repo, differences: Differences) -> None:
+    for package in ("hidden", "src/private"):
+        repo.write(f"{package}/__init__.py")
+        repo.write(f"{package}/.gitignore", "*\n")
+    repo.write(".venv/.gitignore", "*\n")  # as uv makes it
+    assert repo.git("status", "--porcelain") == "", "else this test shows nothing"
+    assert {code for code, _ in differences(repo)} == {"hidden-code"}
+    assert {path for _, path in differences(repo)} == {"hidden/__init__.py", "src/private/__init__.py"}
+
+
 def test_what_the_commit_has_git_ignore_is_nobodys_business(
     repo: Repo, home: Path, differences: Differences
 ) -> None:

@@ -478,7 +478,7 @@ def test_a_commit_is_stopped_once_and_passes_after_git_add(repo: Any, runner: st
         ["git", "commit", "-m", "Notebook"], cwd=repo.path, check=False, capture_output=True, text=True
     )
     assert stopped.returncode == 1
-    assert "fix: git add -- work/a.ipynb, and commit again" in stopped.stdout + stopped.stderr
+    assert "fix: git add -- work/a.ipynb && git commit" in stopped.stdout + stopped.stderr
     stripped = (repo.path / "work/a.ipynb").read_bytes()
     assert stripped != DIRTY
     assert repo.git("status", "--porcelain") == "AM work/a.ipynb"

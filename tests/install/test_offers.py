@@ -12,7 +12,7 @@ from deriva_ml_hooks import gate
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.install import offers
-from deriva_ml_hooks.untracked import FOLDERS
+from deriva_ml_hooks.untracked import ANYWHERE, FOLDERS
 
 if TYPE_CHECKING:
     from tests.conftest import Repo
@@ -29,7 +29,7 @@ def lines(repo: Repo) -> list[str]:
 
 
 def test_lines_are_missing_for_what_is_not_ignored_and_not_tracked(repo: Repo) -> None:
-    assert lines(repo) == [f"/{folder}/" for folder in FOLDERS]
+    assert lines(repo) == [f"/{folder}/" for folder in FOLDERS] + [f"{name}/" for name in ANYWHERE]
     repo.write(".gitignore", "runs\noutputs/\n.*/\n")
     repo.write("findings/a.md")
     repo.commit("Tracked findings")
@@ -41,6 +41,7 @@ def test_lines_are_missing_for_what_is_not_ignored_and_not_tracked(repo: Repo) -
         "/mlruns/",
         "/multirun/",
         "/wandb/",
+        "__pycache__/",
         "/out.csv",
     ]
 
@@ -91,7 +92,7 @@ def test_a_filter_is_offered_to_who_has_notebooks_and_none(
     repo.write("a.ipynb", json.dumps(notebook))
     repo.commit("Notebook")
     main(["doctor"])
-    how = capsys.readouterr().out.partition("look past outputs: ")[2].partition(")\n")[0]
+    how = capsys.readouterr().out.partition("outputs of notebooks (to have it: ")[2].partition(")\n")[0]
     assert "nbstripout --install" in how
     assert subprocess.run(["sh", "-c", how], check=False).returncode == 0
     main(["doctor"])

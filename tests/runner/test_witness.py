@@ -36,6 +36,9 @@ class Finder:
         if name in MAPPING:
             where = MAPPING[name] + '/__init__.py'
             return spec_from_file_location(name, where, submodule_search_locations=[MAPPING[name]])
+        parent, _, rest = name.partition('.')  # as setuptools has it, whatever the package's own path is
+        if rest and parent in MAPPING:
+            return PathFinder.find_spec(name, [MAPPING[parent]])
 class Spaces:
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -195,6 +198,13 @@ def test_without_it_they_come_from_the_users_tree(world: World, way: str) -> Non
         "env -u PYTHONPATH {two} scripts/show.py flat",
         "env -i {two} scripts/show.py flat",
         "./isolated-script flat",
+        "env PATH={two.parent}:/usr/bin python -I scripts/show.py flat",
+        "sh -c '. {two.parent}/activate; python -I scripts/show.py flat'",
+        "sh -c 'export PATH={two.parent}:$PATH; python -I scripts/show.py flat'",
+        "sh -c 'P={two}; $P -I scripts/show.py flat'",
+        "bash -c 'opts=-I; {two} $opts scripts/show.py flat'",
+        "bash -c 'cd {two.parent} && ./python -I {show} flat'",
+        "bash -c 'exec -c {two} scripts/show.py flat'",
     ],
 )
 def test_a_python_that_cannot_be_reached_is_refused(world: World, start: str) -> None:
@@ -214,6 +224,9 @@ def test_a_python_that_cannot_be_reached_is_refused(world: World, start: str) ->
         ("sh go.sh", "unset PYTHONPATH; python x.py\n", 1),
         ("bash -c './go.sh | tee log'", "#!/bin/sh\npython -I scripts/show.py flat\n", 2),
         ("make", "all:\n\t@{two} -BE x.py\n", 2),
+        ("sh -c 'make -s'", "all:\n\t@{two} -BE x.py\n", 2),
+        ("sh go.sh", ". {two.parent}/activate\n\npython -I x.py\n", 3),
+        ("sh go.sh", "PYTHONPATH+=:src {two} x.py\n", None),
         ("make all", "export PYTHONPATH := more\nall:\n\tshow flat\n", 3),
         ("sh outer", "env -i {two} x.py\n", 1),
         ("sh go.sh", "PYTHONPATH=more:$PYTHONPATH python x.py\n", None),
@@ -238,7 +251,7 @@ def test_a_script_that_starts_one_which_cannot_be_reached_is_told(
     env = {**os.environ, "PATH": f"{world.one.parent}:{os.environ['PATH']}"}
     found = unreached(shlex.split(words), env, world.worktrees)
     told = None if found is None else (found.path, found.message.partition(" has ")[0])
-    where = "Makefile" if words.startswith("make") else "go.sh"
+    where = "Makefile" if "make" in words else "go.sh"
     assert told == (None if line is None else (where, f"line {line}"))
 
 
@@ -254,6 +267,22 @@ def test_one_that_has_nothing_installed_from_there_is_not(world: World, tmp_path
 def test_what_the_commit_does_not_hold_is_not_there(world: World, module: str) -> None:
     done, told = world.run(["python", "scripts/show.py", module])
     assert "ModuleNotFoundError" in done.stderr
+    assert told == []
+
+
+def test_what_stands_further_down_the_path_is_found_where_the_first_has_no_double(
+    world: World, tmp_path: Path
+) -> None:
+    [packages] = world.two.parent.parent.glob("lib/python*/site-packages")
+    (world.user / "src" / "both.py").write_text("VALUE = 'dirty'\n")
+    (packages / "zz.pth").write_text(f"{tmp_path}\n")
+    (tmp_path / "both.py").write_text("VALUE = 'installed'\n")
+    try:
+        done, told = world.run([str(world.two), "scripts/show.py", "both"])
+    finally:
+        (world.user / "src" / "both.py").unlink()
+        (packages / "zz.pth").unlink()
+    assert done.stdout.startswith("installed "), done
     assert told == []
 
 

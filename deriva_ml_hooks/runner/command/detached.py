@@ -86,6 +86,7 @@ _UNLESS: Mapping[str, frozenset[str]] = {
 _ONLY_WITH: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("docker", "podman", "nerdctl"), _words("-d --detach")),
     "setsid": _words("-f --fork"),
+    "start-stop-daemon": _words("-b --background"),
 }
 _BACKGROUND = re.compile(r"(?<![&<>])&(?![&<>])")
 _DEEPEST = 4

@@ -45,10 +45,10 @@ def request_of(first: Execution, home: Repository, outputs: Collection[str] = ()
         ) from None
     masked = [word for word in (*first.command[:1], *given(first)) if MASK in word]
     if masked:
-        how = "run --isolated" if first.notebook is None else "run-notebook"
+        how = "run --isolated -- COMMAND" if first.notebook is None else "run-notebook NOTEBOOK"
         raise IsolationError(
             f"the record does not hold the whole command: {masked[0]} stands for a secret",
-            fix=f"run it yourself, and hand secrets over in the environment: deriva-ml-hooks {how}",
+            fix=f"hand secrets over in the environment, and run it anew: deriva-ml-hooks {how}",
         )
     _refuse_outside(first, home)
     _refuse_uncommitted(first, home, [below_top(path, home.worktree) for path in outputs])

@@ -193,6 +193,7 @@ def _refuse_own_tree(
     words: Sequence[str], variables: Mapping[str, str], inside: Repository, home: Repository
 ) -> None:
     tree = OwnTree(home, inside.worktree)
+    tree.refuse_editable(words)
     tree.refuse_absolute([*words, *variables.values()], lambda path: _is_tracked(inside, path))
     refuse_other_worktrees([*words, *variables], os.environ, tree.worktrees, led=True)
 

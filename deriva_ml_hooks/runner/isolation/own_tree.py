@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.runner.inside_python import Worktrees
-from deriva_ml_hooks.runner.witness import worktrees_of
+from deriva_ml_hooks.runner.witness import split_words, worktrees_of
 
 _SEARCHED = frozenset({"PATH", "PYTHONPATH"})
 # uv would install the double's packages into these, for good (docs.astral.sh/uv, environment variables).
@@ -103,6 +103,15 @@ class OwnTree:
             for match in re.finditer(re.escape(text) + _REST_OF_PATH, word):
                 found.append(top + match[1])
         return found
+
+    def refuse_editable(self, words: Sequence[str]) -> None:
+        """Raises OwnTreeError where the words install a package in place: the place will be gone."""
+        tokens = {*split_words(words)}
+        if "install" in tokens and tokens & {"-e", "--editable"}:
+            raise OwnTreeError(
+                "an editable installation would have your environment import from a worktree that goes",
+                fix="install a copy: pip install .",
+            )
 
     def refuse_absolute(self, words: Sequence[str], is_tracked: Callable[[str], bool]) -> None:
         """Raises OwnTreeError where a word names this tree, or a file of the commit by its place in it."""

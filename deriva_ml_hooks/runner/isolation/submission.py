@@ -52,6 +52,7 @@ _ARRAYS = {
     "qsub": re.compile(r"(?:^| )-[tJ] ?\d"),
     "bsub": re.compile(r"(?:^| )-J ?\S+\["),
 }
+_CLUSTERS = re.compile(r"(?:^| )(?:-M ?\S|--clusters?\b)")
 _DIRECTIVES = ("#SBATCH", "#PBS", "#$", "#BSUB")
 _TASK_VARIABLES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "PBS_ARRAYID", "SGE_TASK_ID", "LSB_JOBINDEX")
 _NO_TASK = ("", "0", "undefined")
@@ -119,7 +120,7 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
             home, head.decode("ascii"), complain, place=_place(wanted.place, home), execution=execution_id
         ) as temporary:
             lines = _beginning(os.path.normpath(os.path.join(temporary.repository.worktree, cwd, script)))
-            _refuse_array(submitter, wanted.argv[:at], lines)
+            _refuse_unfollowed(submitter, wanted.argv[:at], lines)
             command = [*_interpreter(lines), script]
             request = replace(wanted.request, argv=[*command, *arguments])
             with accepted_within(
@@ -262,10 +263,15 @@ def _interpreter(lines: Sequence[str]) -> list[str]:
     return lines[0][2:].strip().split(None, 1)
 
 
-def _refuse_array(submitter: str, options: Sequence[str], lines: Sequence[str]) -> None:
+def _refuse_unfollowed(submitter: str, options: Sequence[str], lines: Sequence[str]) -> None:
     said = [*options, *(line.partition(" ")[2] for line in lines if line.startswith(_DIRECTIVES))]
     if _ARRAYS[submitter].search(" ".join(said)):
         raise _no_arrays()
+    if submitter == "sbatch" and _CLUSTERS.search(" ".join(said)):
+        raise SubmissionError(
+            "a job of another cluster is not seen from here, so nothing could tell how it ended",
+            fix="submit it on that cluster, without --clusters",
+        )
 
 
 def _no_arrays() -> SubmissionError:
