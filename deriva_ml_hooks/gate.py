@@ -235,7 +235,7 @@ def _policies(provenance: Provenance, config: Config, untagged: Policy) -> Itera
     if provenance.tag is None:
         message = f"commit {short} carries no version tag"
         here = "" if provenance.remote is not None and provenance.branch is not None else " --no-push"
-        fix = f"give it one: deriva-ml-hooks bump-version{here}"
+        fix = f"deriva-ml-hooks bump-version{here}"
         yield untagged, Finding("untagged", None, message, fix)
     if provenance.shallow:
         message = "a shallow clone: its version and its ancestors cannot be told for certain"

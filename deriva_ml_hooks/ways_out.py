@@ -135,9 +135,11 @@ def _executed(repository: Repository, change: Change) -> Finding | None:
         return None
     name = shlex.quote(_from_here(repository, change.path))
     unstage = f"git restore --staged -- {name} && " if change.code == "staged" else ""
+    said = "executed; only its outputs differ from the commit"
     if left != committed_as:  # the commit holds outputs too
-        way = f"{unstage}git checkout -- {name} throws them away, git commit -- {name} keeps them"
+        said += f" (to keep the new ones: {unstage}git commit -- {name})"
+        way = f"{unstage}git checkout -- {name}"
     else:
-        for_good = f"{packages.running('nbstripout')} --install"
-        way = f"{unstage}deriva-ml-hooks hook {_STRIP} -- {name}; for good: {for_good}"
-    return Finding(change.code, change.path, "executed; only its outputs differ from the commit", way)
+        said += f" (to have git look past outputs: {packages.running('nbstripout')} --install)"
+        way = f"{unstage}deriva-ml-hooks hook {_STRIP} -- {name}"
+    return Finding(change.code, change.path, said, way)

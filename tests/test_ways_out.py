@@ -139,16 +139,16 @@ def test_a_notebook_that_ran_is_said_to_have_run_and_is_stripped(
         notebook.git("add", "--all")
     (reason,) = gate.judge().reasons
     assert reason.path == NOTEBOOK
-    assert reason.message == "executed; only its outputs differ from the commit"
+    assert reason.message.startswith("executed; only its outputs differ from the commit (")
     assert "deriva-ml-hooks hook strip-notebook-outputs -- " in reason.fix
-    paste(reason.fix.partition("; for good: ")[0])
+    paste(reason.fix)
     assert reasons() == []
 
 
 def test_the_filter_that_is_named_lets_the_outputs_stay(notebook: Repo, paste: Paste) -> None:
     notebook.write(NOTEBOOK, executed())
     (reason,) = gate.judge().reasons
-    paste(reason.fix.partition("; for good: ")[2])
+    paste(reason.message.partition("look past outputs: ")[2].removesuffix(")"))
     assert reasons() == []
     assert (notebook.path / NOTEBOOK).read_text() == executed()
 
@@ -159,9 +159,9 @@ def test_where_the_commit_holds_outputs_they_are_kept_or_thrown_away(notebook: R
     for part, kept in ((0, executed(count=2, identifier="abc")), (1, executed(count=3, identifier="abc"))):
         notebook.write(NOTEBOOK, executed(count=3, identifier="abc"))
         (reason,) = gate.judge().reasons
-        assert reason.message == "executed; only its outputs differ from the commit"
-        ways = reason.fix.removesuffix(" keeps them").split(" throws them away, ")
-        paste(ways[part])
+        said, _, keep = reason.message.removesuffix(")").partition(" (to keep the new ones: ")
+        assert said == "executed; only its outputs differ from the commit"
+        paste((reason.fix, keep)[part])
         assert reasons() == []
         assert (notebook.path / NOTEBOOK).read_text() == kept
 

@@ -176,8 +176,9 @@ def _twins(judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
         kept = published or [name for name in fit if name not in names] or fit[:1]
         surplus = [name for name in ranked if name not in kept]
         message = f"{', '.join(ranked)} are all on the commit {commit[:12]}, which can have one version only"
+        message += ": a new version needs a new commit"
         fix = " && ".join(f"git tag -d {shlex.quote(name)}" for name in surplus) or "published ones stay"
-        yield Finding("several-versions", None, message, fix + "; a new version needs a new commit")
+        yield Finding("several-versions", None, message, fix)
 
 
 def _lower(place: Place, judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
