@@ -70,11 +70,17 @@ def ways_out(
     names = [_from_here(repository, path) for path in kinds.code]
     add, ignore = untracked.fixes(kinds, file=file, ends=_ends(repository), names=names)
     code = {*kinds.code}
-    return found | {
+    for path in paths:
+        if path.endswith("/") and _is_checked_out(repository, path):
+            said = "a repository of its own, in no commit of this one (to record it: git submodule add)"
+            here = _from_here(repository, path)
+            away = shlex.join(["mv", "--", here, os.path.relpath(os.path.dirname(repository.worktree))])
+            found["untracked", path] = Finding("untracked", path, said, away)
+    return {
         (change.code, change.path): as_finding(change)._replace(fix=add if change.path in code else ignore)
         for change in changes
         if change.code == "untracked"
-    }
+    } | found
 
 
 def _of_submodule(repository: Repository, change: Change) -> str | None:

@@ -189,3 +189,18 @@ def test_a_link_to_a_notebook_is_no_notebook_that_ran(notebook: Repo, tmp_path: 
     (notebook.path / NOTEBOOK).symlink_to(tmp_path / "other.ipynb")
     (reason,) = gate.judge().reasons
     assert "executed" not in reason.message
+
+
+def test_a_repository_within_is_never_ignored_but_moved_out(
+    repo: Repo, paste: Paste, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repo.path)
+    repo.git("init", "--quiet", "nested")
+    repo.write("nested/__init__.py")
+    repo.git("-C", "nested", "add", "--all")
+    repo.git("-C", "nested", "commit", "--quiet", "--message", "Nested")
+    (reason,) = gate.judge().reasons
+    assert (reason.path, "a repository of its own" in reason.message) == ("nested/", True)
+    paste(reason.fix)
+    assert reasons() == []
+    assert (repo.path.parent / "nested" / "__init__.py").is_file()
