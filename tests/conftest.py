@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
+import importlib
+import io
 import os
+import pkgutil
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import hypothesis
 import pytest
+
+import deriva_ml_hooks
+from deriva_ml_hooks import cli
 
 # A run of every day tries the same examples each time; the deep one looks for new ones.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
@@ -201,31 +215,121 @@ class Ran:
     err: str
 
 
+# What a Python reads only when it starts, so that a fork of this one would not heed it.
+AT_START = ("PYTHON", "LC_", "LANG")
+ENVIRONMENT_AT_START = dict(os.environ)
+
+
+@pytest.fixture(scope="session")
+def imported() -> None:
+    """The whole package and what it needs, imported once: each fork finds it there."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for module in pkgutil.walk_packages(deriva_ml_hooks.__path__, "deriva_ml_hooks."):
+            if not module.name.endswith(("__main__", "inside_python")):
+                importlib.import_module(module.name)
+        cli.main(["executions", "list", "--help"])
+
+
 @pytest.fixture
-def program(repo_folder: Path) -> Callable[..., Ran]:
-    """Runs the real program (`deriva-ml-hooks WORDS`) in a process of its own, by default in `repo`."""
+def program(repo_folder: Path, imported: None) -> Callable[..., Ran]:
+    """Runs the program (`deriva-ml-hooks WORDS`), by default in `repo`.
+
+    It runs in a fork of this process: what it does to signals, descriptors, folder and variables is its own,
+    and nothing is imported again. With `as_process=True`, and with variables that Python reads only when it
+    starts, Python is started too.
+    """
 
     def run(
         *words: str,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         stdin: str | None = None,
+        as_process: bool = False,
     ) -> Ran:
-        done = subprocess.run(
-            [sys.executable, "-m", "deriva_ml_hooks", *words],
-            cwd=cwd or repo_folder,
-            env={**os.environ, **(env or {})},
-            input=(stdin or "").encode(errors="surrogateescape"),
-            capture_output=True,
-            check=False,
-        )
-        return Ran(
-            done.returncode,
-            done.stdout.decode(errors="surrogateescape"),
-            done.stderr.decode(errors="surrogateescape"),
-        )
+        environment = {**os.environ, **(env or {})}
+        given = (stdin or "").encode(errors="surrogateescape")
+        changed = {name for name, value in environment.items() if ENVIRONMENT_AT_START.get(name) != value}
+        if as_process or any(name.startswith(AT_START) for name in changed):
+            done = subprocess.run(
+                [sys.executable, "-m", "deriva_ml_hooks", *words],
+                cwd=cwd or repo_folder,
+                env=environment,
+                input=given,
+                capture_output=True,
+                check=False,
+            )
+            ran = done.returncode, done.stdout, done.stderr
+        else:
+            ran = _forked(words, cwd or repo_folder, environment, given)
+        return Ran(ran[0], *(text.decode(errors="surrogateescape") for text in ran[1:]))
 
     return run
+
+
+
+def _forked(
+    words: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: bytes
+) -> tuple[int, bytes, bytes]:
+    """Exit code, stdout and stderr of the program in a fork of this process."""
+    with ExitStack() as ends, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # xdist's thread waits for its master; it is no danger
+        given = ends.enter_context(tempfile.TemporaryFile())
+        given.write(stdin)
+        given.seek(0)
+        pipes = [[ends.enter_context(open(end, mode, buffering=0)) for end, mode in zip(os.pipe(), ("rb", "wb"))] for _ in range(2)]
+        child = os.fork()
+        if child == 0:
+            _be_the_program(words, cwd, environment, [given.fileno(), *(w.fileno() for _, w in pipes)])
+        for _, writing in pipes:
+            writing.close()
+        read = {reading: b"" for reading, _ in pipes}
+        waiting = set(read)
+        while waiting:
+            for stream in select.select(waiting, (), ())[0]:
+                some = stream.read(65536)
+                read[stream] += some
+                if not some:
+                    waiting.remove(stream)
+        _, status = os.waitpid(child, 0)
+    return (os.waitstatus_to_exitcode(status), *read.values())
+
+
+def _be_the_program(
+    words: Sequence[str], cwd: Path, environment: Mapping[str, str], streams: Sequence[int]
+) -> NoReturn:
+    """Go on as the program in a process that was just started: never returns."""
+    code = 70
+    try:
+        gc.freeze()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        os.chdir(cwd)
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        tempfile.tempdir = None
+        time.tzset()
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        sys.unraisablehook = sys.__unraisablehook__
+        sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+        sys.argv = ["deriva-ml-hooks", *words]
+        try:
+            code = cli.main()
+        except SystemExit as stopped:
+            code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(code)
 
 
 @pytest.fixture
