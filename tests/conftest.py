@@ -11,6 +11,7 @@ import os
 import pkgutil
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -50,6 +51,12 @@ GITCONFIG = """\
     allow = always
 [advice]
     detachedHead = false
+[gc]
+    auto = 0
+[maintenance]
+    auto = false
+[receive]
+    autogc = false
 """
 
 
@@ -58,12 +65,17 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     """A home with a plain git configuration; nothing of the machine's or the caller's gets through."""
     folder = tmp_path_factory.mktemp("home")
     (folder / ".gitconfig").write_text(GITCONFIG)
+    _only_our_variables(monkeypatch, folder)
+    return folder
+
+
+def _only_our_variables(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     for name in os.environ:
         if name.startswith(("GIT_", "DERIVA_ML_", "SETUPTOOLS_SCM", "GITHUB_", "PRE_COMMIT", "XDG_")):
             monkeypatch.delenv(name)
     monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("HOME", str(folder))
-    return folder
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")  # git-lfs and the like are installed there
 
 
 @dataclass(frozen=True)
@@ -162,13 +174,69 @@ class Repo:
         return Path(self.git("rev-parse", "--absolute-git-dir"))
 
 
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Repositories that git made once, to be copied: empty, repo, and pushed, which is repo with remote.git."""
+    folder = tmp_path_factory.mktemp("templates")
+    (folder / ".gitconfig").write_text(GITCONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        _only_our_variables(patch, folder)
+        for name, options in (("empty", ()), ("repo", ()), ("remote.git", ("--bare",))):
+            (folder / name).mkdir()
+            Repo(folder / name).git("init", "--quiet", *options)
+        _two_commits(Repo(folder / "repo"))
+        shutil.copytree(folder / "repo", folder / "pushed")
+        _with_remote(Repo(folder / "pushed"), folder / "remote.git")
+    return folder
+
+
+def _two_commits(repo: Repo) -> None:
+    repo.write("README.md", "# Model\n")
+    repo.write(".gitignore", "*.log\n")
+    repo.commit("First")
+    repo.write("src/train.py", "print('trained')\n")
+    repo.commit("Second")
+
+
+def _with_remote(repo: Repo, bare: Path) -> None:
+    repo.git("remote", "add", "origin", str(bare))
+    repo.push()
+
+
+def _copied(template: Path, path: Path) -> Repo:
+    """A copy whose index knows the stat data of the copied files, as after `git update-index --refresh`."""
+    shutil.copytree(template, path, symlinks=True, dirs_exist_ok=True)
+    index = path / ".git" / "index"
+    if index.exists():
+        data = bytearray(index.read_bytes())
+        start = 12
+        for _ in range(struct.unpack(">I", data[8:12])[0]):
+            end = data.index(b"\0", start + 62)
+            found = (path / os.fsdecode(bytes(data[start + 62 : end]))).stat()
+            stamps = *divmod(found.st_ctime_ns, 10**9), *divmod(found.st_mtime_ns, 10**9)
+            struct.pack_into(">6I", data, start, *stamps, found.st_dev & 0xFFFFFFFF, found.st_ino & 0xFFFFFFFF)
+            start = end + 8 - (end - start) % 8
+        index.write_bytes(data[:-20] + hashlib.sha1(data[:-20]).digest())
+    return Repo(path)
+
+
+OF_INIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_TEMPLATE_DIR", "GIT_DEFAULT_HASH", "GIT_CONFIG_COUNT")
+
+
+def _is_plain(home: Path) -> bool:
+    """Whether git would make here what it made of the templates: nothing is configured otherwise."""
+    return (home / ".gitconfig").read_text() == GITCONFIG and os.environ.keys().isdisjoint(OF_INIT)
+
+
 @pytest.fixture
-def make_repo(tmp_path: Path, home: Path) -> Callable[..., Repo]:
+def make_repo(tmp_path: Path, home: Path, templates: Path) -> Callable[..., Repo]:
     """Makes repositories: empty ones by name, with options for `git init`."""
 
     def make(name: str = "repo", *options: str) -> Repo:
         path = tmp_path / name
         path.mkdir(parents=True)
+        if not options and _is_plain(home):
+            return _copied(templates / "empty", path)
         repo = Repo(path)
         repo.git("init", "--quiet", *options)
         return repo
@@ -177,25 +245,31 @@ def make_repo(tmp_path: Path, home: Path) -> Callable[..., Repo]:
 
 
 @pytest.fixture
-def repo(make_repo: Callable[..., Repo]) -> Repo:
+def repo(make_repo: Callable[..., Repo], tmp_path: Path, home: Path, templates: Path) -> Repo:
     """A repository with two commits: README.md, src/train.py, .gitignore (which ignores *.log)."""
+    if _is_plain(home):
+        return _copied(templates / "repo", tmp_path / "repo")
     made = make_repo()
-    made.write("README.md", "# Model\n")
-    made.write(".gitignore", "*.log\n")
-    made.commit("First")
-    made.write("src/train.py", "print('trained')\n")
-    made.commit("Second")
+    _two_commits(made)
     return made
 
 
 @pytest.fixture
-def remote(repo: Repo, tmp_path: Path) -> Repo:
+def remote(repo: Repo, tmp_path: Path, home: Path, templates: Path) -> Repo:
     """A bare remote named origin, with the branch of `repo` pushed to it."""
     bare = Repo(tmp_path / "remote.git")
+    ours, theirs, pushed = repo.path / ".git", templates / "repo" / ".git", templates / "pushed" / ".git"
+    untouched = ("HEAD", "config", "logs/HEAD")
+    if _is_plain(home) and all((ours / n).read_bytes() == (theirs / n).read_bytes() for n in untouched):
+        shutil.copytree(templates / "remote.git", bare.path)
+        for name in ("refs/remotes", "logs/refs/remotes"):
+            shutil.copytree(pushed / name, ours / name, dirs_exist_ok=True)
+        config = (pushed / "config").read_text()
+        (ours / "config").write_text(config.replace(str(templates / "remote.git"), str(bare.path)))
+        return bare
     bare.path.mkdir()
     bare.git("init", "--quiet", "--bare")
-    repo.git("remote", "add", "origin", str(bare.path))
-    repo.push()
+    _with_remote(repo, bare.path)
     return bare
 
 
