@@ -176,7 +176,7 @@ class Repo:
 
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Repositories that git made once, to be copied: empty, repo, and pushed, which is repo with remote.git."""
+    """Repositories that git made once, to be copied: empty, repo, and pushed (repo with remote.git)."""
     folder = tmp_path_factory.mktemp("templates")
     (folder / ".gitconfig").write_text(GITCONFIG)
     with pytest.MonkeyPatch.context() as patch:
@@ -214,7 +214,9 @@ def _copied(template: Path, path: Path) -> Repo:
             end = data.index(b"\0", start + 62)
             found = (path / os.fsdecode(bytes(data[start + 62 : end]))).stat()
             stamps = *divmod(found.st_ctime_ns, 10**9), *divmod(found.st_mtime_ns, 10**9)
-            struct.pack_into(">6I", data, start, *stamps, found.st_dev & 0xFFFFFFFF, found.st_ino & 0xFFFFFFFF)
+            struct.pack_into(
+                ">6I", data, start, *stamps, found.st_dev & 0xFFFFFFFF, found.st_ino & 0xFFFFFFFF
+            )
             start = end + 8 - (end - start) % 8
         index.write_bytes(data[:-20] + hashlib.sha1(data[:-20]).digest())
     return Repo(path)
@@ -341,17 +343,21 @@ def program(repo_folder: Path, imported: None) -> Callable[..., Ran]:
     return run
 
 
-
 def _forked(
     words: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: bytes
 ) -> tuple[int, bytes, bytes]:
     """Exit code, stdout and stderr of the program in a fork of this process."""
     with ExitStack() as ends, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # xdist's thread waits for its master; it is no danger
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # xdist's thread waits for its master; it is no danger
         given = ends.enter_context(tempfile.TemporaryFile())
         given.write(stdin)
         given.seek(0)
-        pipes = [[ends.enter_context(open(end, mode, buffering=0)) for end, mode in zip(os.pipe(), ("rb", "wb"))] for _ in range(2)]
+        pipes = []
+        for reads, writes in (os.pipe(), os.pipe()):
+            reading = ends.enter_context(open(reads, "rb", buffering=0))
+            pipes.append((reading, ends.enter_context(open(writes, "wb", buffering=0))))
         child = os.fork()
         if child == 0:
             _be_the_program(words, cwd, environment, [given.fileno(), *(w.fileno() for _, w in pipes)])
@@ -390,9 +396,11 @@ def _be_the_program(
         for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", category)
         sys.unraisablehook = sys.__unraisablehook__
-        sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0)), "utf-8", "surrogateescape")
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w")), "utf-8")
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(io.FileIO(2, "w")), "utf-8", "backslashreplace", line_buffering=True
+        )
         sys.argv = ["deriva-ml-hooks", *words]
         try:
             code = cli.main()
