@@ -293,6 +293,7 @@ class Ran:
 
 # What a Python reads only when it starts, so that a fork of this one would not heed it.
 AT_START = ("PYTHON", "LC_", "LANG")
+FITS_IN_A_PIPE = 16384  # bytes, on every system
 ENVIRONMENT_AT_START = dict(os.environ)
 
 
@@ -326,7 +327,7 @@ def program(repo_folder: Path, imported: None) -> Callable[..., Ran]:
         environment = {**os.environ, **(env or {})}
         given = (stdin or "").encode(errors="surrogateescape")
         changed = {name for name, value in environment.items() if ENVIRONMENT_AT_START.get(name) != value}
-        if as_process or any(name.startswith(AT_START) for name in changed):
+        if as_process or len(given) > FITS_IN_A_PIPE or any(name.startswith(AT_START) for name in changed):
             done = subprocess.run(
                 [sys.executable, "-m", "deriva_ml_hooks", *words],
                 cwd=cwd or repo_folder,
@@ -348,19 +349,19 @@ def _forked(
 ) -> tuple[int, bytes, bytes]:
     """Exit code, stdout and stderr of the program in a fork of this process."""
     with ExitStack() as ends, warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # xdist's thread waits for its master; it is no danger
-        given = ends.enter_context(tempfile.TemporaryFile())
-        given.write(stdin)
-        given.seek(0)
+        # Python 3.12 warns of threads: xdist's only waits for its master.
+        warnings.simplefilter("ignore", DeprecationWarning)
         pipes = []
-        for reads, writes in (os.pipe(), os.pipe()):
+        for reads, writes in (os.pipe(), os.pipe(), os.pipe()):
             reading = ends.enter_context(open(reads, "rb", buffering=0))
             pipes.append((reading, ends.enter_context(open(writes, "wb", buffering=0))))
+        (given, giving), *pipes = pipes
+        giving.write(stdin)  # fits, whoever reads it
+        giving.close()
         child = os.fork()
         if child == 0:
             _be_the_program(words, cwd, environment, [given.fileno(), *(w.fileno() for _, w in pipes)])
+        given.close()
         for _, writing in pipes:
             writing.close()
         read = {reading: b"" for reading, _ in pipes}
