@@ -7,9 +7,7 @@ question to the next; only facts of the commit itself come from the cache.
 from __future__ import annotations
 
 import os
-import posixpath
 import shlex
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +32,6 @@ from deriva_ml_hooks.report import Finding, few
 from deriva_ml_hooks.ways_out import as_finding, ways_out
 
 SCHEMA = 1
-_MOST_LINKS = 8
 CREDENTIAL = "remote-credential"
 
 
@@ -94,6 +91,11 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
     config = load(repository.worktree)
     reasons: list[Finding] = []
     warnings: list[Finding] = []
+
+    def settle(policy: Policy, *found: Finding) -> None:
+        if policy != "ignore":
+            (reasons if policy == "refuse" else warnings).extend(found)
+
     try:
         config = stricter(config, committed(_reader(repository)))
     except GitError as error:
@@ -107,13 +109,11 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
         tolerated, refused = _tolerated(measured.changes, config.untracked_ignore)
         fix_of = ways_out(repository, refused, measured)
         for change in refused:
-            policy = policy_on(config, change.code)
-            if policy != "ignore":
-                found = fix_of.get((change.code, change.path)) or as_finding(change)
-                (reasons if policy == "refuse" else warnings).append(found)
+            found = fix_of.get((change.code, change.path)) or as_finding(change)
+            settle(policy_on(config, change.code), found)
         warnings += [as_finding(change) for change in tolerated]
         if config.lfs_pointer != "ignore":
-            (reasons if config.lfs_pointer == "refuse" else warnings).extend(_pointers(repository, measured))
+            settle(config.lfs_pointer, *_pointers(repository, measured))
         if measured.head is None:
             reasons.insert(
                 0, Finding("no-commit", None, "there is no commit yet", "git add -A && git commit")
@@ -134,8 +134,7 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
             warnings.append(Finding("no-version", None, f"no version: {none['reason']}", none["fix"]))
         tag_policy: Policy = "refuse" if require_tag else config.untagged
         for policy, finding in _policies(provenance, config, tag_policy):
-            if policy != "ignore":
-                (reasons if policy == "refuse" else warnings).append(finding)
+            settle(policy, finding)
     traces = measured.traces if measured is not None else None
     return Verdict(tuple(reasons), tuple(warnings), provenance, repository, config, traces)
 
@@ -148,15 +147,11 @@ def _reader(repository: Repository) -> Callable[[str], bytes | None]:
     tree = repository.commit(head).tree
 
     def read(path: str) -> bytes | None:
-        for _ in range(_MOST_LINKS):
-            mode, oid = repository.entry(tree, path) or (0, b"")
-            if stat.S_ISREG(mode):
-                return repository.blob(oid).data
-            if not stat.S_ISLNK(mode):
-                break
-            target = os.fsdecode(repository.blob(oid).data)
-            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-        return None
+        try:
+            blob = repository.file(tree, path)
+        except ValueError:
+            return None
+        return repository.blob(blob).data if blob is not None else None
 
     return read
 

@@ -7,8 +7,10 @@ is not used: it refuses partial clones and reads configuration named by inherite
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import shlex
+import stat
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +47,7 @@ _OPERATIONS = (
     ("CHERRY_PICK_HEAD", "cherry-pick"),
     ("REVERT_HEAD", "revert"),
 )
+_MOST_LINKS = 8
 _OID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -211,6 +214,27 @@ class Repository:
             except KeyError:
                 return None
         return mode, oid
+
+    def file(self, tree: bytes, path: str) -> bytes | None:
+        """The blob of the file `path` in `tree`, through symbolic links as in a checkout; None for no file.
+
+        Raises ValueError for a link that leads out of the tree, or through too many others.
+        """
+        for _ in range(_MOST_LINKS):
+            names = path.split("/")
+            for depth in range(1, len(names) + 1):
+                entry = self.entry(tree, "/".join(names[:depth]))
+                if entry is None:
+                    return None
+                if stat.S_ISLNK(entry[0]):
+                    target = os.fsdecode(self.blob(entry[1]).data)
+                    path = posixpath.normpath(posixpath.join(*names[: depth - 1], target, *names[depth:]))
+                    if path.startswith(("/", "../")):
+                        raise ValueError(path)
+                    break
+            else:
+                return entry[1] if entry is not None and stat.S_ISREG(entry[0]) else None
+        raise ValueError(path)
 
     def head(self) -> bytes | None:
         """The commit that HEAD names, or None before the first commit."""

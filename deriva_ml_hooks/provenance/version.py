@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from deriva_ml_hooks.config import parse_toml
 from deriva_ml_hooks.errors import ConfigError, GitError, HooksError
 from deriva_ml_hooks.git import consent, process
-from deriva_ml_hooks.git.content import SYMLINK
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.patterns import fits
 from deriva_ml_hooks.report import printable
@@ -51,7 +50,6 @@ _BESIDE = frozenset(
 # Settings that are read here in another way.
 _READ = frozenset({"git_describe_command", "root", "scm", "search_parent_directories"})
 _OVERRIDES = ".config/python-vcs-versioning.toml"
-_LINKS = 8
 _TIMEOUT = 120.0
 """Seconds that the real program may take in a scratch clone."""
 
@@ -157,31 +155,12 @@ def project_of(repository: Repository, tree: bytes) -> Project:
     while True:
         project = Project(folder, overridden=overridden)
         try:
-            blob = _followed(repository, tree, project.file)
+            blob = repository.file(tree, project.file)
         except ValueError:
             return project._replace(astray=True)
         if not folder or (blob is not None and _has_table(repository.blob(blob).data)):
             return project._replace(blob=blob)
         folder = posixpath.dirname(folder)
-
-
-def _followed(repository: Repository, tree: bytes, path: str) -> bytes | None:
-    """The blob of `path` through symbolic links, or None. Raises ValueError for one that leads out."""
-    for _ in range(_LINKS):
-        names = path.split("/")
-        for depth in range(1, len(names) + 1):
-            entry = repository.entry(tree, "/".join(names[:depth]))
-            if entry is None:
-                return None
-            if entry[0] == SYMLINK:
-                target = os.fsdecode(repository.blob(entry[1]).data)
-                path = posixpath.normpath(posixpath.join(*names[: depth - 1], target, *names[depth:]))
-                if path.startswith(("/", "../")):
-                    raise ValueError(path)
-                break
-        else:
-            return entry[1] if entry is not None and entry[0] & 0o170000 == 0o100000 else None
-    raise ValueError(path)
 
 
 def _has_table(data: bytes) -> bool:
