@@ -24,22 +24,31 @@ REFUSED = 125
 """Exit code when nothing was started: one that a command itself hardly ever returns (env(1))."""
 
 
+# What `run-notebook` and `submit` take in the same way.
+DESCRIPTION: Any = typer.Option(None, "--description", help="What this run is for.")
+ENTRY_POINT: Any = typer.Option(
+    None, "--entry-point", metavar="PATH", help="The tracked file that is the workflow."
+)
+TAG_REQUIRED: Any = typer.Option(False, "--tag-required", help="Refuse a commit that carries no version tag.")
+PARANOID: Any = typer.Option(
+    False, "--paranoid", help="Rehash every tracked file: trust no size and no time stamp."
+)
+CATALOG: Any = typer.Option(
+    None, "--catalog", metavar="HOST/ID", help="Publish to this catalog (default: as configured)."
+)
+JSON_FILE: Any = typer.Option(
+    None, "--json", metavar="FILE", help="Write the record to FILE; the verdict when refused."
+)
+
+
 def run(
     command: list[str] = typer.Argument(..., metavar="COMMAND", help="The command, best after `--`."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Start the command without a record."),
-    description: Optional[str] = typer.Option(None, "--description", help="What this run is for."),
-    entry_point: Optional[str] = typer.Option(
-        None, "--entry-point", metavar="PATH", help="The tracked file that is the workflow."
-    ),
-    tag_required: bool = typer.Option(
-        False, "--tag-required", help="Refuse a commit that carries no version tag."
-    ),
-    paranoid: bool = typer.Option(
-        False, "--paranoid", help="Rehash every tracked file: trust no size and no time stamp."
-    ),
-    catalog: Optional[str] = typer.Option(
-        None, "--catalog", metavar="HOST/ID", help="Publish to this catalog (default: as configured)."
-    ),
+    description: Optional[str] = DESCRIPTION,
+    entry_point: Optional[str] = ENTRY_POINT,
+    tag_required: bool = TAG_REQUIRED,
+    paranoid: bool = PARANOID,
+    catalog: Optional[str] = CATALOG,
     isolated: bool = typer.Option(
         False, "--isolated", help="Run in a temporary worktree of HEAD, whatever is changed in yours."
     ),
@@ -50,9 +59,7 @@ def run(
         help="With --isolated: copy this, or all of a glob, back; repeatable.",
     ),
     keep: bool = typer.Option(False, "--keep", help="With --isolated: leave the temporary worktree behind."),
-    json_file: Optional[str] = typer.Option(
-        None, "--json", metavar="FILE", help="Write the record to FILE; the verdict when refused."
-    ),
+    json_file: Optional[str] = JSON_FILE,
     quiet: bool = typer.Option(False, "--quiet", help="No line before and after the command."),
 ) -> None:
     """Run COMMAND if the working tree is exactly the commit, and keep its record.

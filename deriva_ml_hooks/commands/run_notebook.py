@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from deriva_ml_hooks.commands import output
-from deriva_ml_hooks.commands.run import complain, concluded, require_json, require_replaceable
+from deriva_ml_hooks.commands.run import (
+    CATALOG,
+    DESCRIPTION,
+    JSON_FILE,
+    PARANOID,
+    TAG_REQUIRED,
+    complain,
+    concluded,
+    require_json,
+    require_replaceable,
+)
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.report import printable
 
@@ -45,19 +55,11 @@ def run_notebook(
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Execute the working file without a record; kept only with --output."
     ),
-    description: Optional[str] = typer.Option(None, "--description", help="What this run is for."),
-    tag_required: bool = typer.Option(
-        False, "--tag-required", help="Refuse a commit that carries no version tag."
-    ),
-    paranoid: bool = typer.Option(
-        False, "--paranoid", help="Rehash every tracked file: trust no size and no time stamp."
-    ),
-    catalog: Optional[str] = typer.Option(
-        None, "--catalog", metavar="HOST/ID", help="Publish to this catalog (default: as configured)."
-    ),
-    json_file: Optional[str] = typer.Option(
-        None, "--json", metavar="FILE", help="Write the record to FILE; the verdict when refused."
-    ),
+    description: Optional[str] = DESCRIPTION,
+    tag_required: bool = TAG_REQUIRED,
+    paranoid: bool = PARANOID,
+    catalog: Optional[str] = CATALOG,
+    json_file: Optional[str] = JSON_FILE,
     quiet: bool = typer.Option(False, "--quiet", help="No line before and after, no progress."),
 ) -> None:
     """Execute NOTEBOOK, as it is committed, if the working tree is exactly the commit; keep its record.

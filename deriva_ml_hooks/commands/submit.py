@@ -9,7 +9,16 @@ from typing import Optional
 import typer
 
 from deriva_ml_hooks.commands.executions import ledger_here
-from deriva_ml_hooks.commands.run import complain, concluded, require_json
+from deriva_ml_hooks.commands.run import (
+    CATALOG,
+    DESCRIPTION,
+    ENTRY_POINT,
+    PARANOID,
+    TAG_REQUIRED,
+    complain,
+    concluded,
+    require_json,
+)
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.install.native import led_to
 from deriva_ml_hooks.runner.acceptance import Request
@@ -28,19 +37,11 @@ def submit(
     command: list[str] = typer.Argument(
         ..., metavar="SUBMITTER", help="sbatch, qsub or bsub with its options and a committed script."
     ),
-    description: Optional[str] = typer.Option(None, "--description", help="What this run is for."),
-    entry_point: Optional[str] = typer.Option(
-        None, "--entry-point", metavar="PATH", help="The tracked file that is the workflow."
-    ),
-    tag_required: bool = typer.Option(
-        False, "--tag-required", help="Refuse a commit that carries no version tag."
-    ),
-    paranoid: bool = typer.Option(
-        False, "--paranoid", help="Rehash every tracked file: trust no size and no time stamp."
-    ),
-    catalog: Optional[str] = typer.Option(
-        None, "--catalog", metavar="HOST/ID", help="Publish to this catalog (default: as configured)."
-    ),
+    description: Optional[str] = DESCRIPTION,
+    entry_point: Optional[str] = ENTRY_POINT,
+    tag_required: bool = TAG_REQUIRED,
+    paranoid: bool = PARANOID,
+    catalog: Optional[str] = CATALOG,
     isolated: bool = typer.Option(
         False, "--isolated", help="Submit HEAD, whatever is changed in your worktree."
     ),
