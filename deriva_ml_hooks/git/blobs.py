@@ -6,13 +6,13 @@ that a hook was given, because inside `git commit -a` GIT_INDEX_FILE names the i
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from deriva_ml_hooks.errors import BareRepositoryError, GitError, NotARepositoryError
+from deriva_ml_hooks.errors import BareRepositoryError, GitError
 from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.repository import Repository
 
 ABSENT = b"000000"
 GITLINK = b"160000"
@@ -25,17 +25,6 @@ _POINTER = re.compile(
     rb"oid sha256:[0-9a-f]{64}\nsize [0-9]+\n?"
 )
 _RAW = re.compile(rb":(\d+) (\d+) (\w+) (\w+) ([A-Z])\d*\0([^\0]*)\0")
-
-
-class Place(NamedTuple):
-    """Where git commands are run, and in which environment."""
-
-    folder: str
-    env: Mapping[str, str]
-
-    def git(self, *args: str, stdin: bytes | None = None) -> process.Completed:
-        """Run `git ARGS` here."""
-        return process.run(*args, cwd=self.folder, env=self.env, stdin=stdin)
 
 
 class Staged(NamedTuple):
@@ -56,39 +45,21 @@ class Indexed(NamedTuple):
     oid: bytes
 
 
-def here() -> Place:
-    """The worktree that git sees from the working directory, inherited variables of a hook included.
-
-    In a repository without worktree, which can be pushed from too, the working directory itself.
-    Raises NotARepositoryError.
-    """
-    env = process.hook_environment()
-    folder = os.getcwd()
-    done = process.run("rev-parse", "--show-toplevel", cwd=folder, env=env)
-    if not done.returncode and b"\0" not in done.stdout:
-        return Place(os.fsdecode(done.stdout.removesuffix(b"\n")), env)
-    if "not a git repository" in done.said:
-        raise NotARepositoryError(folder)
-    if "must be run in a work tree" in done.said:
-        return Place(folder, env)
-    raise GitError(folder, done.said or "git says where it is in words that cannot be read")
-
-
-def require_worktree(place: Place) -> None:
+def require_worktree(repository: Repository) -> None:
     """Raises BareRepositoryError where there is no index to look at."""
-    inside = place.git("rev-parse", "--is-inside-work-tree").stdout
+    inside = repository.git("rev-parse", "--is-inside-work-tree").stdout
     if inside.strip() != b"true":
-        raise BareRepositoryError(place.folder)
+        raise BareRepositoryError(repository.worktree)
 
 
-def staged(place: Place) -> list[Staged] | None:
+def staged(repository: Repository) -> list[Staged] | None:
     """What the index would add to HEAD or change, submodules left out; None before the first commit."""
-    done = place.git(
+    done = repository.git(
         *("diff-index", "--cached", "-z", "--raw", "--no-abbrev", "--no-renames"),
         *("--ignore-submodules=all", "HEAD", "--"),
     )
     if done.returncode:
-        if place.git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
+        if repository.git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
             return None
         done.checked()
     return [entry for entry in parse_raw(done.stdout) if entry.mode not in (ABSENT, GITLINK)]
@@ -100,10 +71,10 @@ def parse_raw(data: bytes) -> list[Staged]:
     return [entry for entry in entries if entry.status != b"U"]
 
 
-def indexed(place: Place) -> list[Indexed]:
+def indexed(repository: Repository) -> list[Indexed]:
     """Every blob in the index (not in conflict, not a submodule)."""
     entries = []
-    for record in place.git("ls-files", "-z", "--stage", "--full-name").checked().split(b"\0"):
+    for record in repository.git("ls-files", "-z", "--stage", "--full-name").checked().split(b"\0"):
         facts, _, path = record.partition(b"\t")
         mode, _, rest = facts.partition(b" ")
         if rest.endswith(b" 0") and mode != GITLINK:
@@ -111,12 +82,12 @@ def indexed(place: Place) -> list[Indexed]:
     return entries
 
 
-def sizes(place: Place, oids: Sequence[bytes]) -> list[int]:
+def sizes(repository: Repository, oids: Sequence[bytes]) -> list[int]:
     """The size of each blob in bytes; raises GitError for one that is missing."""
     if not oids:
         return []
     stdin = b"\n".join(oids) + b"\n"
-    answer = place.git("cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=stdin).checked()
+    answer = repository.git("cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=stdin).checked()
     lines = answer.split(b"\n")[:-1]
     if len(lines) != len(oids):
         raise GitError("git cat-file", "not one answer for each question")
@@ -132,30 +103,20 @@ def missing(line: bytes) -> GitError:
     return GitError(f"object {name}", "missing", fix="git fsck, then fetch it again: git fetch --all")
 
 
-def in_trees(place: Place, revisions: Sequence[str], oids: Collection[bytes]) -> set[bytes]:
+def in_trees(repository: Repository, revisions: Sequence[str], oids: Collection[bytes]) -> set[bytes]:
     """Those of `oids` that the tree of one of `revisions` holds, at whatever path."""
     held: set[bytes] = set()
     for revision in revisions:
-        listed = place.git("ls-tree", "-r", "-z", "--full-tree", revision).checked()
+        listed = repository.git("ls-tree", "-r", "-z", "--full-tree", revision).checked()
         for record in listed.split(b"\0"):
             held.add(record.partition(b"\t")[0].rpartition(b" ")[2])
     return held.intersection(oids)
 
 
-def merging(place: Place) -> list[str]:
-    """The commits that are being merged into HEAD, in a merge that waits to be concluded."""
-    path = place.git("rev-parse", "--git-path", "MERGE_HEAD").checked().removesuffix(b"\n")
-    try:
-        with open(os.path.join(os.fsencode(place.folder), path), encoding="ascii") as file:
-            return file.read().split()
-    except FileNotFoundError:
-        return []
-
-
-def pointers(place: Place, oids: Collection[bytes]) -> set[bytes]:
+def pointers(repository: Repository, oids: Collection[bytes]) -> set[bytes]:
     """Those of `oids`, all below POINTER_SIZE, that are git-lfs pointers."""
     stdin = b"".join(oid + b"\n" for oid in oids)
-    data = place.git("cat-file", "--batch", stdin=stdin).checked() if oids else b""
+    data = repository.git("cat-file", "--batch", stdin=stdin).checked() if oids else b""
     found = set()
     for oid, content in _contents(data):
         if is_pointer(content):
@@ -185,11 +146,11 @@ def _contents(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def lfs_tracked(place: Place, paths: Collection[bytes]) -> set[bytes]:
+def lfs_tracked(repository: Repository, paths: Collection[bytes]) -> set[bytes]:
     """Those of `paths` that .gitattributes (the staged ones, and those of the worktree) give to git-lfs."""
     if not paths:
         return set()
     stdin = b"".join(path + b"\0" for path in paths)
-    done = place.git("check-attr", "--stdin", "-z", "filter", stdin=stdin)
+    done = repository.git("check-attr", "--stdin", "-z", "filter", stdin=stdin)
     words = done.stdout.split(b"\0") if not done.returncode else []
     return {path for path, value in zip(words[::3], words[2::3], strict=False) if value == b"lfs"}

@@ -1,6 +1,6 @@
 """Which repository a folder belongs to, found as git finds it (git(1), gitrepository-layout(5)).
 
-Files on disk are asked, never inherited variables: inside a hook they name the repository of the hook.
+For measuring, files on disk are asked, never inherited variables: they name the repository of a hook.
 """
 
 from __future__ import annotations
@@ -11,10 +11,39 @@ import shlex
 from collections.abc import Iterator
 
 from deriva_ml_hooks.errors import BareRepositoryError, GitError, NotARepositoryError
+from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository, reading
 
+_WHERE = ("--absolute-git-dir", "--git-common-dir", "--show-toplevel")
 
-def discover(start: str = ".") -> Repository:
+
+def of_hook() -> Repository:
+    """The repository that git sees from the working directory, inherited variables of a hook included.
+
+    Inside `git commit -a` GIT_INDEX_FILE names the index in question, in a linked worktree GIT_DIR the git
+    directory. Raises NotARepositoryError.
+    """
+    env, folder = process.hook_environment(), os.getcwd()
+
+    def asked(*words: str) -> process.Completed:
+        done = process.run("rev-parse", *words, cwd=folder, env=env)
+        if "not a git repository" in done.said:
+            raise NotARepositoryError(folder)
+        if "must be run in a work tree" not in done.said:
+            done.checked()
+        if b"\0" in done.stdout:
+            raise GitError(folder, "git says where it is in words that cannot be read")
+        return done
+
+    done = asked(*_WHERE)
+    answers = done.stdout.split(b"\n")[:-1]
+    if done.returncode or len(answers) != len(_WHERE):  # bare, or a line break in the name of a folder
+        answers = [asked(word).stdout.removesuffix(b"\n") for word in _WHERE]
+    git_dir, common, top = map(os.fsdecode, answers)
+    return Repository(top or folder, git_dir, os.path.normpath(os.path.join(folder, common)), env=env)
+
+
+def measured(start: str = ".") -> Repository:
     """The repository whose worktree holds the folder `start`, found as git finds it.
 
     Inherited variables such as GIT_DIR are not asked. Raises NotARepositoryError, BareRepositoryError,
@@ -36,6 +65,9 @@ def discover(start: str = ".") -> Repository:
         if parent == folder:
             raise NotARepositoryError(here)
         folder = parent
+
+
+discover = measured
 
 
 def _opened(folder: str, git_dir: str, start: str) -> Repository:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from deriva_ml_hooks.git.blobs import Place, missing
+from deriva_ml_hooks.git.blobs import missing
 from deriva_ml_hooks.git.process import answer, piped
 from deriva_ml_hooks.git.pushes import RefUpdate, is_zero
+from deriva_ml_hooks.git.repository import Repository
 
 
 class Sent(NamedTuple):
@@ -53,7 +54,9 @@ class Outgoing:
 
 
 @answer("cat-file")
-def outgoing(place: Place, updates: Sequence[RefUpdate], remote: str | None, url: str = "") -> Outgoing:
+def outgoing(
+    repository: Repository, updates: Sequence[RefUpdate], remote: str | None, url: str = ""
+) -> Outgoing:
     """What `updates` send to the remote named `remote` (None: only the old oids say what is there).
 
     A push to a URL counts for the remotes that are configured with it. An old oid that is not here (a
@@ -63,7 +66,7 @@ def outgoing(place: Place, updates: Sequence[RefUpdate], remote: str | None, url
     old = [update.remote_oid for update in sent if not is_zero(update.remote_oid)]
     names = [update.local_oid for update in sent] + old
     stdin = "".join(f"{name}^{{}}\n" for name in names).encode("ascii")
-    answer = place.git("cat-file", "--batch-check=%(objecttype) %(objectname)", stdin=stdin).checked()
+    answer = repository.git("cat-file", "--batch-check=%(objecttype) %(objectname)", stdin=stdin).checked()
     objects = [(kind, oid) for kind, _, oid in (line.partition(" ") for line in answer.decode().splitlines())]
     if len(objects) != len(names):
         raise ValueError("not one answer for each question")
@@ -75,23 +78,23 @@ def outgoing(place: Place, updates: Sequence[RefUpdate], remote: str | None, url
         tips=tuple(oid for kind, oid in tips if kind == "commit"),
         loose=tuple(oid for kind, oid in tips if kind != "commit"),
         known=tuple(dict.fromkeys(oid for kind, oid in objects[len(sent) :] if kind == "commit")),
-        tracking=_tracking(place, remote, url) if remote else (),
+        tracking=_tracking(repository, remote, url) if remote else (),
     )
 
 
 _KINDS = ("commit", "tree", "blob")
 
 
-def _tracking(place: Place, remote: str, url: str) -> tuple[str, ...]:
+def _tracking(repository: Repository, remote: str, url: str) -> tuple[str, ...]:
     if remote != url:
         return (remote,)
-    done = place.git("config", "--null", "--get-regexp", r"^remote\..*\.(push)?url$")
+    done = repository.git("config", "--null", "--get-regexp", r"^remote\..*\.(push)?url$")
     pairs = [os.fsdecode(entry).partition("\n") for entry in done.stdout.split(b"\0")]
     return tuple({key[len("remote.") :].rpartition(".")[0]: None for key, _, value in pairs if value == url})
 
 
 def new_blobs(
-    place: Place, out: Outgoing, limit: int, named: Callable[[bytes], bool] | None = None
+    repository: Repository, out: Outgoing, limit: int, named: Callable[[bytes], bool] | None = None
 ) -> list[Sent]:
     """The blobs over `limit` bytes that `out` brings, and those at a path that `named` takes, oldest first.
 
@@ -99,9 +102,9 @@ def new_blobs(
     """
     found: dict[bytes, Sent] = {}
     for tips in (out.tips, out.loose):
-        for one in _weighed(place, out, tips, limit, named or (lambda path: False)) if tips else ():
+        for one in _weighed(repository, out, tips, limit, named or (lambda path: False)) if tips else ():
             found.setdefault(one.oid, one)
-    there = already_there(place, out, found)
+    there = already_there(repository, out, found)
     return [one for oid, one in found.items() if oid not in there]
 
 
@@ -110,14 +113,14 @@ _OBJECTS = ("rev-list", "--objects", "--missing=allow-promisor")
 
 
 def _weighed(
-    place: Place, out: Outgoing, tips: Sequence[str], limit: int, named: Callable[[bytes], bool]
+    repository: Repository, out: Outgoing, tips: Sequence[str], limit: int, named: Callable[[bytes], bool]
 ) -> Iterator[Sent]:
     """As `new_blobs`, from `tips` on, and with what the remote has elsewhere than at its own tips."""
     form = "--batch-check=%(objecttype) %(objectsize) %(objectname) %(rest)"
     walk = (*_OBJECTS, "--in-commit-order", "--topo-order", "--reverse", *out.arguments())
     commands, commit = (walk, ["cat-file", form, "--buffer"]), b""
     with (
-        piped(*commands, cwd=place.folder, env=place.env, stdin=out.stdin(tips)) as lines,
+        piped(*commands, cwd=repository.worktree, env=repository.env, stdin=out.stdin(tips)) as lines,
         answer("cat-file"),
     ):
         for line in lines:
@@ -132,14 +135,14 @@ def _weighed(
                 raise missing(line)
 
 
-def already_there(place: Place, out: Outgoing, oids: Collection[bytes]) -> set[bytes]:
+def already_there(repository: Repository, out: Outgoing, oids: Collection[bytes]) -> set[bytes]:
     """Those of `oids` that the remote has, whatever commit or path it has them by."""
     held: set[bytes] = set()
     if not oids or not (out.known or out.tracking):
         return held
     command = [*_OBJECTS, *(f"--remotes={name}" for name in out.tracking), "--stdin"]
     known = "".join(f"{oid}\n" for oid in out.known).encode("ascii")
-    with piped(command, cwd=place.folder, env=place.env, stdin=known) as lines:
+    with piped(command, cwd=repository.worktree, env=repository.env, stdin=known) as lines:
         for line in lines:
             oid = line.rstrip(b"\n").partition(b" ")[0]
             if oid in oids:

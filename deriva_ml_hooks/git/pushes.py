@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from deriva_ml_hooks.errors import GitError, UsageError
 from deriva_ml_hooks.git import process
-from deriva_ml_hooks.git.blobs import Place
+from deriva_ml_hooks.git.repository import Repository
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -76,7 +76,7 @@ def parse_ref_updates(stdin: bytes) -> list[RefUpdate]:
     return updates
 
 
-def updates_from_pre_commit(place: Place, environ: Mapping[str, str]) -> list[RefUpdate]:
+def updates_from_pre_commit(repository: Repository, environ: Mapping[str, str]) -> list[RefUpdate]:
     """The one ref update, or the range, that pre-commit tells its hooks of; empty where it tells of none.
 
     PRE_COMMIT_FROM_REF and PRE_COMMIT_TO_REF may be any revision, and TO a tag object. Where a push
@@ -88,7 +88,7 @@ def updates_from_pre_commit(place: Place, environ: Mapping[str, str]) -> list[Re
     local = environ.get("PRE_COMMIT_LOCAL_BRANCH") or tip or "HEAD"
     if not tip and not environ.get("PRE_COMMIT_REMOTE_NAME"):
         return []
-    new, old = _oids(place, [tip or local, base or ""])
+    new, old = _oids(repository, [tip or local, base or ""])
     if new is None or (base and old is None):
         wanted = tip or local if new is None else base
         raise GitError(f"{wanted}", "no such revision", fix="fetch it: git fetch --all")
@@ -97,9 +97,9 @@ def updates_from_pre_commit(place: Place, environ: Mapping[str, str]) -> list[Re
 
 
 @process.answer("cat-file")
-def _oids(place: Place, revisions: Sequence[str]) -> list[str | None]:
+def _oids(repository: Repository, revisions: Sequence[str]) -> list[str | None]:
     stdin = b"".join(os.fsencode(revision) + b"\n" for revision in revisions)
-    lines = place.git("cat-file", "--batch-check=%(objectname)", stdin=stdin).checked().split(b"\n")
+    lines = repository.git("cat-file", "--batch-check=%(objectname)", stdin=stdin).checked().split(b"\n")
     found = [os.fsdecode(line) for line in lines[: len(revisions)]]
     return [
         oid if _OID.fullmatch(oid) else revision if is_zero(revision) and revision else None

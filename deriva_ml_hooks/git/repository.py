@@ -12,7 +12,7 @@ import re
 import shlex
 import stat
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -82,14 +82,28 @@ class Repository:
 
     `worktree`: the top folder of the checked-out files; `git_dir`: this worktree's own git directory;
     `common_dir`: what all worktrees of the repository share (gitrepository-layout(5)); `here`: the folder
-    of the worktree that the user is in ("" at the top, `/` between names).
+    of the worktree that the user is in ("" at the top, `/` between names); `env`: git's environment.
+    A repository of a hook may be bare: its worktree is then the working directory.
     """
 
     worktree: str
     git_dir: str
     common_dir: str
     here: str = field(default="", compare=False)
+    env: Mapping[str, str] = field(default_factory=process.environment, compare=False, repr=False)
     _peeled: dict[bytes, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    def git(
+        self,
+        *words: str,
+        stdin: bytes | None = None,
+        strict: bool = False,
+        timeout: float = process.TIMEOUT,
+    ) -> process.Completed:
+        """Run `git WORDS` at the top of the worktree; see `process.run`."""
+        return process.run(
+            *words, cwd=self.worktree, env=self.env, stdin=stdin, strict=strict, timeout=timeout
+        )
 
     @cached_property
     def config(self) -> StackedConfig:
@@ -147,7 +161,7 @@ class Repository:
 
     def _ask(self, *words: str) -> bytes | None:
         """What git answers; None where there is none. Raises GitError, also for a git that is too old."""
-        done = process.run(*words, cwd=self.worktree)
+        done = self.git(*words)
         return None if done.returncode == 1 else done.checked()
 
     @cached_property
@@ -287,6 +301,14 @@ class Repository:
     def shallow(self) -> bool:
         """Whether history ends early here (git-clone(1), --depth)."""
         return os.path.exists(os.path.join(self.common_dir, "shallow"))
+
+    def merging(self) -> list[str]:
+        """The commits that are being merged into HEAD, in a merge that waits to be concluded."""
+        try:
+            with open(os.path.join(self.git_dir, "MERGE_HEAD"), encoding="ascii") as file:
+                return file.read().split()
+        except FileNotFoundError:
+            return []
 
     def operation(self) -> str | None:
         """The operation that waits to be concluded: merge, rebase, cherry-pick, revert or am."""

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git import process
-from deriva_ml_hooks.git.blobs import Place
 from deriva_ml_hooks.git.outgoing import Outgoing
+from deriva_ml_hooks.git.repository import Repository
 
 PATIENCE = 30.0
 """Seconds that a remote may take to name its refs."""
@@ -45,9 +45,9 @@ class Tag:
         return self.target if self.target_kind == "commit" else None
 
 
-def all_tags(place: Place) -> list[Tag]:
+def all_tags(repository: Repository) -> list[Tag]:
     """Every tag, by name."""
-    return parse_refs(place.git("for-each-ref", f"--format={_FORMAT}", "refs/tags/").checked())
+    return parse_refs(repository.git("for-each-ref", f"--format={_FORMAT}", "refs/tags/").checked())
 
 
 @process.answer("for-each-ref")
@@ -67,14 +67,14 @@ def _tag(name: str, oid: str, kind: str, target: str, target_kind: str, own: str
 
 
 @process.answer("cat-file")
-def read_tag(place: Place, name: str, oid: str) -> Tag | None:
+def read_tag(repository: Repository, name: str, oid: str) -> Tag | None:
     """The tag that `name` is where it names the object `oid`; None where that is not here."""
-    done = place.git("cat-file", "-t", oid)
+    done = repository.git("cat-file", "-t", oid)
     if done.returncode:
         return None
     kind = done.stdout.decode("ascii").strip()
     target, target_kind, own = (
-        parse_tag_object(place.git("cat-file", "tag", oid).checked()) if kind == "tag" else ("", "", "")
+        parse_tag_object(repository.git("cat-file", "tag", oid).checked()) if kind == "tag" else ("", "", "")
     )
     return _tag(name, oid, kind, target, target_kind, own)
 
@@ -88,13 +88,13 @@ def parse_tag_object(data: bytes) -> tuple[str, str, str]:
 
 
 @process.answer("rev-list")
-def highest_below(place: Place, tips: Collection[str], ranks: Mapping[str, _T]) -> dict[str, _T]:
+def highest_below(repository: Repository, tips: Collection[str], ranks: Mapping[str, _T]) -> dict[str, _T]:
     """For each commit of `tips` the highest of the `ranks` that its ancestors have, itself left out.
 
     Tips without such an ancestor are absent. Walks the history once.
     """
     stdin = "".join(f"{tip}\n" for tip in tips).encode("ascii")
-    done = place.git("rev-list", "--topo-order", "--parents", "--stdin", stdin=stdin).checked()
+    done = repository.git("rev-list", "--topo-order", "--parents", "--stdin", stdin=stdin).checked()
     best: dict[str, _T] = {}
     for line in reversed(done.decode("ascii").splitlines()):
         commit, *parents = line.split(" ")
@@ -105,47 +105,47 @@ def highest_below(place: Place, tips: Collection[str], ranks: Mapping[str, _T]) 
 
 
 @process.answer("rev-list")
-def beyond(place: Place, commits: Iterable[str], out: Outgoing) -> set[str]:
+def beyond(repository: Repository, commits: Iterable[str], out: Outgoing) -> set[str]:
     """Those of `commits` that are not behind what `out` says is known."""
     wanted = set(commits) - set(out.known)
     if not wanted:
         return set()
     asked = replace(out, tips=tuple(sorted(wanted)))
-    listed = place.git("rev-list", *asked.arguments(), stdin=asked.stdin()).checked()
+    listed = repository.git("rev-list", *asked.arguments(), stdin=asked.stdin()).checked()
     return wanted & set(listed.decode("ascii").split())
 
 
 @process.answer("rev-list")
-def on_no_branch(place: Place, commits: Iterable[str]) -> set[str]:
+def on_no_branch(repository: Repository, commits: Iterable[str]) -> set[str]:
     """Those of `commits` that no branch contains, local or of a remote, and HEAD neither."""
     wanted = set(commits)
     stdin = "".join(f"{commit}\n" for commit in sorted(wanted)).encode("ascii")
-    head = [] if place.git("rev-parse", "--verify", "--quiet", "HEAD").returncode else ["HEAD"]
+    head = [] if repository.git("rev-parse", "--verify", "--quiet", "HEAD").returncode else ["HEAD"]
     words = ("rev-list", "--stdin", "--not", "--branches", "--remotes", *head)
-    return wanted & set(place.git(*words, stdin=stdin).checked().decode("ascii").split()) if wanted else set()
+    return (
+        wanted & set(repository.git(*words, stdin=stdin).checked().decode("ascii").split())
+        if wanted
+        else set()
+    )
 
 
-def branch_with(place: Place, commit: str) -> str | None:
+def branch_with(repository: Repository, commit: str) -> str | None:
     """A local branch that contains `commit`, the one that is checked out before others."""
     form = "--format=%(HEAD)%(refname:short)"
-    listed = place.git("for-each-ref", f"--contains={commit}", form, "refs/heads/")
+    listed = repository.git("for-each-ref", f"--contains={commit}", form, "refs/heads/")
     lines = os.fsdecode(listed.stdout).splitlines()
     current = [line[1:] for line in lines if line.startswith("*")]
     return next((name for name in (*current, *(line[1:] for line in lines))), None)
 
 
-def remote_refs(place: Place, url: str) -> dict[str, str] | None:
+def remote_refs(repository: Repository, url: str) -> dict[str, str] | None:
     """The branches and tags of the remote at `url`, with their oids; None where it does not answer.
 
     A name with `^{}` behind it is what that tag leads to (git-ls-remote(1)).
     """
     try:
-        done = process.run(
-            *("ls-remote", "--quiet", "--heads", "--tags", "--", url),
-            cwd=place.folder,
-            env=place.env,
-            timeout=PATIENCE,
-        )
+        words = ("ls-remote", "--quiet", "--heads", "--tags", "--", url)
+        done = repository.git(*words, timeout=PATIENCE)
     except GitError:
         return None
     return None if done.returncode else parse_remote_refs(done.stdout)
@@ -158,19 +158,19 @@ def parse_remote_refs(data: bytes) -> dict[str, str]:
 
 
 @process.answer("cat-file")
-def commits_here(place: Place, oids: Sequence[str]) -> list[str]:
+def commits_here(repository: Repository, oids: Sequence[str]) -> list[str]:
     """Those of `oids` that are commits of this repository."""
     stdin = "".join(f"{oid}\n" for oid in oids).encode("ascii")
-    lines = place.git("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=stdin).checked()
+    lines = repository.git("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=stdin).checked()
     rows = (line.split(" ") for line in lines.decode("ascii", "replace").splitlines())
     return [row[0] for row in rows if row[1:] == ["commit"]]
 
 
 @process.answer("cat-file")
-def files_at(place: Place, commits: Sequence[str], path: str) -> dict[str, bytes]:
+def files_at(repository: Repository, commits: Sequence[str], path: str) -> dict[str, bytes]:
     """The content of `path` in each of `commits`; absent where there is no such blob."""
     stdin = "".join(f"{commit}:{path}\n" for commit in commits).encode("ascii")
-    data = place.git("cat-file", "--batch", stdin=stdin).checked()
+    data = repository.git("cat-file", "--batch", stdin=stdin).checked()
     found = {}
     for commit in commits:
         header, _, data = data.partition(b"\n")

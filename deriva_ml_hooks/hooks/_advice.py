@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from deriva_ml_hooks.git.blobs import Place
 from deriva_ml_hooks.git.pushes import RefUpdate
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.report import Finding
 
 # fmt: off
@@ -106,7 +106,7 @@ def _belongs(one: Heavy, kind: str, allow: tuple[str, str]) -> str:
     return f"to keep it, add {written} to allow in {allow[0]} under [{allow[1]}], or have git-lfs keep it"
 
 
-def way_out(place: Place, updates: Sequence[RefUpdate], group: Sequence[Heavy]) -> str:
+def way_out(place: Repository, updates: Sequence[RefUpdate], group: Sequence[Heavy]) -> str:
     """The usual command that takes the files of `group` out of the commits of a push.
 
     From the first commit that has one on, all becomes one commit without them; they stay on the disk.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deriva_ml_hooks.git import tags
-from deriva_ml_hooks.git.blobs import Place
 from deriva_ml_hooks.git.pushes import RefUpdate, is_zero
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.tags import Tag
 from deriva_ml_hooks.git.versions import Version, right_spelling, same_release, version_tag
 from deriva_ml_hooks.report import Finding
@@ -84,7 +84,9 @@ def push(remote: str, *refs: str, force: bool = False) -> str:
     return shlex.join(["git", "push", *(["--force"] if force else []), remote, *refs])
 
 
-def findings(place: Place, judged: Sequence[Tag], rules: Rules, *, ordered: bool = True) -> list[Finding]:
+def findings(
+    place: Repository, judged: Sequence[Tag], rules: Rules, *, ordered: bool = True
+) -> list[Finding]:
     """What is wrong with the tags `judged`, by themselves and beside the known ones.
 
     `ordered`: whether history is there to tell which version contains which.
@@ -181,7 +183,7 @@ def _twins(judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
         yield Finding("several-versions", None, message, fix)
 
 
-def _lower(place: Place, judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
+def _lower(place: Repository, judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
     """Versions lower than one that their commit already contains."""
     names = {tag.name for tag in judged}
     ranks: dict[str, tuple[Version, str]] = {}
@@ -217,7 +219,7 @@ def moved(update: RefUpdate, tag: Tag, rules: Rules, remote: str) -> Finding | N
     return Finding("moved-version", None, message, f"{rules.tagging(right, at)} && {back}")
 
 
-def vanished(place: Place, update: RefUpdate, rules: Rules, remote: str) -> Finding | None:
+def vanished(place: Repository, update: RefUpdate, rules: Rules, remote: str) -> Finding | None:
     """A version that a push takes from the remote, though nothing is wrong with it."""
     version = rules.version(update.name)
     if version is None or is_zero(update.remote_oid) or rules.refuses(version):
@@ -233,7 +235,7 @@ def vanished(place: Place, update: RefUpdate, rules: Rules, remote: str) -> Find
     return Finding("deleted-version", None, message, fix + shlex.quote(f":{update.remote_ref}"))
 
 
-def unpublished(place: Place, tag: Tag, remote: str) -> Finding:
+def unpublished(place: Repository, tag: Tag, remote: str) -> Finding:
     """A version on a commit that is on no branch of the remote, and that no branch in the push brings."""
     commit = tag.commit or tag.oid
     branch = tags.branch_with(place, commit)

@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 
 from deriva_ml_hooks.config import hook_settings
 from deriva_ml_hooks.errors import GitError
-from deriva_ml_hooks.git import blobs
-from deriva_ml_hooks.git.blobs import Place
+from deriva_ml_hooks.git.discovery import of_hook
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.hooks import _common
 from deriva_ml_hooks.patterns import fits
 from deriva_ml_hooks.report import Finding
@@ -37,14 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--pattern", metavar="REGEX", help="what the whole name of every other branch must fit"
     )
     args = parser.parse_args(argv)
-    place = blobs.here()
-    found = hook_settings(place.folder, HOOK)
+    place = of_hook()
+    found = hook_settings(place.worktree, HOOK)
     protected = args.protect if args.protect is not None else found.get("protected", PROTECTED)
     pattern = args.pattern if args.pattern is not None else found.get("pattern")
     return _common.tell(list(_findings(place, protected, pattern)), as_json=args.json)
 
 
-def _findings(place: Place, protected: Sequence[str], pattern: str | None) -> Iterator[Finding]:
+def _findings(place: Repository, protected: Sequence[str], pattern: str | None) -> Iterator[Finding]:
     branch = _branch(place)
     if branch is None:
         return
@@ -59,7 +59,7 @@ def _findings(place: Place, protected: Sequence[str], pattern: str | None) -> It
         yield Finding("branch-name", None, message, fix)
 
 
-def _branch(place: Place) -> str | None:
+def _branch(place: Repository) -> str | None:
     """The branch that HEAD is on, also before its first commit; None when detached."""
     done = place.git("symbolic-ref", "--quiet", "HEAD")
     if done.returncode not in (0, 1):
@@ -68,11 +68,11 @@ def _branch(place: Place) -> str | None:
     return ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else None
 
 
-def _has_commits(place: Place) -> bool:
+def _has_commits(place: Repository) -> bool:
     return place.git("rev-parse", "--verify", "--quiet", "HEAD").returncode == 0
 
 
-def _merging(place: Place) -> bool:
+def _merging(place: Repository) -> bool:
     return place.git("rev-parse", "--verify", "--quiet", "MERGE_HEAD").returncode == 0
 
 

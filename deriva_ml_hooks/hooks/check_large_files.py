@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from deriva_ml_hooks.config import Settings, hook_settings, settings_table
 from deriva_ml_hooks.errors import NotARepositoryError, UsageError
 from deriva_ml_hooks.git import blobs
+from deriva_ml_hooks.git.discovery import of_hook
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.hooks import _advice, _common
 from deriva_ml_hooks.hooks._advice import Heavy
 from deriva_ml_hooks.packages import is_lockfile
@@ -69,13 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.files and os.path.lexists("--"):  # it may be what ended the options
         args.files.append("--")
     try:
-        place = blobs.here()
+        place = of_hook()
     except NotARepositoryError:
         if args.pre_push or args.all_files or not args.files:
             raise
         findings = _untracked(None, [(os.fsencode(name), name) for name in args.files], _rules(args, {}))
     else:
-        rules = _rules(args, hook_settings(place.folder, HOOK))
+        rules = _rules(args, hook_settings(place.worktree, HOOK))
         pushed = _pushed(place, args, rules)
         findings = _in_index(place, args, rules) if pushed is None else pushed
     return _common.tell(findings, as_json=args.json)
@@ -109,7 +111,7 @@ def _matcher(globs: Sequence[str]) -> Callable[[bytes], bool] | None:
     raise UsageError(f"not all of these are patterns: {' '.join(globs)}"[:200], fix="see: git help gitignore")
 
 
-def _pushed(place: blobs.Place, args: argparse.Namespace, rules: Rules) -> list[Finding] | None:
+def _pushed(place: Repository, args: argparse.Namespace, rules: Rules) -> list[Finding] | None:
     """The findings in what is pushed, or in the range that CI gives; None where it is about neither."""
     environ = os.environ
     by_pre_commit = any(environ.get(f"PRE_COMMIT_{name}") for name in ("TO_REF", "REMOTE_NAME"))
@@ -127,7 +129,7 @@ def _pushed(place: blobs.Place, args: argparse.Namespace, rules: Rules) -> list[
 
 
 def _in_history(
-    place: blobs.Place, updates: Sequence[RefUpdate], remote: str | None, url: str, rules: Rules
+    place: Repository, updates: Sequence[RefUpdate], remote: str | None, url: str, rules: Rules
 ) -> list[Finding]:
     """Each path once, by its largest blob and the first commit that brings one."""
     from deriva_ml_hooks.git import outgoing
@@ -147,7 +149,7 @@ def _in_history(
     return _told(place, [*heavy.values()], rules, lambda group: _advice.way_out(place, updates, group))
 
 
-def _in_index(place: blobs.Place, args: argparse.Namespace, rules: Rules) -> list[Finding]:
+def _in_index(place: Repository, args: argparse.Namespace, rules: Rules) -> list[Finding]:
     blobs.require_worktree(place)
     if args.all_files:
         return _weighed(place, blobs.indexed(place), rules)
@@ -160,7 +162,7 @@ def _in_index(place: blobs.Place, args: argparse.Namespace, rules: Rules) -> lis
 
 
 def _named(
-    place: blobs.Place, names: Sequence[str], staged: list[blobs.Staged] | None, rules: Rules
+    place: Repository, names: Sequence[str], staged: list[blobs.Staged] | None, rules: Rules
 ) -> list[Finding]:
     """What is staged of `names` is compared with HEAD; of the others the index says what they weigh.
 
@@ -170,7 +172,7 @@ def _named(
     paths = dict(zip(_in_worktree(place, names), names, strict=True))
     findings = _grown(place, [changed[path] for path in paths if path in changed], rules)
     others = [path for path in paths if path not in changed]
-    if not others or (staged is not None and blobs.merging(place)):
+    if not others or (staged is not None and place.merging()):
         return findings
     index = {entry.path: entry for entry in blobs.indexed(place)}
     strangers = [path for path in others if path not in index]
@@ -180,9 +182,9 @@ def _named(
     return findings + _untracked(place, [(path, paths[path]) for path in strangers], rules)
 
 
-def _in_worktree(place: blobs.Place, names: Iterable[str]) -> list[bytes]:
+def _in_worktree(place: Repository, names: Iterable[str]) -> list[bytes]:
     """`names`, relative to the working directory, as paths relative to the worktree."""
-    top = os.path.realpath(place.folder)
+    top = os.path.realpath(place.worktree)
     here = os.path.relpath(os.path.realpath("."), top)
     paths = []
     for name in names:
@@ -196,7 +198,7 @@ def _in_worktree(place: blobs.Place, names: Iterable[str]) -> list[bytes]:
     return paths
 
 
-def _grown(place: blobs.Place, staged: Sequence[blobs.Staged], rules: Rules) -> list[Finding]:
+def _grown(place: Repository, staged: Sequence[blobs.Staged], rules: Rules) -> list[Finding]:
     """Of what is staged: new blobs, and those that are larger than what HEAD has at the path.
 
     Not refused: a blob that HEAD (or a commit that is being merged) has anywhere, so moving and copying
@@ -208,7 +210,7 @@ def _grown(place: blobs.Place, staged: Sequence[blobs.Staged], rules: Rules) -> 
         return []
     before = [entry for entry, _, _ in refused if entry.old_mode not in (blobs.ABSENT, blobs.GITLINK)]
     old = dict(zip(before, blobs.sizes(place, [entry.old_oid for entry in before]), strict=True))
-    known = blobs.in_trees(place, ["HEAD", *blobs.merging(place)], {entry.oid for entry, _, _ in refused})
+    known = blobs.in_trees(place, ["HEAD", *place.merging()], {entry.oid for entry, _, _ in refused})
     heavy = [
         Heavy(code, entry.path, entry.oid, size, old.get(entry))
         for entry, code, size in refused
@@ -217,7 +219,7 @@ def _grown(place: blobs.Place, staged: Sequence[blobs.Staged], rules: Rules) -> 
     return _told(place, heavy, rules, _by("git restore --staged"))
 
 
-def _weighed(place: blobs.Place, entries: Sequence[blobs.Indexed], rules: Rules) -> list[Finding]:
+def _weighed(place: Repository, entries: Sequence[blobs.Indexed], rules: Rules) -> list[Finding]:
     """What is in the index, whether or not HEAD has it too."""
     heavy = [
         Heavy(code, entry.path, entry.oid, size) for entry, code, size in _refused(place, entries, rules)
@@ -225,14 +227,14 @@ def _weighed(place: blobs.Place, entries: Sequence[blobs.Indexed], rules: Rules)
     return _told(place, heavy, rules, _by("git rm --cached"))
 
 
-def _refused(place: blobs.Place, entries: Sequence[Entry], rules: Rules) -> list[tuple[Entry, str, int]]:
+def _refused(place: Repository, entries: Sequence[Entry], rules: Rules) -> list[tuple[Entry, str, int]]:
     """Those of `entries` that the rules refuse, with why and their size in bytes."""
     sizes = blobs.sizes(place, [entry.oid for entry in entries])
     judged = ((entry, rules.code(entry.path, size), size) for entry, size in zip(entries, sizes, strict=True))
     return [(entry, code, size) for entry, code, size in judged if code is not None]
 
 
-def _untracked(place: blobs.Place | None, files: Sequence[tuple[bytes, str]], rules: Rules) -> list[Finding]:
+def _untracked(place: Repository | None, files: Sequence[tuple[bytes, str]], rules: Rules) -> list[Finding]:
     """Files (path to show, path to open) that git does not know: weighed as they are, but not for git-lfs."""
     heavy = []
     for path, name in files:
@@ -256,7 +258,7 @@ def _by(command: str) -> _advice.Undo:
     return lambda group: f"{command} -- {_advice.names(group)}"
 
 
-def _told(place: blobs.Place, heavy: Sequence[Heavy], rules: Rules, undo: _advice.Undo) -> list[Finding]:
+def _told(place: Repository, heavy: Sequence[Heavy], rules: Rules, undo: _advice.Undo) -> list[Finding]:
     if not heavy:
         return []
     small = {one.oid for one in heavy if one.size < blobs.POINTER_SIZE}
@@ -267,11 +269,11 @@ def _told(place: blobs.Place, heavy: Sequence[Heavy], rules: Rules, undo: _advic
 
 
 def _findings(
-    place: blobs.Place | None,
+    place: Repository | None,
     heavy: Sequence[Heavy],
     rules: Rules,
     lfs: Collection[bytes],
     undo: _advice.Undo,
 ) -> list[Finding]:
-    table = settings_table(place.folder if place is not None else ".", HOOK)
+    table = settings_table(place.worktree if place is not None else ".", HOOK)
     return _advice.findings(heavy, limit=rules.limit, lfs=lfs, undo=undo, allow=table)

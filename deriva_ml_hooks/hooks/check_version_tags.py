@@ -18,10 +18,11 @@ from dataclasses import replace
 
 from deriva_ml_hooks.config import hook_settings, parse_toml, read_toml
 from deriva_ml_hooks.errors import ConfigError, UsageError
-from deriva_ml_hooks.git import blobs, pushes, tags
-from deriva_ml_hooks.git.blobs import Place
+from deriva_ml_hooks.git import pushes, tags
+from deriva_ml_hooks.git.discovery import of_hook
 from deriva_ml_hooks.git.outgoing import outgoing
 from deriva_ml_hooks.git.pushes import RefUpdate, is_zero
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.tags import Tag
 from deriva_ml_hooks.hooks import _common, _version_rules
 from deriva_ml_hooks.hooks._version_rules import Rules
@@ -55,10 +56,10 @@ def _findings(args: argparse.Namespace, environ: Mapping[str, str]) -> list[Find
         updates = pushes.parse_ref_updates(sys.stdin.buffer.read())
         if not any(update.is_tag for update in updates):
             return []
-        place = blobs.here()
+        place = of_hook()
         remote, url = args.pre_push
         return list(_of_push(place, updates, remote, url, _rules(place, args)))
-    place = blobs.here()
+    place = of_hook()
     rules = _rules(place, args)
     if not environ.get("PRE_COMMIT_REMOTE_NAME"):
         return list(_of_repository(place, rules, environ))
@@ -68,7 +69,7 @@ def _findings(args: argparse.Namespace, environ: Mapping[str, str]) -> list[Find
     return list(_of_push(place, updates, remote, url, rules, complete=False))
 
 
-def of_new(place: Place, name: str, commit: str) -> list[Finding]:
+def of_new(place: Repository, name: str, commit: str) -> list[Finding]:
     """What a push would be refused for that brings the annotated tag `name`, not made yet, on `commit`."""
     rules = _rules(place, argparse.Namespace(prefix=None, allow_pre_releases=None))
     tag = Tag(name, commit, "tag", commit, "commit", name)
@@ -79,9 +80,9 @@ def of_new(place: Place, name: str, commit: str) -> list[Finding]:
     return [*found, *_contradicted(place, [tag], rules)]
 
 
-def _rules(place: Place, args: argparse.Namespace) -> Rules:
+def _rules(place: Repository, args: argparse.Namespace) -> Rules:
     """Arguments win over [tool.deriva-ml-hooks.check-version-tags]. Raises UsageError for a bad prefix."""
-    found = hook_settings(place.folder, HOOK)
+    found = hook_settings(place.worktree, HOOK)
     prefix = args.prefix if args.prefix is not None else found.get("prefix", PREFIX)
     if not _PREFIX.fullmatch(prefix):
         raise UsageError(
@@ -93,7 +94,7 @@ def _rules(place: Place, args: argparse.Namespace) -> Rules:
     return Rules(prefix, pre_releases, {tag.name: tag for tag in tags.all_tags(place)})
 
 
-def _tag_told(place: Place, told: Sequence[RefUpdate], url: str, rules: Rules) -> list[RefUpdate]:
+def _tag_told(place: Repository, told: Sequence[RefUpdate], url: str, rules: Rules) -> list[RefUpdate]:
     """The version tag that pre-commit tells of, if it is one, with what the remote has under its name."""
     ours = [update for update in told if update.is_tag and rules.is_ours(update.name)]
     there = (tags.remote_refs(place, url) or {}) if ours else {}
@@ -105,7 +106,7 @@ def _tag_told(place: Place, told: Sequence[RefUpdate], url: str, rules: Rules) -
 
 
 def _of_push(
-    place: Place,
+    place: Repository,
     updates: Sequence[RefUpdate],
     remote: str,
     url: str,
@@ -149,7 +150,7 @@ def _of_push(
 
 
 def _unpublished(
-    place: Place, versions: Sequence[Tag], updates: Sequence[RefUpdate], remote: str, url: str
+    place: Repository, versions: Sequence[Tag], updates: Sequence[RefUpdate], remote: str, url: str
 ) -> Iterator[Finding]:
     commits = {tag.commit for tag in versions if tag.commit}
     brought = [update.local_oid for update in updates if update.is_branch and not update.is_deletion]
@@ -167,7 +168,7 @@ def _unpublished(
             yield _version_rules.unpublished(place, tag, remote)
 
 
-def _contradicted(place: Place, versions: Sequence[Tag], rules: Rules) -> Iterator[Finding]:
+def _contradicted(place: Repository, versions: Sequence[Tag], rules: Rules) -> Iterator[Finding]:
     """The pyproject.toml of each tagged commit beside its tag: after the push it is too late to mend."""
     contents = tags.files_at(place, [tag.commit for tag in versions if tag.commit], "pyproject.toml")
     for tag in versions:
@@ -181,7 +182,7 @@ def _contradicted(place: Place, versions: Sequence[Tag], rules: Rules) -> Iterat
         yield from _version_rules.static_version(document, [tag.name], rules.prefix)
 
 
-def _of_repository(place: Place, rules: Rules, environ: Mapping[str, str]) -> Iterator[Finding]:
+def _of_repository(place: Repository, rules: Rules, environ: Mapping[str, str]) -> Iterator[Finding]:
     shallow = place.git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
     ours = [tag for tag in rules.known.values() if rules.is_ours(tag.name)]
     if _in_ci(environ):
@@ -200,7 +201,7 @@ def _of_repository(place: Place, rules: Rules, environ: Mapping[str, str]) -> It
         for tag in versions.values():
             if tag.commit in stray:
                 yield _version_rules.stray(tag, published_on or "origin")
-    document = read_toml(os.path.join(place.folder, "pyproject.toml"), "pyproject.toml")
+    document = read_toml(os.path.join(place.worktree, "pyproject.toml"), "pyproject.toml")
     if document is not None:
         head = place.git("rev-parse", "--verify", "--quiet", "HEAD").stdout.decode("ascii").strip()
         names = [tag.name for tag in versions.values() if tag.commit == head]

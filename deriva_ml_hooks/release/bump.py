@@ -12,7 +12,6 @@ from deriva_ml_hooks.config import hook_settings
 from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.gate import Verdict, judge, require_accepted
 from deriva_ml_hooks.git import process, remotes
-from deriva_ml_hooks.git.blobs import Place
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import Version, semver
@@ -142,9 +141,7 @@ def _check_pre_release(repository: Repository, wanted: Wanted) -> None:
 
 def _require_passing(repository: Repository, bump: Bump) -> None:
     """See that our own pre-push hook would let the new tag pass."""
-    found = check_version_tags.of_new(
-        Place(repository.worktree, process.environment()), bump.tag, bump.commit
-    )
+    found = check_version_tags.of_new(repository, bump.tag, bump.commit)
     if not found:
         return
     code, _, message, fix = found[0]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deriva_ml_hooks.errors import GitError
-from deriva_ml_hooks.git import blobs, outgoing
+from deriva_ml_hooks.git import outgoing
+from deriva_ml_hooks.git.discovery import of_hook
 from deriva_ml_hooks.git.pushes import RefUpdate
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def brought(
 ) -> list[tuple[str | None, str | None]]:
     """Subject of the commit, and path, of each blob that a push of `revisions` brings."""
     monkeypatch.chdir(repo.path)
-    place = blobs.here()
+    place = of_hook()
     oids = [repo.git("rev-parse", revision) for revision in revisions]
     updates = [
         RefUpdate(name, oid, f"refs/heads/{name}", old or "0" * len(oid))
@@ -172,7 +173,7 @@ def test_tags_lead_to_commits_trees_and_blobs(
 
 def test_a_deletion_brings_nothing(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repo.path)
-    place = blobs.here()
+    place = of_hook()
     update = RefUpdate("(delete)", "0" * 40, "refs/heads/x", repo.git("rev-parse", "HEAD"))
     out = outgoing.outgoing(place, [update], "origin")
     assert out.tips == ()
@@ -247,13 +248,13 @@ def test_a_missing_commit_is_an_error(repo: Repo, monkeypatch: pytest.MonkeyPatc
 def test_what_was_never_there_cannot_be_pushed(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repo.path)
     with pytest.raises(GitError, match="missing"):
-        outgoing.outgoing(blobs.here(), [RefUpdate("x", "d" * 40, "refs/heads/x", "0" * 40)], "origin")
+        outgoing.outgoing(of_hook(), [RefUpdate("x", "d" * 40, "refs/heads/x", "0" * 40)], "origin")
 
 
 def test_a_name_is_brought_at_any_size(repo: Repo, remote: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     repo.commit("Two", a="same", b="same", empty="")
     monkeypatch.chdir(repo.path)
-    place = blobs.here()
+    place = of_hook()
     update = RefUpdate("main", repo.git("rev-parse", "HEAD"), "refs/heads/main", "0" * 40)
     out = outgoing.outgoing(place, [update], "origin")
     assert [one.path for one in outgoing.new_blobs(place, out, 3)] == [b"a"]
@@ -280,7 +281,7 @@ def test_it_agrees_with_rev_list_on_a_history_with_merges(
             f"b{number}",
         )
     monkeypatch.chdir(repo.path)
-    place = blobs.here()
+    place = of_hook()
     for base in ("main~3", "main~7", "b5"):
         tip, known = repo.git("rev-parse", "main"), repo.git("rev-parse", base)
         out = outgoing.outgoing(place, [RefUpdate("main", tip, "refs/heads/main", known)], None)

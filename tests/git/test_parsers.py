@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,9 @@ from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.export import code as export
 from deriva_ml_hooks.gate import judge
 from deriva_ml_hooks.git import blobs, index, outgoing, process, pushes, status, tags, versions
-from deriva_ml_hooks.git.blobs import Place
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.outgoing import Outgoing
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.version import scm_version
 from deriva_ml_hooks.provenance.versions import Named, scm_versions
 
@@ -80,7 +81,7 @@ def test_a_number_that_has_no_end_is_no_version(name: str) -> None:
 OID = "a" * 40
 OUT = Outgoing((OID,), (OID,), ("origin",))
 UPDATES = [pushes.RefUpdate("refs/heads/x", OID, "refs/heads/x", "b" * 40)]
-QUESTIONS: dict[str, Callable[[Place], Any]] = {
+QUESTIONS: dict[str, Callable[[Repository], Any]] = {
     "all_tags": tags.all_tags,
     "read_tag": lambda place: tags.read_tag(place, "v1", OID),
     "highest_below": lambda place: tags.highest_below(place, [OID], {OID: 1}),
@@ -99,9 +100,9 @@ QUESTIONS: dict[str, Callable[[Place], Any]] = {
     "sizes": lambda place: blobs.sizes(place, [OID.encode()]),
     "in_trees": lambda place: blobs.in_trees(place, ["HEAD"], [OID.encode()]),
     "pointers": lambda place: blobs.pointers(place, [OID.encode()]),
-    "the gate": lambda place: judge(place.folder),
-    "a version": lambda place: scm_version(discover(place.folder), head_of(place)),
-    "versions": lambda place: scm_versions(discover(place.folder), [Named(head_of(place), None)]),
+    "the gate": lambda place: judge(place.worktree),
+    "a version": lambda place: scm_version(place, head_of(place)),
+    "versions": lambda place: scm_versions(place, [Named(head_of(place), None)]),
     "files": lambda place: [*export.files_of(_provenance(place))],
 }
 GARBAGE = [
@@ -118,17 +119,17 @@ GARBAGE = [
 ]
 
 
-def head_of(place: Place) -> bytes:
-    head = discover(place.folder).head()
+def head_of(place: Repository) -> bytes:
+    head = place.head()
     assert head is not None
     return head
 
 
-def _provenance(place: Place) -> Any:
+def _provenance(place: Repository) -> Any:
     from deriva_ml_hooks.config import Config
     from deriva_ml_hooks.provenance.cache import provenance_of
 
-    return provenance_of(discover(place.folder), Config(), refresh=True)
+    return provenance_of(place, Config(), refresh=True)
 
 
 @pytest.mark.parametrize("number", range(len(GARBAGE)))
@@ -136,13 +137,14 @@ def test_a_git_that_writes_garbage_is_an_error_of_git(
     repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     repo.git("tag", "v1.0.0")
+    place = discover(str(repo.path))
     (tmp_path / "bin").mkdir()
     (tmp_path / "garbage").write_bytes(GARBAGE[number])
     program = tmp_path / "bin" / "git"
     program.write_text(f'#!/bin/sh\nexec /bin/cat "{tmp_path}/garbage"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
-    place = Place(str(repo.path), process.hook_environment())
+    place = replace(place, env=process.hook_environment())
     for question in QUESTIONS.values():
         with suppress(HooksError):
             question(place)

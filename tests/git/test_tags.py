@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deriva_ml_hooks.git import tags
-from deriva_ml_hooks.git.blobs import Place
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.outgoing import Outgoing
-from deriva_ml_hooks.git.process import environment
+from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import right_spelling, same_release, semver, version_tag
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from tests.conftest import Repo
 
 
-def place_of(repo: Repo) -> Place:
-    return Place(str(repo.path), environment())
+def place_of(repo: Repo) -> Repository:
+    return measured(str(repo.path))
 
 
 def test_every_kind_of_tag_is_read_the_same_from_the_list_and_from_its_object(repo: Repo) -> None:
@@ -84,7 +85,7 @@ def test_what_a_commit_contains_is_what_git_says_in_random_histories(
 
 
 def test_no_commits_need_no_walk(repo: Repo) -> None:
-    nowhere = Place(str(repo.path), {"PATH": ""})
+    nowhere = replace(place_of(repo), env={"PATH": ""})
     assert tags.beyond(nowhere, ["a" * 40], Outgoing((), ("a" * 40,), ())) == set()
 
 
