@@ -28,7 +28,7 @@ def provenance(start: str = ".", *, refresh: bool = False) -> Provenance:
     try:
         repository = discover(start)
     except NotARepositoryError:
-        from deriva_ml_hooks.runner.baked import image_provenance
+        from deriva_ml_hooks.gate.image import image_provenance
 
         of_the_build = image_provenance()
         if of_the_build is None:
@@ -46,10 +46,6 @@ def require_clean(start: str = ".", *, paranoid: bool = False) -> Provenance:
     from deriva_ml_hooks.gate import judge, require_accepted
 
     verdict = judge(start, paranoid=paranoid)
-    if not verdict.accepted:  # an image has no repository, and may still have a record
-        from deriva_ml_hooks.runner.baked import judge_image
-
-        verdict = judge_image(verdict)
     require_accepted(verdict)
     if verdict.provenance is None:
         raise AssertionError("an accepted verdict names its commit")

@@ -17,7 +17,8 @@ from typing import Any
 import yaml
 
 from deriva_ml_hooks import cli
-from deriva_ml_hooks.config import HOOK_KEYS
+from deriva_ml_hooks.config import HOOK_KEYS, Config
+from deriva_ml_hooks.gate.reasons import Reason
 from deriva_ml_hooks.install import ci
 
 ROOT = Path(__file__).parents[1]
@@ -99,6 +100,16 @@ def hook_settings() -> str:
     return _table(("table", "keys"), rows)
 
 
+def reasons() -> str:
+    """Every reason of the gate; (a policy) where the configuration says what becomes of it."""
+    policies = {name.replace("_", "-") for name in Config._fields}
+    rows = [
+        (f"`{reason.code}`", reason.when + (" (a policy)" if reason.code in policies else ""))
+        for reason in Reason
+    ]
+    return _table(("reason", "refused because"), rows)
+
+
 def ci_workflow() -> str:
     """The workflow that `install --ci github` writes."""
     return f"```yaml\n{ci.text('github')}```"
@@ -109,5 +120,6 @@ TABLES: dict[str, Callable[..., str]] = {
     "hooks": hooks,
     "stages": stages,
     "hook-settings": hook_settings,
+    "reasons": reasons,
     "ci-workflow": ci_workflow,
 }

@@ -26,12 +26,12 @@ from deriva_ml_hooks.catalog import address, errors, model
 from deriva_ml_hooks.cli import DEFECT, main
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.executions import processes, rows
+from deriva_ml_hooks.gate import image
 from deriva_ml_hooks.git import blobs, index, process, pushes, remotes, status, tags, versions
 from deriva_ml_hooks.hooks import _cells, hook_ids
 from deriva_ml_hooks.redact import redact, redact_command, redacted
 from deriva_ml_hooks.release import published
 from deriva_ml_hooks.report import shown
-from deriva_ml_hooks.runner import baked
 from deriva_ml_hooks.runner.command.entry_point import invocation
 from deriva_ml_hooks.runner.command.launchers import LAUNCHERS
 from deriva_ml_hooks.runner.notebook.parameters import read_cell
@@ -284,7 +284,7 @@ DOCUMENTS: dict[str, Callable[[Any], object]] = {
     ],
     "a catalog's schema": lambda value: model.read(Answers(value), "deriva-ml"),  # type: ignore[arg-type]
     "secrets in JSON": redacted,
-    "the file of an image": lambda value: written(json.dumps(value).encode(), baked._read),
+    "the file of an image": lambda value: written(json.dumps(value).encode(), image._read),
 }
 
 

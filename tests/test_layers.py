@@ -22,7 +22,6 @@ LAYERS = (
     {"config", "notebooks"},
     {"git"},
     {"provenance"},
-    {"ways_out"},
     {"gate"},
     {"hooks"},
     {"executions"},

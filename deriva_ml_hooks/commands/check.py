@@ -26,10 +26,6 @@ def check(
     from deriva_ml_hooks.gate import judge
 
     verdict = judge(paranoid=paranoid)
-    if not verdict.accepted:  # an image has no repository, and may still have a record
-        from deriva_ml_hooks.runner.baked import judge_image
-
-        verdict = judge_image(verdict)
     if as_json:
         output.data(verdict.as_json())
     else:

@@ -19,7 +19,7 @@ from deriva_ml_hooks.errors import BareRepositoryError, HooksError, NotAReposito
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.circumstances import FILE
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.places import default_path, ledger_of
+from deriva_ml_hooks.executions.places import default_path, image_ledger, ledger_of
 from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, NOT_STARTED, Execution
 from deriva_ml_hooks.executions.rows import Damaged, line
@@ -257,12 +257,10 @@ def ledger_here() -> Ledger:
     try:
         repository = discover()
     except NotARepositoryError:
-        from deriva_ml_hooks.runner import baked
-
-        path = baked.ledger_path()
-        if path is None:
+        ledger = image_ledger()
+        if ledger is None:
             raise
-        return Ledger(path)
+        return ledger
     except BareRepositoryError as bare:  # beside its worktrees, which share the ledger
         path = default_path(bare.git_dir or bare.path)
         if not os.path.isfile(path):

@@ -93,15 +93,14 @@ def _show(*, as_json: bool, refresh: bool) -> None:
 
 
 def _exported(form: Form, left_out: Sequence[str], *, refresh: bool) -> str:
-    from deriva_ml_hooks.config import load
     from deriva_ml_hooks.export import code as export
     from deriva_ml_hooks.gate import judge, require_accepted
     from deriva_ml_hooks.git.discovery import discover
-    from deriva_ml_hooks.provenance.cache import provenance_of
 
-    repository = discover()
+    if form is Form.json:
+        discover()  # what an image was given cannot be made from the image
     # Read first and judged afterwards: what changes in between makes it unclean, and never goes along unseen.
-    record = provenance_of(repository, load(repository.worktree), refresh=refresh)
+    record = api.provenance(refresh=refresh)
     try:
         files = [*export.files_of(record, left_out)] if form is Form.json else []
     except ValueError as error:

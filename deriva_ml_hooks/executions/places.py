@@ -11,21 +11,28 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from deriva_ml_hooks.config import Config
-from deriva_ml_hooks.errors import ConfigError, LedgerError
+from deriva_ml_hooks.errors import IMAGE_VARIABLE, ConfigError, LedgerError
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.files import inside
+from deriva_ml_hooks.gate.image import LEDGER_VARIABLE, state_folder
 from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.consent import agreed
 from deriva_ml_hooks.git.repository import Repository
 
-LEDGER_VARIABLE = "DERIVA_ML_HOOKS_LEDGER"
-"""What a user names the ledger of an image with: the user's word needs nobody's consent."""
 _OTHERWISE = 'name another: ledger = "runs/executions.sqlite3"'
 
 
 def ledger_of(repository: Repository, config: Config) -> Ledger:
     """The ledger of a repository. Raises ConfigError for a place that it may not choose, and LedgerError."""
     return Ledger(ledger_path(repository, config), own.mode(repository))
+
+
+def image_ledger() -> Ledger | None:
+    """The ledger of an image that has no repository; None where this is no such image."""
+    if not os.environ.get(IMAGE_VARIABLE):
+        return None
+    named = os.environ.get(LEDGER_VARIABLE)
+    return Ledger(os.path.abspath(named) if named else default_path(state_folder()))
 
 
 def ledger_path(repository: Repository, config: Config) -> str:

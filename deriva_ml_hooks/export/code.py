@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from deriva_ml_hooks.gate.image import LEFT_OUT, content_id
 from deriva_ml_hooks.git import process
-from deriva_ml_hooks.git.content import GITLINK, SYMLINK, object_id
+from deriva_ml_hooks.git.content import GITLINK, SYMLINK
 from deriva_ml_hooks.globs import matcher
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.redact import redact, redacted
 
 PREFIX = "DERIVA_ML_HOOKS_"
-LEFT_OUT = "left_out"
-"""The mark of a file that the image may lack."""
 
 _SHELL = ("commit", "tree", "branch", "tag", "version", "repository_url", "commit_url", "remote", "pushed")
 
@@ -101,20 +99,3 @@ def files_of(provenance: Provenance, left_out: Sequence[str] = ()) -> Iterator[M
         if path.endswith(".ipynb") and kind != SYMLINK:
             found["checksum"] = provenance.file(path).checksum
         yield found
-
-
-def content_id(path: str, *, like: str) -> str | None:
-    """The id that git gives the bytes at `path` as they are, or to where a link leads; None without a file.
-
-    `like` is an id of the same hash function.
-    """
-    try:
-        mode = os.lstat(path).st_mode
-        if stat.S_ISLNK(mode):
-            return object_id("blob", os.fsencode(os.readlink(path)), like=like)
-        if not stat.S_ISREG(mode):
-            return None
-        with open(path, "rb") as file:
-            return object_id("blob", file.read(), like=like)
-    except OSError:
-        return None

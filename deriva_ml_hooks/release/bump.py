@@ -73,6 +73,7 @@ def plan(wanted: Wanted, start: str = ".", *, fetch: bool = True) -> tuple[Repos
     Raises RefusedError where the gate refuses, BumpError where something else stands in the way,
     UsageError for words that fit nothing, and GitError.
     """
+    discover(start)  # an image may be accepted without a repository; nothing can be tagged there
     verdict = require_accepted(_without_what_a_bump_mends(judge(start), wanted))
     if verdict.repository is None or verdict.provenance is None:
         raise AssertionError("an accepted verdict names its commit")

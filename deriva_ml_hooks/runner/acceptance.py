@@ -20,7 +20,7 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
-from deriva_ml_hooks.runner import baked, child, modules
+from deriva_ml_hooks.runner import child, modules
 from deriva_ml_hooks.runner.command.detached import handed_over
 from deriva_ml_hooks.runner.command.entry_point import is_installed
 from deriva_ml_hooks.runner.command.quoted import assigned
@@ -79,7 +79,6 @@ def accept(request: Request) -> Accepted:
     NotExecutableError where the gate accepts but there is nothing to run.
     """
     verdict = _without_log(judge(paranoid=request.paranoid, require_tag=request.tag_required))
-    verdict = baked.judge_image(verdict, require_tag=request.tag_required)
     submitter = handed_over(request.argv)
     if submitter is not None:
         verdict = replace(verdict, reasons=(*verdict.reasons, submitter))

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from deriva_ml_hooks.errors import HooksError
-from deriva_ml_hooks.gate import CREDENTIAL, Verdict
+from deriva_ml_hooks.gate import Verdict
+from deriva_ml_hooks.gate.reasons import Reason
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.runner.command.launchers import launcher_of
 from deriva_ml_hooks.runner.command.options import Kind, Operand, operand
@@ -58,7 +59,7 @@ def records(argv: Sequence[str], repository: Repository, blob: str | None) -> bo
 
 def without_credentials(verdict: Verdict, argv: Sequence[str], blob: str | None) -> Verdict:
     """The verdict on a command that may record itself: DerivaML stores the remote's URL as it stands."""
-    told = tuple(finding for finding in verdict.warnings if finding.code == CREDENTIAL)
+    told = tuple(finding for finding in verdict.warnings if finding.code == Reason.CREDENTIAL.code)
     by_itself = verdict.config.recorded_by == "deriva-ml"
     if not told or verdict.repository is None:
         return verdict

@@ -24,13 +24,14 @@ from deriva_ml_hooks.executions.places import ledger_path
 from deriva_ml_hooks.executions.publications import RID_VARIABLE
 from deriva_ml_hooks.executions.record import NOT_STARTED, Execution, Status, begun, new_id, now
 from deriva_ml_hooks.files import inside, write_atomically
+from deriva_ml_hooks.gate import image
 from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.status import measure
 from deriva_ml_hooks.git.traces import Traces
 from deriva_ml_hooks.redact import redact, redact_command, redacted
 from deriva_ml_hooks.report import as_line, few, printable
-from deriva_ml_hooks.runner import baked, child, deriva_ml, publishing
+from deriva_ml_hooks.runner import child, deriva_ml, publishing
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.child import Ending
 from deriva_ml_hooks.runner.inside_python import Worktrees
@@ -166,7 +167,7 @@ def _witness(accepted: Accepted, argv: Sequence[str], env: Mapping[str, str]) ->
 
     Raises OtherWorktreeError where it is known by now that code of another one would be imported.
     """
-    if isinstance(accepted.provenance, baked.BakedProvenance):
+    if isinstance(accepted.provenance, image.ImageProvenance):
         return None
     here, isolated = accepted.repository.worktree, accepted.home is not None
     others = [top for top in worktrees_of(accepted.home or accepted.repository) if top != here]
@@ -207,8 +208,8 @@ def run_unrecorded(argv: Sequence[str], *, say: Say, stdin: bytes | None = None)
 
 def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
     """What is no longer as it was accepted: HEAD, and the worktree, measured again."""
-    if isinstance(accepted.provenance, baked.BakedProvenance):
-        found = baked.differences(accepted.provenance)
+    if isinstance(accepted.provenance, image.ImageProvenance):
+        found = image.differences(accepted.provenance)
         return [{"code": f.code, "path": f.path, "message": f.message} for f in found]
     try:
         repository = discover(accepted.repository.worktree)

@@ -239,6 +239,8 @@ class TestImage:
         commit = repo.git("rev-parse", "HEAD")
         done = program("check", cwd=image)
         assert (done.code, done.out) == (0, f"accepted: {commit[:12]}  main  v1.3.0\n")
+        assert program("hook", "check-clean-tree", cwd=image).code == 0
+        assert "DERIVA_ML_HOOKS_CLEAN=true" in program("provenance", "--format", "env", cwd=image).out
         assert program("version", cwd=image).out == "1.3.0\n"
         assert json.loads(program("provenance", "--json", cwd=image).out)["commit"] == commit
         script = "from deriva_ml_hooks import require_clean; print(require_clean().commit)"

@@ -18,9 +18,9 @@ from typing import Any
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.files import write_atomically
+from deriva_ml_hooks.gate.image import ImageProvenance
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.runner.acceptance import Accepted
-from deriva_ml_hooks.runner.baked import BakedProvenance
 from deriva_ml_hooks.runner.notebook import executing, kernels, parameters, sound
 from deriva_ml_hooks.runner.notebook.kernels import Kernel, NotebookRunError, missing_extra
 from deriva_ml_hooks.runner.notebook.outcome import told
@@ -161,7 +161,7 @@ def committed(path: str, accepted: Accepted) -> bytes:
     """The bytes that the commit has for the notebook at `path`, which was accepted."""
     if accepted.entry_point.blob is None:
         raise AssertionError("a notebook is a file")
-    if isinstance(accepted.provenance, BakedProvenance):  # the file was held against the commit's id
+    if isinstance(accepted.provenance, ImageProvenance):  # the file was held against the commit's id
         with open(path, "rb") as file:
             return file.read()
     # A file of a submodule is in the submodule's own repository.

@@ -11,30 +11,27 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from deriva_ml_hooks.config import Config, load
+from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import IMAGE_VARIABLE, HooksError
-from deriva_ml_hooks.executions.places import LEDGER_VARIABLE
-from deriva_ml_hooks.export.code import LEFT_OUT, content_id
-from deriva_ml_hooks.gate import Verdict
-from deriva_ml_hooks.git import own, remotes
+from deriva_ml_hooks.gate.reasons import Reason
+from deriva_ml_hooks.gate.verdict import Verdict
+from deriva_ml_hooks.git import remotes
+from deriva_ml_hooks.git.content import object_id
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.provenance.record import (
-    NotInCommitError,
-    Provenance,
-    RecordedFile,
-    Source,
-    from_json,
-)
+from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance, RecordedFile, Source, from_json
 from deriva_ml_hooks.report import Finding
 
-VARIABLE = IMAGE_VARIABLE
-CODE = "provenance-file"
-_PLACE = "put the file at the top of the folder that the commit's files are copied into"
+LEDGER_VARIABLE = "DERIVA_ML_HOOKS_LEDGER"
+"""Names the ledger of an image: the user's word needs nobody's consent."""
+LEFT_OUT = "left_out"
+"""The mark of a file that the image may lack."""
+
 _EXPORT = "on a clean worktree: deriva-ml-hooks provenance --format json --output FILE; then build again"
 
 
@@ -47,7 +44,7 @@ class ProvenanceFileError(HooksError):
 
 
 @dataclass(frozen=True, slots=True)
-class BakedSource(Source):
+class ImageSource(Source):
     """The files of the commit, as the build listed them."""
 
     files: Mapping[str, Mapping[str, str]]
@@ -70,7 +67,7 @@ class BakedSource(Source):
 
 
 @dataclass(frozen=True, slots=True)
-class BakedProvenance(Provenance):
+class ImageProvenance(Provenance):
     """A record that was read from the file of a build; how many `files` it names, and how many are here.
 
     `compared` is None where nobody has looked.
@@ -84,44 +81,45 @@ class BakedProvenance(Provenance):
         return Provenance.as_json(self) | {"source": "file", "files": self.files, "compared": self.compared}
 
 
-def judge_image(verdict: Verdict, *, require_tag: bool = False) -> Verdict:
-    """The verdict on an image: `verdict` itself where there is a repository, or no file is named."""
-    path = os.environ.get(VARIABLE)
-    if not path or [reason.code for reason in verdict.reasons] != ["not-a-repository"]:
-        return verdict
+def judge_image(start: str, *, require_tag: bool) -> Verdict:
+    """The verdict on the image around the folder `start`, by the record that IMAGE_VARIABLE names."""
+    path = os.environ[IMAGE_VARIABLE]
     try:
         provenance = _read(path)
     except ProvenanceFileError as error:
-        return Verdict((Finding(CODE, path, error.message, error.fix),), (), None, None, Config())
-    root = provenance.source.repository.worktree
-    config = _config(root)
+        return Verdict((Reason.PROVENANCE_FILE.finding(error.message, path=path, fix=error.fix),))
+    repository = provenance.source.repository
+    root = repository.worktree
     reasons = differences(provenance)
     compared = sum(os.path.lexists(os.path.join(root, file)) for file in _source(provenance).files)
     if not compared:
-        reasons.append(Finding(CODE, path, f"no file of the commit is in {root}, where it stands", _PLACE))
-    here = os.path.realpath(os.curdir)
+        said = f"no file of the commit is in {root}, where it stands"
+        fix = "put the file at the top of the folder that the commit's files are copied into"
+        reasons.append(Reason.PROVENANCE_FILE.finding(said, path=path, fix=fix))
+    here = os.path.realpath(start)
     if os.path.commonpath([here, root]) != root:
-        message = f"outside {root}, of which this is the record: {path}"
-        reasons.append(Finding(CODE, here, message, f"cd {shlex.quote(root)}"))
-    tag_policy = "refuse" if require_tag else config.untagged
-    if provenance.tag is None and tag_policy == "refuse":
-        message = f"commit {provenance.commit[:12]} carried no version tag when the image was built"
-        reasons.append(Finding("untagged", None, message, "deriva-ml-hooks bump-version, then build again"))
-    message = (
+        said = f"outside {root}, of which this is the record: {path}"
+        reasons.append(Reason.PROVENANCE_FILE.finding(said, path=here, fix=f"cd {shlex.quote(root)}"))
+    config = load(root)._replace(ledger=os.environ.get(LEDGER_VARIABLE))  # that is the image's matter
+    if provenance.tag is None and (require_tag or config.untagged == "refuse"):
+        fix = "deriva-ml-hooks bump-version, then build again"
+        reasons.append(Reason.UNTAGGED.finding(provenance.commit[:12], fix=fix))
+    said = (
         f"the record is the one of the build: {compared} of {provenance.files} files of the commit compared; "
         "other files are not known here"
     )
-    warning = Finding(CODE, path, message, "run where the repository is, to have everything measured")
+    fix = "run where the repository is, to have everything measured"
+    warning = Reason.PROVENANCE_FILE.finding(said, path=path, fix=fix)
     provenance = replace(provenance, compared=compared)
-    return Verdict(tuple(reasons), (warning,), provenance, provenance.source.repository, config)
+    return Verdict(tuple(reasons), (warning,), provenance, repository, config)
 
 
-def image_provenance() -> BakedProvenance | None:
+def image_provenance() -> ImageProvenance | None:
     """The record of this image's build, whatever has become of its files; None where no file is named.
 
     Raises ProvenanceFileError.
     """
-    path = os.environ.get(VARIABLE)
+    path = os.environ.get(IMAGE_VARIABLE)
     return _read(path) if path else None
 
 
@@ -135,44 +133,48 @@ def differences(provenance: Provenance) -> list[Finding]:
             continue
         # A folder in its place, or what cannot be read, is not left out.
         if os.path.lexists(here):
-            message = "not the file that the image was built with"
-            found.append(Finding("unstaged", path, message, "build the image again, from the commit"))
+            said, fix = "not the file that the image was built with", "build the image again, from the commit"
+            found.append(Reason.UNSTAGED.finding(said, path=path, fix=fix))
         elif LEFT_OUT not in entry:
             missing.append(path)
     if missing:
         more = f", and {len(missing) - 1} more files of the commit" if len(missing) > 1 else ""
         left_out = shlex.join(["deriva-ml-hooks", "provenance", "--format", "json", "--left-out", missing[0]])
         fix = f"copy it into the image, or name at the export what the image leaves out: {left_out}"
-        found.append(Finding("unstaged", missing[0], f"not here{more}", fix))
+        found.append(Reason.UNSTAGED.finding(f"not here{more}", path=missing[0], fix=fix))
     return found
 
 
-def _source(provenance: Provenance) -> BakedSource:
-    if not isinstance(provenance.source, BakedSource):
-        raise TypeError("not the record of an image")
-    return provenance.source
+def content_id(path: str, *, like: str) -> str | None:
+    """The id that git gives the bytes at `path` as they are, or to where a link leads; None without a file.
 
-
-def ledger_path() -> str | None:
-    """Where an image keeps its ledger; None where no record was baked into it."""
-    path = os.environ.get(VARIABLE)
-    if not path:
+    `like` is an id of the same hash function.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            return object_id("blob", os.fsencode(os.readlink(path)), like=like)
+        if not stat.S_ISREG(mode):
+            return None
+        with open(path, "rb") as file:
+            return object_id("blob", file.read(), like=like)
+    except OSError:
         return None
-    named = os.environ.get(LEDGER_VARIABLE)
-    return os.path.abspath(named) if named else os.path.join(own.folder(_state()), "executions.sqlite3")
 
 
-def _state() -> str:
+def state_folder() -> str:
+    """What an image has in the place of a git directory: the user's state (XDG Base Directory)."""
     home = os.path.join(os.path.expanduser("~"), ".local", "state")
     return os.environ.get("XDG_STATE_HOME") or home
 
 
-def _config(root: str) -> Config:
-    """The project's own settings; only the ledger is the image's matter."""
-    return load(root)._replace(ledger=os.environ.get(LEDGER_VARIABLE))
+def _source(provenance: Provenance) -> ImageSource:
+    if not isinstance(provenance.source, ImageSource):
+        raise TypeError("not the record of an image")
+    return provenance.source
 
 
-def _read(path: str) -> BakedProvenance:
+def _read(path: str) -> ImageProvenance:
     try:
         return _parsed(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -180,7 +182,7 @@ def _read(path: str) -> BakedProvenance:
         raise ProvenanceFileError(path, problem or type(error).__name__) from error
 
 
-def _parsed(path: str) -> BakedProvenance:
+def _parsed(path: str) -> ImageProvenance:
     with open(path, "rb") as file:
         document = json.loads(file.read())
     if document.get("clean") is not True:
@@ -190,10 +192,10 @@ def _parsed(path: str) -> BakedProvenance:
         raise ValueError("its files are not as they were written")
     # A link is where it stands: a mounted file leads into a folder of the system's own.
     root = os.path.realpath(os.path.dirname(os.path.abspath(path)))
-    state = _state()
+    state = state_folder()
     name = document["remote"]
     remote = Remote(name, document["repository_url"], document["forge"]) if name else None
-    source = BakedSource(Repository(root, state, state), remote, files)
+    source = ImageSource(Repository(root, state, state), remote, files)
     record = from_json(document, source)
     known = {field.name: getattr(record, field.name) for field in fields(Provenance)}
-    return BakedProvenance(**known, files=len(files))
+    return ImageProvenance(**known, files=len(files))
