@@ -21,9 +21,9 @@ from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate.image import ImageProvenance
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.runner.acceptance import Accepted
-from deriva_ml_hooks.runner.notebook import executing, kernels, parameters, sound
+from deriva_ml_hooks.runner.notebook import executing, kernels, parameters, validity
+from deriva_ml_hooks.runner.notebook.failed_cell import told
 from deriva_ml_hooks.runner.notebook.kernels import Kernel, NotebookRunError, missing_extra
-from deriva_ml_hooks.runner.notebook.outcome import told
 from deriva_ml_hooks.runner.notebook.parameters import Parameter
 from deriva_ml_hooks.runner.recorded import Start
 
@@ -54,7 +54,7 @@ def read(path: str, data: bytes, *, kernel: str | None = None) -> Notebook:
         raise NotebookRunError(
             "run-notebook needs papermill, which is not installed", fix=missing_extra()
         ) from error
-    document = sound.document(path, data)
+    document = validity.document(path, data)
     found = kernels.choose(document["metadata"], kernel)
     if found.language.lower() != "python":
         return Notebook(path, data, found, None)

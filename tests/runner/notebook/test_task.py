@@ -258,7 +258,6 @@ class TestKernel:
         ("metadata", "wanted", "fix"),
         [
             ({"kernelspec": spec("ir", "R")}, None, "R -e 'IRkernel::installspec()'"),
-            ({"kernelspec": {"language": "R"}}, None, "R -e 'IRkernel::installspec()'"),
             ({"language_info": {"name": "julia"}}, None, "IJulia"),
             ({"kernelspec": spec("rust", "rust")}, None, "the kernel of rust"),
             ({"kernelspec": spec("python3")}, "ir", "R -e 'IRkernel::installspec()'"),
@@ -326,15 +325,14 @@ def test_what_is_no_notebook_is_an_error(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"metadata": {"kernelspec": "python3"}}, "metadata.kernelspec is not a table"),
-        ({"metadata": {"kernelspec": {"name": 5}}}, "metadata.kernelspec.name is not a word"),
-        ({"metadata": {"language_info": {"name": 5}}}, "metadata.language_info.name is not a word"),
-        ({"metadata": {"papermill": None}}, "metadata.papermill is not a table"),
+        ({"metadata": {"kernelspec": "python3"}}, "metadata.kernelspec: 'python3' is not"),
+        ({"metadata": {"kernelspec": {"name": 5, "display_name": ""}}}, "metadata.kernelspec.name: 5"),
+        ({"metadata": {"language_info": {"name": 5}}}, "metadata.language_info.name: 5"),
         ({"metadata": []}, "not a"),
         ({"cells": 3}, "not a"),
         (
-            {"cells": [{"cell_type": "code", "metadata": {"tags": None}, "source": ""}]},
-            "cell 0: metadata.tags",
+            {"cells": [{"cell_type": "raw", "metadata": {"tags": None}, "source": ""}]},
+            "cells.0.metadata.tags: None is not",
         ),
         ({"cells": [{"cell_type": "code", "source": ""}]}, "not a"),
         ({"cells": [{"cell_type": "markdown", "metadata": {}, "source": 3}]}, "not a"),

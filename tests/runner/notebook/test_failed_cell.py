@@ -11,7 +11,7 @@ import pytest
 from papermill.execute import execute_notebook
 
 from deriva_ml_hooks.executions.record import Execution, begun
-from deriva_ml_hooks.runner.notebook.outcome import told
+from deriva_ml_hooks.runner.notebook.failed_cell import told
 
 SHOWN = "try:\n    {}['first']\nexcept KeyError:\n    get_ipython().showtraceback()"
 
