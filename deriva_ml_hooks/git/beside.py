@@ -29,10 +29,9 @@ def excludes(repository: Repository) -> list[str]:
 
 
 def only_git_can_tell(repository: Repository) -> bool:
-    """Whether these files may be others: by settings under a condition, or beside git's own program."""
+    """Whether these files may be others: `%(prefix)` is beside git's own program (git-config(1), Values)."""
     named = (repository.setting("core", name) or "" for name in ("attributesFile", "excludesFile"))
-    sections = (section[0].lower() for file in repository.config.backends for section in file.sections())
-    return b"includeif" in sections or any(path.startswith("%(") for path in named)
+    return any(path.startswith("%(") for path in named)
 
 
 def refuse_pipes(repository: Repository) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.configuration import configuration
 
 Kind = Literal["code", "host", "place"]
 """`code`: a repository (its common directory) whose own programs may run where only facts are asked for.
@@ -23,14 +24,13 @@ _OUTSIDE = os.sep  # no repository of the user's is asked
 
 def agreed(kind: Kind) -> frozenset[str]:
     """Everything of this kind that the user has agreed to; empty where git cannot say."""
-    asked = ("config", "-z", "--show-scope", "--get-all", _key(kind))
+    name = f"trusted{kind}"
     try:
-        done = process.run(*asked, cwd=_OUTSIDE)
+        found = configuration(cwd=_OUTSIDE, env=process.environment())
     except GitError:
         return frozenset()
-    fields = os.fsdecode(done.stdout).split("\0")
-    pairs = zip(fields[::2], fields[1::2], strict=False)
-    return frozenset(value for scope, value in pairs if scope in ("global", "system"))
+    users = [each for each in found if each.scope in ("global", "system")]
+    return frozenset(each.value for each in users if (each.section, each.name) == (_SECTION, name))
 
 
 def agree(kind: Kind, value: str) -> None:

@@ -88,9 +88,7 @@ def chosen(repository: Repository, *, configured: str | None, hosts: Mapping[str
 
 def _url(repository: Repository, name: str) -> str:
     """The URL of a remote as git uses it: of several the first (git-remote(1), set-url)."""
-    section = (b"remote", os.fsencode(name))
-    raw = os.fsdecode(next(iter(repository.config.get_multivar(section, b"url"))))
-    return rewritten(repository, raw)
+    return rewritten(repository, next(url for of, url in repository.values("remote", "url") if of == name))
 
 
 def is_known_host(repository: Repository, url: str) -> bool:
@@ -133,28 +131,16 @@ def remote_names(repository: Repository) -> list[str]:
     A section without a URL is none (settings for a name that some repositories use), nor is one that
     has a URL for its name (git-config(1), remote.<name>.promisor), which may hold a password.
     """
-    names = [
-        os.fsdecode(section[1])
-        for section in repository.config.sections()
-        if len(section) == 2
-        and section[0].lower() == b"remote"
-        and b"://" not in section[1]
-        and any(True for _ in repository.config.get_multivar(section, b"url"))
-    ]
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(name for name, _ in repository.values("remote", "url") if "://" not in name))
 
 
 def rewritten(repository: Repository, url: str) -> str:
     """`url` after `url.<base>.insteadOf`, the longest prefix first (git-config(1))."""
-    best, base = "", ""
-    for section in repository.config.sections():
-        if len(section) != 2 or section[0].lower() != b"url":
-            continue
-        for value in repository.config.get_multivar(section, b"insteadOf"):
-            prefix = os.fsdecode(value)
-            if url.startswith(prefix) and len(prefix) > len(best):
-                best, base = prefix, os.fsdecode(section[1])
-    return base + url[len(best) :] if best else url
+    rules = [
+        (prefix, base) for base, prefix in repository.values("url", "insteadOf") if url.startswith(prefix)
+    ]
+    prefix, base = max(rules, key=lambda rule: len(rule[0]), default=("", ""))
+    return base + url[len(prefix) :]
 
 
 def public_url(url: str, *, base: str, hosts: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -1,6 +1,6 @@
-"""A repository on disk: its configuration, refs and objects, and the operation that waits in it.
+"""A repository: git in it, its configuration, refs and objects, and the operation that waits in it.
 
-Everything here is read in the process, through dulwich, and nothing is written. dulwich's own `Repo`
+Refs and objects are read in the process, through dulwich, and nothing is written. dulwich's own `Repo`
 is not used: it refuses partial clones and reads configuration named by inherited variables.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import shlex
 import stat
 import weakref
 from collections.abc import Iterator, Mapping
@@ -20,10 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import process
-from deriva_ml_hooks.redact import redact
+from deriva_ml_hooks.git.configuration import Setting, configuration
 
 if TYPE_CHECKING:
-    from dulwich.config import ConfigFile, StackedConfig
     from dulwich.object_store import DiskObjectStore
     from dulwich.objects import Blob, Commit, ShaFile, Tree
     from dulwich.refs import RefsContainer
@@ -106,32 +104,23 @@ class Repository:
         )
 
     @cached_property
-    def config(self) -> StackedConfig:
-        """git's configuration as git itself would stack it for this worktree, nearest file first."""
-        from dulwich.config import ConfigFile, StackedConfig
+    def settings(self) -> tuple[Setting, ...]:
+        """git's configuration as git has it for this worktree, asked once. Raises GitError."""
+        return configuration(f"--git-dir={self.git_dir}", cwd=self.worktree, env=self.env)
 
-        home = os.path.expanduser("~")
-        xdg = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-        files = [
-            os.path.join(self.common_dir, "config"),
-            os.path.join(home, ".gitconfig"),
-            os.path.join(xdg, "git", "config"),
-            "/etc/gitconfig",
+    def values(self, section: str, name: str) -> list[tuple[str, str]]:
+        """Every value of `section.<subsection>.name`, with its subsection, in git's order."""
+        wanted = section.lower(), name.lower()
+        return [
+            (each.subsection, each.value)
+            for each in self.settings
+            if (each.section, each.name) == wanted and each.subsection is not None
         ]
-        ours = files[0]
-        stack = [file for path in files if (file := _config_file(path, needed=path == ours)) is not None]
-        if stack and stack[0].get_boolean((b"extensions",), b"worktreeConfig", False):
-            own = _config_file(os.path.join(self.git_dir, "config.worktree"), needed=True)
-            stack[:0] = [own] if own is not None else []
-        return StackedConfig(stack or [ConfigFile()])
 
     def setting(self, section: str, name: str, subsection: str | None = None) -> str | None:
         """One configuration value (the last one given, as git takes it), or None."""
-        key = (section.encode(),) if subsection is None else (section.encode(), os.fsencode(subsection))
-        try:
-            return os.fsdecode(self.config.get(key, name.encode()))
-        except KeyError:
-            return None
+        wanted = section.lower(), subsection, name.lower()
+        return next((each.value for each in reversed(self.settings) if each[1:4] == wanted), None)
 
     def is_set(self, section: str, name: str, *, default: bool) -> bool:
         """A boolean configuration value; anything that git would not read as one counts as `default`."""
@@ -167,9 +156,13 @@ class Repository:
     @cached_property
     def objects(self) -> DiskObjectStore:
         """The object store, alternates included."""
+        from dulwich.config import ConfigFile
         from dulwich.object_store import DiskObjectStore
 
-        store = DiskObjectStore.from_config(os.path.join(self.common_dir, "objects"), self.config)
+        config = ConfigFile()  # what it needs to know; it stumbles over values such as 512m
+        config.set("core", "repositoryformatversion", "1")
+        config.set("extensions", "objectformat", self.setting("extensions", "objectFormat") or "sha1")
+        store = DiskObjectStore.from_config(os.path.join(self.common_dir, "objects"), config)
         weakref.finalize(self, store.close)  # else its packs stay open, and complain of it
         return store
 
@@ -320,21 +313,3 @@ class Repository:
                 return "revert" if file.read(6) == b"revert" else "cherry-pick"
         except OSError:
             return None
-
-
-def _config_file(path: str, *, needed: bool) -> ConfigFile | None:
-    """The file at `path`; None without one, and where one of the user may not be read (git warns)."""
-    from dulwich.config import ConfigFile
-
-    try:
-        return ConfigFile.from_path(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        if isinstance(error, (PermissionError, NotADirectoryError)) and not needed:
-            return None
-        raise GitError(
-            path,
-            f"cannot be read: {redact(str(error))}",
-            fix=f"mend it: git config --file {shlex.quote(path)} --edit",
-        ) from None

@@ -57,9 +57,8 @@ class Facts:
     @cached_property
     def partial(self) -> bool:
         """Whether some objects may be on a remote only, and git would fetch them when they are needed."""
-        config = self.repository.config
-        remote = (s for s in config.sections() if s[0].lower() == b"remote" and len(s) == 2)
-        return any(config.get_boolean(s, b"promisor", False) for s in remote)
+        remotes = self.repository.values("remote", "promisor")
+        return any(value.lower() in ("true", "yes", "on", "1") for _, value in remotes)
 
     def _commit(self, oid: str) -> Known | GitError:
         """The commit `oid`, or what is wrong with it."""

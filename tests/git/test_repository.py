@@ -232,24 +232,19 @@ def test_a_home_that_is_no_folder_is_passed_over_as_git_does(
     assert discover(str(repo.path)).setting("init", "defaultBranch") is None
 
 
-def test_a_home_that_may_not_be_read_is_passed_over_as_git_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configuration_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid():
         pytest.skip("only root can become another user")
     with tempfile.TemporaryDirectory() as folder:
-        closed = Path(folder, "home")
-        closed.mkdir(0o700)
-        (closed / ".gitconfig").write_text("[init]\n\tdefaultBranch = main\n")
         subprocess.run(["git", "init", "--quiet", f"{folder}/repo"], check=True)
         for path in (folder, *Path(folder, "repo").rglob("*"), f"{folder}/repo"):
             os.chown(path, 65534, 65534)
-        monkeypatch.setenv("HOME", str(closed))
+        monkeypatch.setenv("HOME", folder)
         os.seteuid(65534)
         try:
-            found = discover(f"{folder}/repo")
-            assert found.head() is None
-            assert found.setting("init", "defaultBranch") is None
+            assert discover(f"{folder}/repo").head() is None
             os.chmod(f"{folder}/repo/.git/config", 0)
-            with pytest.raises(GitError, match="cannot be read"):
+            with pytest.raises(GitError, match="config: cannot be read"):
                 discover(f"{folder}/repo")
         finally:
             os.seteuid(0)
@@ -283,7 +278,5 @@ def test_reftables_are_asked_of_git_in_every_worktree(repo: Repo, tmp_path: Path
 def test_a_git_that_is_too_old_for_a_repositorys_refs_is_an_error(repo: Repo) -> None:
     repo.git("config", "core.repositoryFormatVersion", "1")
     repo.git("config", "extensions.refStorage", "something-new")
-    found = discover(str(repo.path))
-    for ask in (found.head, found.branch, lambda: [*found.refs_under("refs/")]):
-        with pytest.raises(GitError, match=r"(?i)ref ?storage"):
-            ask()
+    with pytest.raises(GitError, match=r"(?i)ref ?storage"):
+        discover(str(repo.path))
