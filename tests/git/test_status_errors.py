@@ -165,7 +165,8 @@ def test_a_pipe_beside_the_commit_is_named_before_git_is_asked(
         repo.git("config", f"core.{name}", str(pipe))
     pipe.unlink(missing_ok=True)
     os.mkfifo(pipe)
+    repository = discover(str(repo.path))
     monkeypatch.setenv("PATH", "")  # git would wait
     with pytest.raises(GitError, match="a pipe, for which git waits") as raised:
-        measure(discover(str(repo.path)))
+        measure(repository)
     assert raised.value.fix == f"rm {shlex.quote(str(pipe))}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -359,16 +358,6 @@ def test_a_tag_that_was_pushed_is_no_branch(repo: Repo, remote: Repo) -> None:
     repo.git("tag", "v1.0.0")
     repo.git("push", "--quiet", "origin", "v1.0.0")
     assert pushed(repo) is None
-
-
-@pytest.mark.parametrize("behind", [0, 1])
-def test_without_git_the_same_is_known(
-    repo: Repo, remote: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, behind: int
-) -> None:
-    repo.git("reset", "--quiet", "--hard", f"HEAD~{behind}")
-    expected = pushed(repo)
-    monkeypatch.setenv("PATH", os.fspath(tmp_path))
-    assert pushed(repo) == expected == "refs/remotes/origin/main"
 
 
 @pytest.mark.parametrize("seconds", [253402300800, 9999999999999, 9223372036854775807])
