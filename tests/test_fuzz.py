@@ -27,7 +27,7 @@ from deriva_ml_hooks.cli import DEFECT, main
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.executions import processes, rows
 from deriva_ml_hooks.gate import image
-from deriva_ml_hooks.git import blobs, index, process, pushes, remotes, status, tags, versions
+from deriva_ml_hooks.git import blobs, index, objects, process, pushes, remotes, status, tags, versions
 from deriva_ml_hooks.hooks import _cells, hook_ids
 from deriva_ml_hooks.redact import redact, redact_command, redacted
 from deriva_ml_hooks.release import published
@@ -143,7 +143,7 @@ OF_GIT: dict[str, tuple[Callable[[bytes], object], st.SearchStrategy[bytes]]] = 
     ),
     "diff-index": (blobs.parse_raw, of(b":100644 100644 ", OID, b" ", b"M\0", b"A\0", b"U\0", b"a\0")),
     "cat-file": (
-        git_said(lambda data: [*blobs._contents(data)]),
+        git_said(lambda data: objects.parse(data, with_data=True)),
         of(OID, b" blob ", b"3\n", b"abc\n", b" missing\n", b"-5\n", b"99999999999999999999\n", b"\n"),
     ),
     "for-each-ref": (

@@ -1,4 +1,4 @@
-"""What git-lfs left undone: tracked files that are pointers to their data, on disk as in the commit.
+"""What git-lfs holds, and what it left undone: tracked files that are pointers, as in the commit.
 
 git sees no difference: the filter makes the same pointer of both. Which files git-lfs should hold is what
 the .gitattributes files of the commit say; where none speaks of it, nothing is asked.
@@ -7,15 +7,24 @@ the .gitattributes files of the commit say; where none speaks of it, nothing is 
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.files import read_regular
 from deriva_ml_hooks.git import process
-from deriva_ml_hooks.git.blobs import POINTER_SIZE, is_pointer
+from deriva_ml_hooks.git.configuration import configuration
+from deriva_ml_hooks.git.objects import contents, missing
+from deriva_ml_hooks.git.repository import Repository
 
-_ATTRIBUTES = b".gitattributes"
+POINTER_SIZE = 1024
+"""Bytes that a pointer stays below (git-lfs specification, "The Pointer")."""
+
+_POINTER = re.compile(
+    rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\n(?:ext-[0-9]-\w+ sha256:[0-9a-f]{64}\n)*"
+    rb"oid sha256:[0-9a-f]{64}\nsize [0-9]+\n?"
+)
 _SPEAKS = b"filter=lfs"
 _LARGEST = 1 << 20
 # What has git-lfs leave pointers where its filter is asked for data (git-lfs-config(5)).
@@ -23,20 +32,39 @@ _SKIPPING = ("GIT_LFS_SKIP_SMUDGE", "GIT_LFS_SKIP_DOWNLOAD_ERRORS")
 _WHOLE = ("lfs.fetchinclude=", "lfs.fetchexclude=", "lfs.skipdownloaderrors=false")
 
 
+def tracked_by_lfs(repository: Repository, paths: Collection[bytes]) -> set[bytes]:
+    """Those of `paths` that .gitattributes (the staged ones, and those of the worktree) give to git-lfs."""
+    stdin = b"".join(path + b"\0" for path in paths)
+    done = repository.git("check-attr", "--stdin", "-z", "filter", stdin=stdin)
+    words = done.stdout.split(b"\0") if not done.returncode else []
+    return {path for path, value in zip(words[::3], words[2::3], strict=False) if value == b"lfs"}
+
+
+def pointer_blobs(repository: Repository, oids: Collection[bytes]) -> set[bytes]:
+    """Those of the blobs `oids`, all below POINTER_SIZE, that are pointers."""
+    names = [oid.decode("ascii") for oid in oids]
+    found = set()
+    for name, blob in zip(names, contents(repository, names), strict=True):
+        if blob is None:
+            raise missing(name)
+        if _POINTER.fullmatch(blob.data):
+            found.add(name.encode("ascii"))
+    return found
+
+
 def pointers(worktree: str, tracked: Iterable[bytes]) -> list[str]:
     """Those of the `tracked` files (from the top, submodules' too) that are pointers instead of data."""
-    top = os.fsencode(worktree)
     found: dict[str, None] = {}
-    for path in sorted(path for path in tracked if path.endswith(_ATTRIBUTES)):
+    for path in sorted(os.fsdecode(path) for path in tracked if path.endswith(b".gitattributes")):
         folder, name = os.path.split(path)
-        if name == _ATTRIBUTES and _speaks(os.path.join(top, path)):
-            found |= dict.fromkeys(_below(worktree, os.fsdecode(folder)))
+        if name == ".gitattributes" and _speaks(os.path.join(worktree, path)):
+            found |= dict.fromkeys(_below(worktree, folder))
     return [*found]
 
 
-def _speaks(path: bytes) -> bool:
+def _speaks(path: str) -> bool:
     try:
-        return _SPEAKS in read_regular(os.fsdecode(path), at_most=_LARGEST)
+        return _SPEAKS in read_regular(path, at_most=_LARGEST)
     except OSError:
         return False
 
@@ -49,9 +77,9 @@ def _below(worktree: str, folder: str) -> Iterator[str]:
         try:
             found = os.lstat(file)
             small = stat.S_ISREG(found.st_mode) and found.st_size < POINTER_SIZE
-            if small and is_pointer(read_regular(file, at_most=POINTER_SIZE)):
+            if small and _POINTER.fullmatch(read_regular(file, at_most=POINTER_SIZE)):
                 yield os.path.join(folder, name)
-        except OSError:  # gone meanwhile, which is told elsewhere
+        except OSError:  # gone meanwhile: status says so
             continue
 
 
@@ -60,12 +88,11 @@ def whole(env: dict[str, str], cwd: str) -> tuple[dict[str, str], list[str]]:
     env = {name: value for name, value in env.items() if name not in _SKIPPING}
     settings = [*_WHOLE]
     try:
-        asked = ("config", "-z", "--get-regexp", r"^filter\.lfs\.(smudge|process)$")
-        listed = process.run(*asked, cwd=cwd, env=env)
+        found = configuration(cwd=cwd, env=env)
     except GitError:
         return env, []
-    for pair in os.fsdecode(listed.stdout).split("\0")[:-1]:
-        name, _, command = pair.partition("\n")
-        words = [word for word in command.split(" ") if word not in ("--skip", "-s")]
-        settings.append(f"{name}={' '.join(words)}")
+    for each in found:
+        if (each.section, each.subsection) == ("filter", "lfs") and each.name in ("smudge", "process"):
+            words = [word for word in each.value.split(" ") if word not in ("--skip", "-s")]
+            settings.append(f"filter.lfs.{each.name}={' '.join(words)}")
     return env, [word for setting in settings for word in ("-c", setting)]

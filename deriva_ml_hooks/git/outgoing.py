@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from deriva_ml_hooks.git.blobs import missing
+from deriva_ml_hooks.git.objects import Object, look_up, missing
 from deriva_ml_hooks.git.process import answer, piped
 from deriva_ml_hooks.git.pushes import RefUpdate, is_zero
 from deriva_ml_hooks.git.repository import Repository
@@ -53,7 +53,6 @@ class Outgoing:
         return "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
-@answer("cat-file")
 def outgoing(
     repository: Repository, updates: Sequence[RefUpdate], remote: str | None, url: str = ""
 ) -> Outgoing:
@@ -64,33 +63,26 @@ def outgoing(
     """
     sent = [update for update in updates if not update.is_deletion]
     old = [update.remote_oid for update in sent if not is_zero(update.remote_oid)]
-    names = [update.local_oid for update in sent] + old
-    stdin = "".join(f"{name}^{{}}\n" for name in names).encode("ascii")
-    answer = repository.git("cat-file", "--batch-check=%(objecttype) %(objectname)", stdin=stdin).checked()
-    objects = [(kind, oid) for kind, _, oid in (line.partition(" ") for line in answer.decode().splitlines())]
-    if len(objects) != len(names):
-        raise ValueError("not one answer for each question")
-    for name, (kind, _) in zip(names, objects[: len(sent)], strict=False):
-        if kind not in _KINDS:
-            raise missing(name.encode("ascii"))
-    tips = dict.fromkeys(objects[: len(sent)])
+    found = look_up(repository, [f"{oid}^{{}}" for oid in (*(update.local_oid for update in sent), *old)])
+    tips: dict[Object, None] = {}
+    for update, tip in zip(sent, found, strict=False):
+        if tip is None:
+            raise missing(update.local_oid)
+        tips[tip] = None
+    known = [each.oid for each in found[len(sent) :] if each is not None and each.kind == "commit"]
     return Outgoing(
-        tips=tuple(oid for kind, oid in tips if kind == "commit"),
-        loose=tuple(oid for kind, oid in tips if kind != "commit"),
-        known=tuple(dict.fromkeys(oid for kind, oid in objects[len(sent) :] if kind == "commit")),
+        tips=tuple(tip.oid for tip in tips if tip.kind == "commit"),
+        loose=tuple(tip.oid for tip in tips if tip.kind != "commit"),
+        known=tuple(dict.fromkeys(known)),
         tracking=_tracking(repository, remote, url) if remote else (),
     )
-
-
-_KINDS = ("commit", "tree", "blob")
 
 
 def _tracking(repository: Repository, remote: str, url: str) -> tuple[str, ...]:
     if remote != url:
         return (remote,)
-    done = repository.git("config", "--null", "--get-regexp", r"^remote\..*\.(push)?url$")
-    pairs = [os.fsdecode(entry).partition("\n") for entry in done.stdout.split(b"\0")]
-    return tuple({key[len("remote.") :].rpartition(".")[0]: None for key, _, value in pairs if value == url})
+    urls = repository.values("remote", "url") + repository.values("remote", "pushUrl")
+    return tuple(dict.fromkeys(name for name, value in urls if value == url))
 
 
 def new_blobs(
@@ -132,7 +124,7 @@ def _weighed(
             elif line.startswith(b"commit "):
                 commit = line
             elif not line.startswith(b"tree "):
-                raise missing(line)
+                raise missing(os.fsdecode(line.split(b" ")[0]))
 
 
 def already_there(repository: Repository, out: Outgoing, oids: Collection[bytes]) -> set[bytes]:

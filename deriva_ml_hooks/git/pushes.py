@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deriva_ml_hooks.errors import GitError, UsageError
-from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.objects import look_up
 from deriva_ml_hooks.git.repository import Repository
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -96,12 +96,9 @@ def updates_from_pre_commit(repository: Repository, environ: Mapping[str, str]) 
     return [RefUpdate(local, new, environ.get("PRE_COMMIT_REMOTE_BRANCH", ""), old or zero)]
 
 
-@process.answer("cat-file")
 def _oids(repository: Repository, revisions: Sequence[str]) -> list[str | None]:
-    stdin = b"".join(os.fsencode(revision) + b"\n" for revision in revisions)
-    lines = repository.git("cat-file", "--batch-check=%(objectname)", stdin=stdin).checked().split(b"\n")
-    found = [os.fsdecode(line) for line in lines[: len(revisions)]]
+    found = look_up(repository, revisions)
     return [
-        oid if _OID.fullmatch(oid) else revision if is_zero(revision) and revision else None
-        for oid, revision in zip(found, revisions, strict=True)
+        one.oid if one is not None else revision if is_zero(revision) and revision else None
+        for one, revision in zip(found, revisions, strict=True)
     ]

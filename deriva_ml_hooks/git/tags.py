@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git import process
+from deriva_ml_hooks.git.objects import contents, look_up
 from deriva_ml_hooks.git.outgoing import Outgoing
 from deriva_ml_hooks.git.repository import Repository
 
@@ -66,17 +67,13 @@ def _tag(name: str, oid: str, kind: str, target: str, target_kind: str, own: str
     return Tag(name, oid, kind, target, target_kind, own)
 
 
-@process.answer("cat-file")
 def read_tag(repository: Repository, name: str, oid: str) -> Tag | None:
     """The tag that `name` is where it names the object `oid`; None where that is not here."""
-    done = repository.git("cat-file", "-t", oid)
-    if done.returncode:
+    (found,) = contents(repository, [oid])
+    if found is None:
         return None
-    kind = done.stdout.decode("ascii").strip()
-    target, target_kind, own = (
-        parse_tag_object(repository.git("cat-file", "tag", oid).checked()) if kind == "tag" else ("", "", "")
-    )
-    return _tag(name, oid, kind, target, target_kind, own)
+    about = parse_tag_object(found.data) if found.kind == "tag" else ("", "", "")
+    return _tag(name, oid, found.kind, *about)
 
 
 @process.answer("cat-file")
@@ -157,28 +154,13 @@ def parse_remote_refs(data: bytes) -> dict[str, str]:
     return {ref: oid for oid, _, ref in rows}
 
 
-@process.answer("cat-file")
 def commits_here(repository: Repository, oids: Sequence[str]) -> list[str]:
     """Those of `oids` that are commits of this repository."""
-    stdin = "".join(f"{oid}\n" for oid in oids).encode("ascii")
-    lines = repository.git("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=stdin).checked()
-    rows = (line.split(" ") for line in lines.decode("ascii", "replace").splitlines())
-    return [row[0] for row in rows if row[1:] == ["commit"]]
+    return [found.oid for found in look_up(repository, oids) if found is not None and found.kind == "commit"]
 
 
-@process.answer("cat-file")
 def files_at(repository: Repository, commits: Sequence[str], path: str) -> dict[str, bytes]:
     """The content of `path` in each of `commits`; absent where there is no such blob."""
-    stdin = "".join(f"{commit}:{path}\n" for commit in commits).encode("ascii")
-    data = repository.git("cat-file", "--batch", stdin=stdin).checked()
-    found = {}
-    for commit in commits:
-        header, _, data = data.partition(b"\n")
-        if header.endswith(b" missing"):
-            continue
-        _, kind, length = header.rsplit(b" ", 2)
-        size = int(length)
-        if kind == b"blob":
-            found[commit] = data[:size]
-        data = data[size + 1 :]
-    return found
+    found = contents(repository, [f"{commit}:{path}" for commit in commits])
+    pairs = zip(commits, found, strict=True)
+    return {commit: blob.data for commit, blob in pairs if blob is not None and blob.kind == "blob"}

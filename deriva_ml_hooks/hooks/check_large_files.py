@@ -19,6 +19,7 @@ from deriva_ml_hooks.config import Settings, hook_settings, settings_table
 from deriva_ml_hooks.errors import NotARepositoryError, UsageError
 from deriva_ml_hooks.git import blobs
 from deriva_ml_hooks.git.discovery import of_hook
+from deriva_ml_hooks.git.lfs import POINTER_SIZE, pointer_blobs, tracked_by_lfs
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.hooks import _advice, _common
 from deriva_ml_hooks.hooks._advice import Heavy
@@ -247,7 +248,7 @@ def _untracked(place: Repository | None, files: Sequence[tuple[bytes, str]], rul
         if (code := rules.code(path, size)) is not None:
             heavy.append(Heavy(code, path, b"", size))
     inside = [one.path for one in heavy if one.path is not None and not one.path.startswith(b"../")]
-    lfs = blobs.lfs_tracked(place, inside) if place is not None else set()
+    lfs = tracked_by_lfs(place, inside) if place is not None else set()
     heavy = [one for one in heavy if one.path not in lfs]
     most = max((one.size for one in heavy), default=0) // 1024 + 1
     larger = shlex.join(["deriva-ml-hooks", "hook", HOOK, "--max-kb", str(most)])
@@ -261,10 +262,10 @@ def _by(command: str) -> _advice.Undo:
 def _told(place: Repository, heavy: Sequence[Heavy], rules: Rules, undo: _advice.Undo) -> list[Finding]:
     if not heavy:
         return []
-    small = {one.oid for one in heavy if one.size < blobs.POINTER_SIZE}
-    pointers = blobs.pointers(place, small)
+    small = {one.oid for one in heavy if one.size < POINTER_SIZE}
+    pointers = pointer_blobs(place, small)
     refused = [one for one in heavy if one.oid not in pointers]
-    lfs = blobs.lfs_tracked(place, [one.path for one in refused if one.path is not None])
+    lfs = tracked_by_lfs(place, [one.path for one in refused if one.path is not None])
     return _findings(place, refused, rules, lfs, undo)
 
 

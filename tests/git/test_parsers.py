@@ -15,7 +15,19 @@ from hypothesis import strategies as st
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.export import code as export
 from deriva_ml_hooks.gate import judge
-from deriva_ml_hooks.git import blobs, index, outgoing, process, pushes, status, tags, versions
+from deriva_ml_hooks.git import (
+    blobs,
+    configuration,
+    index,
+    lfs,
+    objects,
+    outgoing,
+    process,
+    pushes,
+    status,
+    tags,
+    versions,
+)
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.outgoing import Outgoing
 from deriva_ml_hooks.git.repository import Repository
@@ -42,7 +54,8 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
     "status": status.parse_status,
     "ls-files": index.parse_listing,
     "diff-index": blobs.parse_raw,
-    "cat-file --batch": blobs._contents,
+    "cat-file --batch": lambda data: objects.parse(data, with_data=True),
+    "config": configuration.parse,
     "pre-push": pushes.parse_ref_updates,
 }
 
@@ -99,7 +112,7 @@ QUESTIONS: dict[str, Callable[[Repository], Any]] = {
     "indexed": blobs.indexed,
     "sizes": lambda place: blobs.sizes(place, [OID.encode()]),
     "in_trees": lambda place: blobs.in_trees(place, ["HEAD"], [OID.encode()]),
-    "pointers": lambda place: blobs.pointers(place, [OID.encode()]),
+    "pointers": lambda place: lfs.pointer_blobs(place, [OID.encode()]),
     "the gate": lambda place: judge(place.worktree),
     "a version": lambda place: scm_version(place, head_of(place)),
     "versions": lambda place: scm_versions(place, [Named(head_of(place), None)]),
