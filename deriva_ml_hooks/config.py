@@ -48,6 +48,7 @@ class Config(NamedTuple):  # a dataclass would cost every hook the import of ins
     link_outside: Policy = "warn"
     lfs_pointer: Policy = "warn"
     paranoid: bool = False
+    guard: bool | None = None
     catalog: str | None = None
     schema: str = "deriva-ml"
     workflow_type: tuple[str, ...] = ()
@@ -154,6 +155,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "link-outside": _POLICY,
     "lfs-pointer": _POLICY,
     "paranoid": _switch,
+    "guard": _switch,
     "catalog": _text,
     "schema": _text,
     "workflow-type": _text_or_texts,

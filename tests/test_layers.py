@@ -28,7 +28,7 @@ LAYERS = (
     {"export", "verify"},
     {"catalog"},
     {"runner"},
-    {"api", "install", "pre_push", "release"},
+    {"api", "guard", "install", "pre_push", "release"},
     {"commands"},
     {"cli"},
     {"__main__", "__init__"},

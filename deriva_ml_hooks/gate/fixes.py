@@ -17,12 +17,16 @@ from deriva_ml_hooks.git.status import Change, Measurement
 from deriva_ml_hooks.report import Finding
 
 _STRIP = "strip-notebook-outputs"
+_REWRITTEN = {"uv.lock": "uv run", "pixi.lock": "pixi run"}
+"""Lock files that a start may rewrite, and what starts so."""
 _MOST = 1 << 28
 """Bytes of a file that are read to find its fix."""
 
 
 def findings(repository: Repository, changes: Sequence[Change], measured: Measurement) -> list[Finding]:
     """A finding for each of `changes`: where the fix depends on what the file is, with that one."""
+    if len(changes) == 1 and changes[0].path in _REWRITTEN and changes[0].code in ("staged", "unstaged"):
+        return [_lock_file(repository, of_change(changes[0]))]
     of_untracked = _for_untracked(repository, changes, measured)
     worded: dict[str, Callable[[Finding, str], Finding | None]] = {
         "staged": lambda found, path: _executed(repository, found, path),
@@ -36,6 +40,13 @@ def findings(repository: Repository, changes: Sequence[Change], measured: Measur
         better = word(found, change.path) if word is not None and change.path is not None else None
         result.append(better or found)
     return result
+
+
+def _lock_file(repository: Repository, found: Finding) -> Finding:
+    """What is said of a lock file that is all that has changed: the tool itself has rewritten it."""
+    tool, name = _REWRITTEN[found.path or ""], shlex.quote(_from_here(repository, found.path or ""))
+    said = f"{found.message}; nothing else is changed: {tool} has rewritten it (not so: {tool} --frozen)"
+    return found._replace(message=said, fix=f'git commit -m "Update {found.path}" -- {name}')
 
 
 def _for_untracked(

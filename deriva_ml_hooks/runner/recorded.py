@@ -42,6 +42,8 @@ from deriva_ml_hooks.runner.witness import OTHER_WORKTREE, Witness, refuse_other
 EXECUTION_VARIABLE = "DERIVA_ML_HOOKS_EXECUTION"
 PROVENANCE_VARIABLE = "DERIVA_ML_HOOKS_PROVENANCE"
 DRY_RUN_VARIABLE = "DERIVA_ML_HOOKS_DRY_RUN"
+REFUSAL = "refused"
+"""The file in an execution's folder that says why the guard has refused to go on."""
 # With the first four deriva-ml skips its own check of the tree, or parts of it, and takes the run for a
 # notebook; the others are of the run around this one.
 _NEVER_PASSED_ON = (
@@ -139,7 +141,8 @@ def run_recorded(
             lambda failed: publishing.finish(during, failed, mask),
         ):
             ending = child.run(accepted.executable, argv, env, mask, stdin)
-        execution = _ended(execution, ending, time.monotonic() - started)
+        refused = _refusal(os.path.dirname(env[PROVENANCE_VARIABLE]))
+        execution = _ended(execution, ending, time.monotonic() - started, refused)
         if task is not None:
             execution = task.ended(execution)
         else:  # only now: uv may have made it
@@ -373,18 +376,27 @@ def _forget(env: Mapping[str, str]) -> None:
     shutil.rmtree(os.path.dirname(env[PROVENANCE_VARIABLE]), ignore_errors=True)
 
 
-def _ended(execution: Execution, ending: Ending, duration: float) -> Execution:
+def _ended(execution: Execution, ending: Ending, duration: float, refused: str | None) -> Execution:
     status: Status = "Aborted" if ending.aborted else "Failed" if ending.exit_code else "Completed"
-    detail = f"signal {ending.asked or ending.killed_by}" if ending.asked or ending.killed_by else None
+    by_signal = f"signal {ending.asked or ending.killed_by}" if ending.asked or ending.killed_by else None
     return replace(
         execution,
         status=status,
         exit_code=ending.exit_code,
         signal=ending.killed_by,
-        detail=detail,
+        detail=by_signal or refused,
         ended_at=now(),
         duration=round(duration, 3),
     )
+
+
+def _refusal(folder: str) -> str | None:
+    """Why the guard has ended a sweep, if it has; `folder` is the execution's own."""
+    try:
+        with open(os.path.join(folder, REFUSAL), encoding="utf-8", errors="surrogateescape") as file:
+            return redact(file.read())
+    except OSError:
+        return None
 
 
 def _close(ledger: Ledger, execution: Execution, complain: Say) -> None:
