@@ -84,22 +84,11 @@ def test_only_keys_that_both_frameworks_know_are_used() -> None:
 def test_the_recommended_configuration_is_the_one_that_install_writes() -> None:
     texts = [re.search(r"(?s)```yaml\n(default_install_hook_types.*?)```", page) for page in (README, PAGE)]
     shown = [yaml.safe_load(text[1]) for text in texts if text]
-    written = yaml.safe_load(frameworks.snippet(None))
+    written = yaml.safe_load(frameworks.configuration())
     for configuration in (*shown, written):
         for repository in configuration["repos"]:
             repository.pop("rev")
     assert shown == [written, written]
-
-
-def test_the_stages_that_install_knows_are_the_manifests() -> None:
-    for hook, stages in frameworks._STAGES.items():
-        assert [stage for stage in BY_ID[hook]["stages"] if stage != "manual"] == sorted(
-            stages.split(), key=BY_ID[hook]["stages"].index
-        )
-    needing_a_hook = {
-        hook for hook, entry in BY_ID.items() if set(entry["stages"]) - {"pre-commit", "manual"}
-    }
-    assert needing_a_hook == set(frameworks._STAGES)
 
 
 def test_the_native_hooks_are_those_in_the_folder_and_on_the_page() -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.install import setup
-from deriva_ml_hooks.install.native import HOOKS, led_to, places, script
+from deriva_ml_hooks.install.doctor import examine
+from deriva_ml_hooks.install.native import HOOKS, hooks, led_to, script
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -494,7 +495,7 @@ def test_what_the_user_has_led_python_to_is_written_into_the_hooks(
     cache_of(repo).unlink()
     assert commits_with(repo) == ""
     assert cache_of(repo).exists()
-    assert [place.told() for place in places(discover(str(repo.path)))][:2] == [
+    assert [hook.interpreter() for hook in hooks(discover(str(repo.path)))][:2] == [
         (sys.executable, home),
         (str(bare), packages),
     ]
@@ -504,7 +505,7 @@ def test_a_hook_of_an_earlier_release_is_told_of_and_replaced(equipped: Repo) ->
     for name in HOOKS:
         old = OLD.format(python=sys.executable, words="native-pre-push" if name == "pre-push" else "hook")
         hook_of(equipped, name).write_text(old)
-    found = setup.examine(str(equipped.path), say=lambda _: None)
+    found = examine(str(equipped.path), say=lambda _: None)
     assert [finding.code for finding in found][: len(HOOKS)] == ["changed"] * len(HOOKS)
     setup.install(str(equipped.path), say=lambda _: None)
     for name in HOOKS:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from deriva_ml_hooks.redact import redacted
+from deriva_ml_hooks.redact import redact, redacted
 from deriva_ml_hooks.report import printable, shown
 
 
@@ -22,6 +22,11 @@ def data(document: Any) -> None:
 def text(words: str) -> None:
     """Text that is the answer, on stdout."""
     as_is(shown(words))
+
+
+def line(words: str) -> None:
+    """One line of the answer, on stdout, whatever names it holds."""
+    as_is(printable(redact(words)))
 
 
 def as_is(words: str) -> None:

@@ -9,6 +9,8 @@ import typer
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.report import as_text
 
+_DRY_RUN = typer.Option(False, "--dry-run", help="Only say what would be done.")
+
 
 class Service(str, Enum):
     """Where continuous integration runs."""
@@ -27,31 +29,31 @@ def install(
     ci: list[Service] = typer.Option(
         [], "--ci", help="Write a workflow that checks pushes and pull requests; a file is never replaced."
     ),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would be done."),
+    dry_run: bool = _DRY_RUN,
 ) -> None:
-    """Put the hooks in place: the native ones, pre-commit's for the stages in use, and the cache.
+    """Put the hooks in place: the native ones, pre-commit's where it has none yet, and the cache.
 
     What is there already is kept and still runs. Can be repeated.
     """
-    from deriva_ml_hooks.install import setup
+    from deriva_ml_hooks.git.discovery import measured
+    from deriva_ml_hooks.install import files, setup
 
     setup.install(
         pre_commit=pre_commit,
         gitignore=gitignore,
         services=[service.value for service in ci],
         dry_run=dry_run,
-        say=output.text,
+        say=output.line,
     )
-    setup.offer(say=output.text)
+    for offer in files.offers(measured()):
+        output.line(offer)
 
 
-def uninstall(
-    dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would be done."),
-) -> None:
+def uninstall(dry_run: bool = _DRY_RUN) -> None:
     """Take the hooks away, and put back what was there before, byte for byte."""
     from deriva_ml_hooks.install import setup
 
-    setup.uninstall(dry_run=dry_run, say=output.text)
+    setup.uninstall(dry_run=dry_run, say=output.line)
 
 
 def doctor() -> None:
@@ -59,9 +61,9 @@ def doctor() -> None:
 
     Exit 1 when something is missing.
     """
-    from deriva_ml_hooks.install import setup
+    from deriva_ml_hooks.install.doctor import examine
 
-    missing = setup.examine(say=output.text)
+    missing = examine(say=output.line)
     if missing:
-        output.note(("\n" if missing else "") + as_text(missing))
+        output.note("\n" + as_text(missing))
         raise typer.Exit(1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.files import write_atomically
@@ -16,111 +16,73 @@ class InstallError(HooksError):
     """A step that could not be done; what was done before it stays."""
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Put `data` at `path`; `why` in a few words."""
+class Step(NamedTuple):
+    """One change: what is said of it, and what makes it."""
 
-    path: str
-    data: bytes
-    why: str
-    executable: bool = False
-
-    def __str__(self) -> str:
-        return f"write {self.path} ({self.why})"
-
-    def do(self) -> None:
-        """Write the file whole."""
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        write_atomically(self.path, self.data)
-        if self.executable:
-            os.chmod(self.path, 0o755)  # noqa: S103  # what git itself gives hooks
+    said: str
+    make: Callable[[], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """Rename `path` to `target`, bytes and mode untouched."""
+def write(path: str, data: bytes, why: str, *, executable: bool = False) -> Step:
+    """Put `data` at `path`, whole."""
 
-    path: str
-    target: str
-    why: str
+    def make() -> None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_atomically(path, data)
+        if executable:
+            os.chmod(path, 0o755)  # noqa: S103  # what git itself gives hooks
 
-    def __str__(self) -> str:
-        return f"move {self.path} to {os.path.basename(self.target)} ({self.why})"
-
-    def do(self) -> None:
-        """Rename it; a file that is already there is never overwritten."""
-        if os.path.lexists(self.target):
-            raise InstallError(
-                f"{self.target}: already there", fix=f"keep one of the two, remove {self.path}"
-            )
-        os.rename(self.path, self.target)
+    return Step(f"write {path} ({why})", make)
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """Delete a file of ours."""
+def move(path: str, target: str, why: str) -> Step:
+    """Rename `path` to `target`, bytes and mode untouched; a file that is already there is never replaced."""
 
-    path: str
-    why: str
+    def make() -> None:
+        if os.path.lexists(target):
+            raise InstallError(f"{target}: already there", fix=f"keep one of the two, remove {path}")
+        os.rename(path, target)
 
-    def __str__(self) -> str:
-        return f"remove {self.path} ({self.why})"
-
-    def do(self) -> None:
-        """Delete it."""
-        os.unlink(self.path)
+    return Step(f"move {path} to {os.path.basename(target)} ({why})", make)
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+def remove(path: str, why: str) -> Step:
+    """Delete the file at `path`."""
+    return Step(f"remove {path} ({why})", lambda: os.unlink(path))
+
+
+def leave(path: str, why: str) -> Step:
     """Leave a file where it is that cannot be put back."""
-
-    path: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"leave {self.path} ({self.why})"
-
-    def do(self) -> None:
-        """Nothing: it is there to be told."""
+    return Step(f"leave {path} ({why})", lambda: None)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Have another program do its part, in the folder `cwd`."""
+def run(words: Sequence[str], cwd: str, why: str) -> Step:
+    """Have another program do its part in the folder `cwd`; what it says is reported when it fails."""
+    name = os.path.basename(words[0])
 
-    words: Sequence[str]
-    cwd: str
-    why: str
-
-    def __str__(self) -> str:
-        shown = " ".join([os.path.basename(self.words[0]), *self.words[1:]])
-        return f"run {shown} ({self.why})"
-
-    def do(self) -> None:
-        """Run it; what it says is told when it fails."""
-        try:
-            done = subprocess.run(
-                [*self.words],
-                cwd=self.cwd,
-                env=process.command_environment(),
-                capture_output=True,
-                check=False,
-            )
-        except OSError as error:
-            raise InstallError(f"{self.words[0]}: {error.strerror}", fix="see that it is installed") from None
+    def make() -> None:
+        environment = process.command_environment()
+        done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, check=False)
         if done.returncode:
-            said = (done.stderr or done.stdout).decode(errors="replace").split()
-            what = " ".join(said) or f"exit {done.returncode}"
-            raise InstallError(f"{os.path.basename(self.words[0])}: {what}", fix=" ".join(self.words))
+            said = " ".join((done.stderr or done.stdout).decode(errors="replace").split())
+            raise InstallError(f"{name}: {said or f'exit {done.returncode}'}", fix=" ".join(words))
+
+    return Step(f"run {' '.join([name, *words[1:]])} ({why})", make)
 
 
-Step = Write | Move | Remove | Leave | Run
+def take(plan: Iterable[Step], say: Callable[[str], None], *, dry_run: bool, none: str) -> None:
+    """Make each step and say it; a `dry_run` only says it. `none` is said where there is no step.
 
-
-def do(step: Step) -> None:
-    """Do one step; raises InstallError."""
-    try:
-        step.do()
-    except OSError as error:
-        raise InstallError(f"{step}: {error.strerror}", fix="see the owner and mode of that folder") from None
+    Raises InstallError.
+    """
+    step = None
+    for step in plan:
+        try:
+            if not dry_run:
+                step.make()
+        except OSError as error:
+            fix = "see the owner and mode of that file and its folder"
+            raise InstallError(f"{step.said}: {error.strerror}", fix=fix) from None
+        say(f"would {step.said}" if dry_run else step.said)
+    if step is None:
+        say(none)

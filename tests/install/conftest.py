@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deriva_ml_hooks.install import setup
+from deriva_ml_hooks.install.doctor import examine
 
 if TYPE_CHECKING:
     from tests.conftest import Repo
@@ -53,7 +54,7 @@ def _uninstall(repo: Repo, *, dry_run: bool = False) -> list[str]:
 
 def _doctor(repo: Repo) -> tuple[list[str], dict[str, str]]:
     said: list[str] = []
-    missing = setup.examine(str(repo.path), say=said.append)
+    missing = examine(str(repo.path), say=said.append)
     return said, {found.message: found.fix for found in missing}
 
 

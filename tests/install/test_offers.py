@@ -10,8 +10,8 @@ import pytest
 
 from deriva_ml_hooks import gate
 from deriva_ml_hooks.cli import main
-from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.install import offers
+from deriva_ml_hooks.git.discovery import measured
+from deriva_ml_hooks.install import files
 from deriva_ml_hooks.untracked import ANYWHERE, FOLDERS
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def here(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> Repo:
 
 
 def lines(repo: Repo) -> list[str]:
-    return offers.missing_lines(discover(str(repo.path)))
+    return files.missing_lines(measured(str(repo.path)))
 
 
 def test_lines_are_missing_for_what_is_not_ignored_and_not_tracked(repo: Repo) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.install.native import HOOKS, Place, is_ours
+from deriva_ml_hooks.git.discovery import measured
+from deriva_ml_hooks.install.native import HOOKS, Hook, is_ours
 from deriva_ml_hooks.install.steps import InstallError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ Doctor = Callable[["Repo"], tuple[list[str], dict[str, str]]]
 PhotographOf = Callable[..., dict[str, tuple[int, bytes]]]
 
 ALL_STAGES = """\
+default_install_hook_types: [pre-commit, pre-push, post-commit, post-checkout]
 repos:
 - repo: local
   hooks:
@@ -41,7 +42,7 @@ SERVED = ("pre-commit", "pre-push", "post-commit", "post-checkout")
 
 
 def hooks_of(repo: Repo) -> Path:
-    return Path(discover(str(repo.path)).common_dir) / "hooks"
+    return Path(measured(str(repo.path)).common_dir) / "hooks"
 
 
 def run(repo: Repo, *words: str) -> None:
@@ -269,7 +270,7 @@ def test_uninstalling_leaves_the_framework_that_came_later(
     hooks = hooks_of(repo)
     install(repo)
     for hook in SERVED:
-        assert Place(hook, str(hooks)).framework() is not None
+        assert Hook(hook, str(hooks)).framework is not None
     uninstall(repo)
     run(repo, framework, "install", *types("post-commit"))
     install(repo)
@@ -289,7 +290,7 @@ def test_both_frameworks_in_one_place_are_refused_with_the_way_out(
     install(repo)
     for name in ("pre-commit", "prek"):
         run(repo, os.path.join(beside, name), "install", *types("post-commit"))
-    assert "prek install -f --hook-type post-commit" in doctor(repo)[1].values()
+    assert doctor(repo)[1] == {"no native post-commit hook": "deriva-ml-hooks install"}
     before = photograph(repo.path)
     with pytest.raises(InstallError, match="refuses to run") as refused:
         install(repo)
@@ -320,8 +321,8 @@ def test_a_hook_overwritten_by_force_is_missed_by_the_doctor_and_mended(
 # --- core.hooksPath
 
 
-@pytest.mark.parametrize("where", ["hooks", "tools/git [hooks]", ".githooks/", "../out side", "~/global"])
-def test_the_configured_hooks_folder_is_used_and_the_tree_stays_clean(
+@pytest.mark.parametrize("where", [".git/our hooks", "../out side", "~/global"])
+def test_the_configured_hooks_folder_is_used(
     repo: Repo,
     home: Path,
     install: Say,
@@ -331,21 +332,45 @@ def test_the_configured_hooks_folder_is_used_and_the_tree_stays_clean(
     photograph: PhotographOf,
     where: str,
 ) -> None:
-    scope = "--global" if where.startswith("~") else "--local"
-    repo.git("config", scope, "core.hooksPath", where)
+    repo.git("config", "--global" if where.startswith("~") else "--local", "core.hooksPath", where)
     folder = Path(os.path.expanduser(where)) if where.startswith("~") else repo.path / where
     tells(folder / "commit-msg", content="#!/bin/sh\nexit 0\n")
-    repo.git("add", "--all")
-    repo.commit("Their own hook")
-    before = photograph(folder, hooks_of(repo), repo.path / ".git" / "info")
+    before = photograph(folder, hooks_of(repo))
     install(repo)
     assert all(is_ours(str(folder / hook)) for hook in HOOKS)
-    assert repo.git("status", "--porcelain") == ""
     repo.commit("Another")
     assert (repo.git_dir / "deriva-ml-hooks" / "provenance.json").exists()
     assert doctor(repo)[1] == {}
     uninstall(repo)
-    assert photograph(folder, hooks_of(repo), repo.path / ".git" / "info") == before
+    assert photograph(folder, hooks_of(repo)) == before
+
+
+def test_hooks_in_the_worktree_belong_to_the_repository_and_can_call_ours(
+    repo: Repo,
+    install: Say,
+    uninstall: Say,
+    doctor: Doctor,
+    tells: Callable[..., Path],
+    photograph: PhotographOf,
+) -> None:
+    repo.git("config", "core.hooksPath", "hooks")
+    tells(repo.path / "hooks" / "commit-msg")
+    repo.commit("A hook for all")
+    before = photograph(repo.path)
+    with pytest.raises(InstallError, match="is in the worktree") as refused:
+        install(repo)
+    assert photograph(repo.path) == before, "nothing is half installed"
+    calls = refused.value.fix.removeprefix("have its hooks call ours: ").split("; ")
+    assert len(calls) == len(HOOKS)
+    for call in calls:
+        line, _, hook = call.rpartition(" in ")
+        tells(repo.path / "hooks" / hook, content=f"#!/bin/sh\n{line}\n")
+    repo.commit("Call ours")
+    install(repo)
+    said, missing = doctor(repo)
+    assert missing == {}
+    assert sum(line.endswith("called by the hook that is there") for line in said) == len(HOOKS)
+    uninstall(repo)
     assert repo.git("status", "--porcelain") == ""
 
 
@@ -356,70 +381,6 @@ def test_the_path_is_read_from_an_included_file_and_made_when_it_is_not_there(
     repo.git("config", "include.path", str(tmp_path / "more"))
     install(repo)
     assert is_ours(str(tmp_path / "new" / "hooks" / "post-commit"))
-
-
-@pytest.mark.parametrize("ending", ["", "*.tmp", "*.tmp\n"])
-def test_the_exclude_file_is_restored_however_it_ended(
-    repo: Repo, install: Say, uninstall: Say, ending: str
-) -> None:
-    exclude = repo.path / ".git" / "info" / "exclude"
-    exclude.parent.mkdir(exist_ok=True)
-    exclude.write_text(ending)
-    repo.git("config", "core.hooksPath", "hooks")
-    install(repo)
-    install(repo)
-    assert exclude.read_text().count("/hooks/post-commit\n") == 1
-    uninstall(repo)
-    assert (exclude.read_text() if exclude.exists() else "") == ending
-
-
-def test_what_the_user_adds_to_the_exclude_file_stays(repo: Repo, install: Say, uninstall: Say) -> None:
-    exclude = repo.path / ".git" / "info" / "exclude"
-    repo.git("config", "core.hooksPath", "hooks")
-    install(repo)
-    with exclude.open("a") as file:
-        file.write("*.later\n")
-    uninstall(repo)
-    assert "/hooks/" not in exclude.read_text()
-    assert exclude.read_text().endswith("*.later\n")
-
-
-@pytest.mark.parametrize(
-    ("hook", "line"),
-    [
-        ("post-commit", "deriva-ml-hooks hook cache-provenance"),
-        ("pre-push", 'deriva-ml-hooks native-pre-push "" "$@"'),
-    ],
-)
-def test_a_tracked_hook_is_never_moved_and_can_call_ours_itself(
-    repo: Repo,
-    install: Say,
-    uninstall: Say,
-    doctor: Doctor,
-    tells: Callable[..., Path],
-    photograph: PhotographOf,
-    hook: str,
-    line: str,
-) -> None:
-    own = tells(repo.path / "hooks" / hook)
-    repo.commit("A hook for all")
-    repo.git("config", "core.hooksPath", "hooks")
-    before = photograph(repo.path)
-    with pytest.raises(InstallError, match="tracked by git") as refused:
-        install(repo)
-    assert refused.value.fix.endswith(f"this line in it: {line}")
-    assert photograph(repo.path) == before, "nothing is half installed"
-    own.write_text(f"#!/bin/sh\n{line}\n")
-    repo.commit("Call ours")
-    install(repo)
-    assert repo.git("status", "--porcelain") == ""
-    said, missing = doctor(repo)
-    assert missing == {}
-    assert any(
-        told.startswith(f"{hook}: ") and told.endswith("called by the hook that is there") for told in said
-    )
-    uninstall(repo)
-    assert repo.git("status", "--porcelain") == ""
 
 
 def test_our_own_scripts_tracked_in_a_hooks_folder_are_left_as_they_are(
@@ -435,39 +396,15 @@ def test_our_own_scripts_tracked_in_a_hooks_folder_are_left_as_they_are(
     assert repo.git("status", "--porcelain") == ""
 
 
-def test_prek_is_told_what_to_install_in_a_hooks_folder_elsewhere(
+def test_a_framework_is_left_out_where_the_hooks_path_is_set(
     repo: Repo, install: Say, doctor: Doctor, tmp_path: Path
 ) -> None:
     repo.git("config", "core.hooksPath", str(tmp_path / "elsewhere"))
     repo.write(".pre-commit-config.yaml", ALL_STAGES)
-    install(repo)
-    (fix,) = set(doctor(repo)[1].values())
-    command, _, rest = fix.partition(" (writes them into ")
-    program, *words = command.split()
-    assert (program, words) == ("prek", ["install", *types(*SERVED)])
-    assert rest.startswith(f"{tmp_path / 'elsewhere'}), or: deriva-ml-hooks uninstall && git config")
-    run(repo, os.path.join(os.path.dirname(sys.executable), program), *words)
-    assert doctor(repo)[1] == {}
-
-
-def test_a_framework_is_left_out_where_the_hooks_path_is_set_and_the_doctor_says_how(
-    repo: Repo, install: Say, doctor: Doctor
-) -> None:
-    repo.git("config", "core.hooksPath", "hooks")
-    repo.write(".pre-commit-config.yaml", ALL_STAGES)
-    assert any(line.startswith("left out: ") for line in install(repo))
-    fixes = set(doctor(repo)[1].values())
-    unset = "deriva-ml-hooks uninstall && git config --unset-all core.hooksPath"
-    aside = f"(git then runs nothing in {repo.path / 'hooks'})"
-    assert fixes == {f"{unset} && deriva-ml-hooks install {aside}"}, "prek would write into the tree"
-    run(
-        repo,
-        os.path.join(os.path.dirname(sys.executable), "prek"),
-        "install",
-        *types(*SERVED),
-    )
-    install(repo)
-    assert doctor(repo)[1] == {}
+    (line,) = (line for line in install(repo) if line.startswith("left out: "))
+    (fix,) = doctor(repo)[1].values()
+    assert line.endswith(f"fix: {fix}")
+    assert fix.startswith("deriva-ml-hooks uninstall && git config --unset-all core.hooksPath && ")
 
 
 @pytest.mark.parametrize("where", ["/dev/null", "a-file"])
@@ -499,17 +436,6 @@ def test_a_hook_that_goes_by_its_own_name_is_not_given_another(
     before = photograph(repo.path)
     with pytest.raises(InstallError, match="acts by its own name"):
         install(repo)
-    assert photograph(repo.path) == before
-
-
-def test_a_file_of_the_users_with_our_name_for_kept_hooks_is_neither_run_nor_lost(
-    repo: Repo, install: Say, uninstall: Say, tells: Callable[..., Path], photograph: PhotographOf
-) -> None:
-    tells(hooks_of(repo) / "post-commit.kept")
-    before = photograph(repo.path)
-    with pytest.raises(InstallError, match="there is a file of that name"):
-        install(repo)
-    assert uninstall(repo) == ["nothing of ours is installed"]
     assert photograph(repo.path) == before
 
 
@@ -728,12 +654,10 @@ def test_an_interpreter_without_the_package_is_found(
     assert list(doctor(repo)[1]) == [f"its interpreter does not have us: {bare}"]
 
 
-def test_stages_that_nobody_serves_are_named(repo: Repo, install: Say, doctor: Doctor) -> None:
+def test_a_configuration_that_nobody_serves_is_named(repo: Repo, install: Say, doctor: Doctor) -> None:
     install(repo)
     repo.write(".pre-commit-config.yaml", ALL_STAGES)
-    assert list(doctor(repo)[1]) == [
-        f".pre-commit-config.yaml asks for {name} hooks, and nothing runs them" for name in SERVED
-    ]
+    assert list(doctor(repo)[1]) == ["nothing runs the hooks of .pre-commit-config.yaml"]
     install(repo)
     assert doctor(repo)[1] == {}
 
