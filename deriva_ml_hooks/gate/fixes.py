@@ -29,15 +29,16 @@ def findings(repository: Repository, changes: Sequence[Change], measured: Measur
         return [_lock_file(repository, of_change(changes[0]))]
     of_untracked = _for_untracked(repository, changes, measured)
     worded: dict[str, Callable[[Finding, str], Finding | None]] = {
-        "staged": lambda found, path: _executed(repository, found, path),
-        "unstaged": lambda found, path: _executed(repository, found, path),
         "submodule": lambda found, path: _of_submodule(repository, found, path),
         "untracked": of_untracked,
     }
     result = []
     for change in changes:
         found, word = of_change(change), worded.get(change.code)
-        better = word(found, change.path) if word is not None and change.path is not None else None
+        if word is not None and change.path is not None:
+            better = word(found, change.path)
+        else:
+            better = executed(repository, change)
         result.append(better or found)
     return result
 
@@ -110,10 +111,12 @@ def _ends(repository: Repository) -> bool:
     return text[-1:] in (b"", b"\n")
 
 
-def _executed(repository: Repository, found: Finding, path: str) -> Finding | None:
+def executed(repository: Repository, change: Change) -> Finding | None:
     """What is said of a notebook whose cells are the commit's, and whose outputs are not; None for others."""
-    if not path.endswith(".ipynb"):
+    path = change.path or ""
+    if change.code not in ("staged", "unstaged") or not path.endswith(".ipynb"):
         return None
+    found = of_change(change)
     head = repository.head()
     entry = repository.entry(repository.commit(head).tree, path) if head is not None else None
     file = os.path.join(repository.worktree, path)

@@ -20,7 +20,7 @@ from deriva_ml_hooks.errors import (
     HooksError,
     NotARepositoryError,
 )
-from deriva_ml_hooks.gate.fixes import findings
+from deriva_ml_hooks.gate.fixes import executed, findings
 from deriva_ml_hooks.gate.reasons import Reason
 from deriva_ml_hooks.git import lfs, remotes
 from deriva_ml_hooks.git.discovery import discover
@@ -31,7 +31,7 @@ from deriva_ml_hooks.globs import matcher
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.redact import redact
-from deriva_ml_hooks.report import Finding, few
+from deriva_ml_hooks.report import Finding, as_text, few
 
 SCHEMA = 1
 _UNCONFIGURED = Config()
@@ -79,6 +79,10 @@ class RefusedError(HooksError):
         self.verdict = verdict
         self.reasons = verdict.reasons
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in the place of a traceback."""
+        return [as_text(self.reasons), "", "refused by deriva-ml-hooks"]
+
 
 @dataclass(slots=True)
 class _Scales:
@@ -94,12 +98,15 @@ class _Scales:
             self.warnings.append(found)
 
 
-def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False) -> Verdict:
+def judge(
+    start: str = ".", *, paranoid: bool = False, require_tag: bool = False, ignore_outputs: bool = False
+) -> Verdict:
     """The gate's verdict on the repository whose worktree holds the folder `start`.
 
     Without a repository the image's own record counts, where there is one. `paranoid` rehashes every tracked
-    file; `require_tag` refuses a commit without a version tag whatever the configuration says. Raises
-    ConfigError; everything else is a reason.
+    file; `require_tag` refuses a commit without a version tag whatever the configuration says;
+    `ignore_outputs` takes notebooks as they would be committed. Raises ConfigError; everything else is a
+    reason.
     """
     try:
         repository = discover(start)
@@ -117,15 +124,19 @@ def judge(start: str = ".", *, paranoid: bool = False, require_tag: bool = False
         scales.weigh("refuse", _unmeasured(error))
     if require_tag:
         config = config._replace(untagged="refuse")
-    measured = _measured(repository, config, scales, paranoid=paranoid or config.paranoid)
+    measured = _measured(
+        repository,
+        config,
+        scales,
+        paranoid=paranoid or config.paranoid,
+        ignore_outputs=ignore_outputs,
+    )
     has_commit = measured is None or measured.head is not None
     provenance = _known(repository, config, scales) if has_commit else None
     if measured and provenance and provenance.commit != measured.head:
         moved = "HEAD moved while the worktree was being measured"
-        scales.weigh(
-            "refuse",
-            Reason.GIT_ERROR.finding(moved)._replace(fix="wait until nothing else uses the repository"),
-        )
+        fix = "wait until nothing else uses the repository"
+        scales.weigh("refuse", Reason.GIT_ERROR.finding(moved, fix=fix))
     return Verdict(
         tuple(scales.reasons),
         tuple(scales.warnings),
@@ -144,7 +155,7 @@ def require_accepted(verdict: Verdict) -> Verdict:
 
 
 def _measured(
-    repository: Repository, config: Config, scales: _Scales, *, paranoid: bool
+    repository: Repository, config: Config, scales: _Scales, *, paranoid: bool, ignore_outputs: bool
 ) -> Measurement | None:
     """The worktree, and what of it speaks against an execution; None where it cannot be measured."""
     try:
@@ -155,6 +166,8 @@ def _measured(
     if measured.head is None:
         scales.weigh("refuse", Reason.NO_COMMIT.finding())
     tolerated, refused = _tolerated(measured.changes, config.untracked_ignore)
+    if ignore_outputs:
+        refused = [change for change in refused if executed(repository, change) is None]
     for found in findings(repository, refused, measured):
         scales.weigh(policy_on(config, found.code), found)
     scales.warnings += findings(repository, tolerated, measured)

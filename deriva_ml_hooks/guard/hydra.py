@@ -11,7 +11,7 @@ import re
 import sys
 from typing import Any
 
-from deriva_ml_hooks.guard import restart, setting
+from deriva_ml_hooks.guard import kernel, restart, setting
 
 _DRY = re.compile(r"\+{0,2}dry_run=(?:true|yes|on|1|y)", re.IGNORECASE)
 """DerivaML's own dry run, as a Hydra override."""
@@ -22,6 +22,10 @@ _SHOWN = ("help", "hydra_help", "cfg", "info", "shell_completion")
 def on_start() -> None:
     """What is done when Hydra starts in this process. Ends the process where it is refused."""
     if restart.is_around():
+        return
+    if kernel.is_here():
+        if setting.of(os.getcwd()).on:
+            kernel.require_accepted()
         return
     options = _options()
     if options is None or _runs_nothing(options):
