@@ -11,7 +11,8 @@ from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import judge
 from deriva_ml_hooks.gate.reasons import Reason
 from deriva_ml_hooks.guard.restart import refuse
-from deriva_ml_hooks.runner.recorded import PROVENANCE_VARIABLE, REFUSAL
+from deriva_ml_hooks.runner.recorded import REFUSAL
+from deriva_ml_hooks.runner.recording import PROVENANCE_VARIABLE
 
 
 def require_unchanged(folder: str, job: str) -> None:

@@ -21,7 +21,8 @@ from deriva_ml_hooks.runner.isolation.isolated import IsolationError
 from deriva_ml_hooks.runner.isolation.outputs import below_top
 from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
 from deriva_ml_hooks.runner.isolation.uncommitted import is_held, tree_of, uncommitted
-from deriva_ml_hooks.runner.recorded import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Task
+from deriva_ml_hooks.runner.recorded import Task
+from deriva_ml_hooks.runner.recording import EXECUTION_VARIABLE, PROVENANCE_VARIABLE
 from deriva_ml_hooks.runner.results import named
 from deriva_ml_hooks.verify.repository_facts import fetching
 

@@ -35,7 +35,7 @@ from deriva_ml_hooks.runner.interpreter import (
     selected_by_uv_run,
     version_in,
 )
-from deriva_ml_hooks.runner.recorded import Say
+from deriva_ml_hooks.runner.recording import Say
 from deriva_ml_hooks.runner.witness import (
     OtherWorktreeError,
     refuse_other_worktrees,

@@ -39,7 +39,8 @@ from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
 from deriva_ml_hooks.runner.isolation.standard_input import given_again
 from deriva_ml_hooks.runner.isolation.uncommitted import uncommitted
 from deriva_ml_hooks.runner.isolation.worktrees import Temporary, clear_left_over, temporary_worktree
-from deriva_ml_hooks.runner.recorded import Say, Task, run_recorded
+from deriva_ml_hooks.runner.recorded import Task, run_recorded
+from deriva_ml_hooks.runner.recording import Say
 from deriva_ml_hooks.runner.witness import OtherWorktreeError, refuse_other_worktrees, unreached
 
 

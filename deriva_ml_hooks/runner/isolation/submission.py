@@ -45,7 +45,7 @@ from deriva_ml_hooks.runner.isolation.worktrees import (
     reopened,
     temporary_worktree,
 )
-from deriva_ml_hooks.runner.recorded import Say, begun_for, ledger_for
+from deriva_ml_hooks.runner.recording import Say, begun_for, ledger_for
 
 _ARRAYS = {
     "sbatch": re.compile(r"(?:^| )(?:-a ?\S|--array\b)"),
