@@ -7,6 +7,7 @@ query, so that what leaves this module can be stored and printed.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -141,6 +142,20 @@ def rewritten(repository: Repository, url: str) -> str:
     ]
     prefix, base = max(rules, key=lambda rule: len(rule[0]), default=("", ""))
     return base + url[len(prefix) :]
+
+
+def relative_to(base: str, url: str) -> str:
+    """A submodule's URL, where it is relative seen from `base`, its superproject's (gitmodules(5)).
+
+    It never leads to another host.
+    """
+    if not url.startswith(("./", "../")):
+        return url
+    is_url = "://" in base
+    start = re.match(r"[^/]+://[^/]*" if is_url else r"(?:[^/]*:)?", base)
+    above = base[start.end() :] if start else base
+    path = posixpath.normpath(posixpath.join("/", above, url))
+    return (start[0] if start else "") + (path if is_url or above.startswith("/") else path[1:])
 
 
 def public_url(url: str, *, base: str, hosts: Mapping[str, str]) -> tuple[str | None, str | None]:

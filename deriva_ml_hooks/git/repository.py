@@ -46,6 +46,10 @@ _OPERATIONS = (
     ("REVERT_HEAD", "revert"),
 )
 _MOST_LINKS = 8
+_FOLDER = 0o040000
+_LONGEST_REF = 65536
+_OF_REFTABLES = b"ref: refs/heads/.invalid"
+"""What HEAD holds where only git knows (reftable specification, "Backward compatibility")."""
 _OID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -210,17 +214,26 @@ class Repository:
             raise GitError(f"object {oid.decode('ascii', 'replace')}", f"not a {kind.__name__.lower()}")
         return found
 
-    def entry(self, tree: bytes, path: str) -> tuple[int, bytes] | None:
-        """Mode and oid of `path` (relative, `/` between names) in the tree `tree`; None where it is not."""
-        mode, oid = 0o040000, tree
+    def way(self, tree: bytes, path: str) -> list[tuple[int, bytes]]:
+        """Mode and oid of each entry on the way to `path` in the tree `tree`, its own last.
+
+        It ends early at what is no folder (a link, a submodule, a file), or where nothing is.
+        """
+        mode, oid, found = _FOLDER, tree, list[tuple[int, bytes]]()
         for name in os.fsencode(path).split(b"/"):
-            if mode != 0o040000:
-                return None
+            if mode != _FOLDER:
+                break
             try:
                 mode, oid = self.tree(oid)[name]
             except KeyError:
-                return None
-        return mode, oid
+                break
+            found.append((mode, oid))
+        return found
+
+    def entry(self, tree: bytes, path: str) -> tuple[int, bytes] | None:
+        """Mode and oid of `path` (relative, `/` between names) in the tree `tree`; None where it is not."""
+        found = self.way(tree, path)
+        return found[-1] if len(found) == path.count("/") + 1 else None
 
     def file(self, tree: bytes, path: str) -> bytes | None:
         """The blob of the file `path` in `tree`, through symbolic links as in a checkout; None for no file.
@@ -228,19 +241,14 @@ class Repository:
         Raises ValueError for a link that leads out of the tree, or through too many others.
         """
         for _ in range(_MOST_LINKS):
-            names = path.split("/")
-            for depth in range(1, len(names) + 1):
-                entry = self.entry(tree, "/".join(names[:depth]))
-                if entry is None:
-                    return None
-                if stat.S_ISLNK(entry[0]):
-                    target = os.fsdecode(self.blob(entry[1]).data)
-                    path = posixpath.normpath(posixpath.join(*names[: depth - 1], target, *names[depth:]))
-                    if path.startswith(("/", "../")):
-                        raise ValueError(path)
-                    break
-            else:
-                return entry[1] if entry is not None and stat.S_ISREG(entry[0]) else None
+            names, way = path.split("/"), self.way(tree, path)
+            mode, oid = way[-1] if way else (0, b"")
+            if not stat.S_ISLNK(mode):
+                return oid if stat.S_ISREG(mode) and len(way) == len(names) else None
+            target = os.fsdecode(self.blob(oid).data)
+            path = posixpath.normpath(posixpath.join(*names[: len(way) - 1], target, *names[len(way) :]))
+            if path.startswith(("/", "../")):
+                raise ValueError(path)
         raise ValueError(path)
 
     def head(self) -> bytes | None:
@@ -261,13 +269,10 @@ class Repository:
 
     def branch(self) -> str | None:
         """The branch that HEAD is on, without `refs/heads/`; None when detached."""
-        from dulwich.refs import HEADREF
-
-        if self.refs is None:
+        with reading("HEAD"), open(os.path.join(self.git_dir, "HEAD"), "rb") as file:
+            contents = file.read(_LONGEST_REF)
+        if contents.rstrip() == _OF_REFTABLES:
             contents = b"ref: " + (self._ask("symbolic-ref", "--quiet", "HEAD") or b"")
-        else:
-            with reading("HEAD"):
-                contents = self.refs.read_ref(HEADREF) or b""
         prefix = b"ref: refs/heads/"
         return os.fsdecode(contents[len(prefix) :].strip()) if contents.startswith(prefix) else None
 

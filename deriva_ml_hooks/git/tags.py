@@ -7,6 +7,7 @@ many tags there are. The parsers are pure functions of bytes.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -135,17 +136,27 @@ def branch_with(repository: Repository, commit: str) -> str | None:
     return next((name for name in (*current, *(line[1:] for line in lines))), None)
 
 
-def remote_refs(repository: Repository, url: str) -> dict[str, str] | None:
-    """The branches and tags of the remote at `url`, with their oids; None where it does not answer.
+def refs_of_remote(
+    repository: Repository, remote: str, *, env: Mapping[str, str] | None = None, timeout: float = PATIENCE
+) -> dict[str, str]:
+    """The branches and tags of `remote` (a name or a URL) as it says itself, with their oids.
 
-    A name with `^{}` behind it is what that tag leads to (git-ls-remote(1)).
+    A name with `^{}` behind it is what that tag leads to (git-ls-remote(1)). Raises GitError.
     """
+    words = ("ls-remote", "--quiet", "--heads", "--tags", "--", remote)
+    done = replace(repository, env=env or repository.env).git(*words, timeout=timeout)
+    if done.returncode:
+        fix = f"see why it does not answer: git ls-remote {shlex.quote(remote)}"
+        raise GitError(f"remote {remote}", done.said.rpartition("\n")[2] or "no answer", fix=fix)
+    return parse_remote_refs(done.stdout)
+
+
+def remote_refs(repository: Repository, url: str) -> dict[str, str] | None:
+    """The same; None where it does not answer."""
     try:
-        words = ("ls-remote", "--quiet", "--heads", "--tags", "--", url)
-        done = repository.git(*words, timeout=PATIENCE)
+        return refs_of_remote(repository, url)
     except GitError:
         return None
-    return None if done.returncode else parse_remote_refs(done.stdout)
 
 
 def parse_remote_refs(data: bytes) -> dict[str, str]:

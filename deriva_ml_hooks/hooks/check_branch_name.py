@@ -6,14 +6,12 @@ a repository, since it has to start somewhere, and the merge commit that brings 
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from deriva_ml_hooks.config import hook_settings
-from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git.discovery import of_hook
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.hooks import _common
@@ -45,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _findings(place: Repository, protected: Sequence[str], pattern: str | None) -> Iterator[Finding]:
-    branch = _branch(place)
+    branch = place.branch()
     if branch is None:
         return
     if any(fnmatchcase(branch, glob) for glob in protected):
-        if _has_commits(place) and not _merging(place):
+        if not place.merging() and not place.git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
             message = f"{branch} is protected: no direct commits"
             fix = f"git switch -c {_suggested('NAME', protected, pattern)}"
             yield Finding("protected-branch", None, message, fix)
@@ -57,23 +55,6 @@ def _findings(place: Repository, protected: Sequence[str], pattern: str | None) 
         message = f"the branch name {branch} does not match {pattern}"
         fix = f"git branch -m {_suggested(branch.rpartition('/')[2], protected, pattern)}"
         yield Finding("branch-name", None, message, fix)
-
-
-def _branch(place: Repository) -> str | None:
-    """The branch that HEAD is on, also before its first commit; None when detached."""
-    done = place.git("symbolic-ref", "--quiet", "HEAD")
-    if done.returncode not in (0, 1):
-        raise GitError("HEAD", done.said)
-    ref = os.fsdecode(done.stdout.removesuffix(b"\n"))
-    return ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else None
-
-
-def _has_commits(place: Repository) -> bool:
-    return place.git("rev-parse", "--verify", "--quiet", "HEAD").returncode == 0
-
-
-def _merging(place: Repository) -> bool:
-    return place.git("rev-parse", "--verify", "--quiet", "MERGE_HEAD").returncode == 0
 
 
 def _suggested(name: str, protected: Sequence[str], pattern: str | None) -> str:

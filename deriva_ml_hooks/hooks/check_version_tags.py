@@ -183,7 +183,7 @@ def _contradicted(place: Repository, versions: Sequence[Tag], rules: Rules) -> I
 
 
 def _of_repository(place: Repository, rules: Rules, environ: Mapping[str, str]) -> Iterator[Finding]:
-    shallow = place.git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
+    shallow = place.shallow()
     ours = [tag for tag in rules.known.values() if rules.is_ours(tag.name)]
     if _in_ci(environ):
         yield from _clone(shallow, bool(ours), rules.prefix)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import posixpath
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
@@ -170,12 +169,10 @@ def submodules(
 def _submodule_url(
     url: str, repository: Repository, remote: Remote | None, hosts: Mapping[str, str]
 ) -> str | None:
-    if url.startswith(("./", "../")):  # relative to the superproject's own URL (gitmodules(5))
+    if url.startswith(("./", "../")):
         if remote is None or remote.url is None:
             return None
-        scheme, _, rest = remote.url.partition("://")
-        host, _, path = rest.partition("/")
-        url = f"{scheme}://{host}{posixpath.normpath(posixpath.join('/', path, url))}"
+        url = remotes.relative_to(remote.url, url)
     return remotes.public_url(url, base=repository.worktree, hosts=hosts)[0] if url else None
 
 

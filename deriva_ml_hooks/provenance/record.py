@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -125,15 +126,12 @@ class Source:
 
 def _owner_of(repository: Repository, tree: bytes, path: str) -> tuple[Repository, bytes | None]:
     """The blob of `path`, and the repository that holds it: a submodule's files are in its own."""
-    names = path.split("/")
-    for depth in range(1, len(names)):
-        found = repository.entry(tree, "/".join(names[:depth]))
-        if found is not None and found[0] == GITLINK:
-            inside = discover(os.path.join(repository.worktree, *names[:depth]))
-            return _owner_of(inside, inside.commit(found[1]).tree, "/".join(names[depth:]))
-    found = repository.entry(tree, path)
-    is_file = found is not None and found[0] & 0o170000 == 0o100000
-    return repository, found[1] if found is not None and is_file else None
+    names, way = path.split("/"), repository.way(tree, path)
+    mode, oid = way[-1] if way else (0, b"")
+    if mode == GITLINK and len(way) < len(names):
+        inside = discover(os.path.join(repository.worktree, *names[: len(way)]))
+        return _owner_of(inside, inside.commit(oid).tree, "/".join(names[len(way) :]))
+    return repository, oid if stat.S_ISREG(mode) and len(way) == len(names) else None
 
 
 def _checksum(repository: Repository, blob: bytes, path: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.git.tags import parse_remote_refs
+from deriva_ml_hooks.git.tags import refs_of_remote
 from deriva_ml_hooks.redact import redact
 
 PATIENCE = 86400.0
@@ -23,16 +23,11 @@ _OF_GIT = re.compile(r"[ +*!=-]\t[^\t]*:[^\t]*\t|To |Done$|error: failed to push
 
 
 def remote_refs(repository: Repository, remote: str) -> dict[str, str]:
-    """The branches and tags of `remote` as it says itself, with their oids; nothing here changes.
-
-    A name with `^{}` behind it is what that tag leads to (git-ls-remote(1)). Raises GitError.
-    """
-    words = ("ls-remote", "--quiet", "--heads", "--tags", "--", remote)
-    done = process.run(*words, cwd=repository.worktree, env=process.command_environment())
-    if done.returncode:
-        fix = f"see that it answers: git ls-remote -- {shlex.quote(remote)}; or --no-push"
-        raise GitError(f"the remote {remote}", done.said or f"exit {done.returncode}", fix=fix)
-    return parse_remote_refs(done.stdout)
+    """The branches and tags of `remote` as it says itself; git may ask for a password. Raises GitError."""
+    try:
+        return refs_of_remote(repository, remote, env=process.command_environment(), timeout=process.TIMEOUT)
+    except GitError as error:
+        raise GitError(str(error), fix=f"{error.fix}; or --no-push") from None
 
 
 def fetch(repository: Repository, remote: str, refs: Iterable[str]) -> None:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.git import process, remotes
+from deriva_ml_hooks.git.outgoing import Outgoing
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.git.tags import PATIENCE, parse_remote_refs
+from deriva_ml_hooks.git.tags import beyond, refs_of_remote
 from deriva_ml_hooks.report import Finding
 
 
@@ -92,19 +93,9 @@ class RemoteState:
         return self._sorted(refs.values(), None)
 
     def _asked(self, name: str) -> _Remote:
-        done = process.run(
-            *("ls-remote", "--quiet", "--heads", "--tags", "--", name),
-            cwd=self._repository.worktree,
-            # ssh and proxies as the user has set them up for git
-            env=process.hook_environment(process.command_environment()),
-            timeout=PATIENCE,
-        )
-        fix = f"see why it does not answer: git ls-remote {shlex.quote(name)}"
-        if done.returncode:
-            raise GitError(
-                f"remote {name}", done.said.splitlines()[-1] if done.said else "no answer", fix=fix
-            )
-        refs = parse_remote_refs(done.stdout)
+        # ssh and proxies as the user has set them up for git
+        env = process.hook_environment(process.command_environment())
+        refs = refs_of_remote(self._repository, name, env=env)
         tags = {
             ref.removeprefix("refs/tags/"): oid for ref, oid in refs.items() if ref.startswith("refs/tags/")
         }
@@ -127,13 +118,8 @@ class RemoteState:
 
     def _beyond(self, commits: Collection[str], tips: Sequence[bytes]) -> set[str]:
         """Those of `commits` that none of `tips` contains."""
-        wanted = set(commits) - {tip.decode("ascii") for tip in tips}
-        if not wanted or not tips:
-            return wanted
-        lines = [*sorted(wanted), *(f"^{tip.decode('ascii')}" for tip in tips)]
-        stdin = "".join(f"{line}\n" for line in lines).encode("ascii")
-        listed = process.run("rev-list", "--stdin", cwd=self._repository.worktree, stdin=stdin).checked()
-        return wanted & set(listed.decode("ascii").split())
+        known = tuple(tip.decode("ascii") for tip in tips)
+        return beyond(self._repository, commits, Outgoing((), known, ()))
 
     def _pushes(self, remote: str, missing: set[str], claims: Sequence[Claim]) -> dict[str, str]:
         """For each of the commits, what pushes it: its branch, where that still is here and contains it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
@@ -74,6 +75,11 @@ class Facts:
         """Mode and oid of `path` in a tree; raises GitError where the tree cannot be read."""
         with self._here(tree):
             return self.repository.entry(tree, path)
+
+    def is_linked(self, tree: bytes, path: str) -> bool:
+        """Whether a tree has a symbolic link on the way to `path`. Raises GitError."""
+        with self._here(tree):
+            return any(stat.S_ISLNK(mode) for mode, _ in self.repository.way(tree, path))
 
     def _pinned(self, tree: bytes) -> tuple[dict[str, str], dict[str, str]]:
         """Blobs of the lock files, and commits of the submodules, of a tree by path. Raises GitError."""

@@ -186,11 +186,8 @@ def _command(facts: Facts, execution: Execution, path: str | None) -> Iterator[F
 
 def _is_linked(facts: Facts, execution: Execution, path: str) -> bool:
     """Whether the commit has a link on the way to `path`, whatever the worktree has there today."""
-    commit, parts = facts.commit(_commit(execution)), path.split("/")
-    if not isinstance(commit, Known):
-        return False
-    entries = (facts.entry(commit.tree, "/".join(parts[: end + 1])) for end in range(len(parts)))
-    return any(entry is not None and entry[0] & 0o170000 == 0o120000 for entry in entries)
+    commit = facts.commit(_commit(execution))
+    return isinstance(commit, Known) and facts.is_linked(commit.tree, path)
 
 
 def _from_top(cwd: str, paths: Iterable[str]) -> list[str]:

@@ -10,7 +10,15 @@ from urllib.parse import quote
 import pytest
 
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.git.remotes import Remote, chosen, is_secret, permalink, public_url, with_credentials
+from deriva_ml_hooks.git.remotes import (
+    Remote,
+    chosen,
+    is_secret,
+    permalink,
+    public_url,
+    relative_to,
+    with_credentials,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -353,3 +361,25 @@ def test_a_relative_path_is_one_from_the_worktree(repo: Repo, make_repo: Callabl
     remote = chosen(discover(str(repo.path / "sub")), configured=None, hosts={})
     assert remote is not None
     assert remote.url == other.path.as_uri()
+
+
+@pytest.mark.parametrize(
+    ("base", "url", "resolved"),
+    [
+        ("https://host/org/repo.git", "../sub.git", "https://host/org/sub.git"),
+        ("https://host/org/repo.git", "../../other/sub", "https://host/other/sub"),
+        ("git@host:org/repo.git", "../sub.git", "git@host:org/sub.git"),
+        ("git@host:repo.git", "../sub.git", "git@host:sub.git"),
+        ("git@host:org/repo.git", "../../sub.git", "git@host:sub.git"),
+        ("ssh://git@host:22/org/repo", "../sub", "ssh://git@host:22/org/sub"),
+        ("/srv/repo", "../sub", "/srv/sub"),
+        ("/srv/a:b/repo", "../sub", "/srv/a:b/sub"),
+        ("file:///srv/repo", "./sub", "file:///srv/repo/sub"),
+        ("host:/srv/repo", "../sub", "host:/srv/sub"),
+        ("https://host/org/repo", "../../../evil.example/sub", "https://host/evil.example/sub"),
+        ("https://host", "../sub", "https://host/sub"),
+        ("https://host/org/repo", "https://other/sub", "https://other/sub"),
+    ],
+)
+def test_a_relative_address_of_a_submodule(base: str, url: str, resolved: str) -> None:
+    assert relative_to(base, url) == resolved

@@ -39,13 +39,7 @@ def tree_of(home: Repository, commit: str) -> bytes:
 
 def is_held(home: Repository, tree: bytes, path: str, *, links: bool = True) -> bool:
     """Whether the commit has `path`, or a submodule or, with `links`, a symbolic link on the way there."""
-    names = path.split("/")
-    for length in range(1, len(names) + 1):
-        entry = home.entry(tree, "/".join(names[:length]))
-        if entry is None:
-            return False
-        if entry[0] == SYMLINK:
-            return links
-        if entry[0] == GITLINK:
-            return True
-    return True
+    way = home.way(tree, path)
+    if way and way[-1][0] == SYMLINK:
+        return links
+    return bool(way) and (way[-1][0] == GITLINK or len(way) == path.count("/") + 1)

@@ -31,7 +31,6 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.runner import child
 
 _PREFIX = "deriva-ml-hooks-"
-_SCP = re.compile(r"[^/]+:")
 _BLOCK = 4096
 _LEAST = 1 << 20
 """Bytes without which a disk is full to us."""
@@ -440,12 +439,6 @@ def _has(common: str, commit: str) -> bool:
     return process.run(*words, cwd=common).returncode == 0
 
 
-def _resolved(url: str, base: str) -> str:
-    """A submodule's relative address, seen from its superproject's (gitmodules(5))."""
-    at = base.find("://") + 3 if "://" in base else base.find(":") + 1 if _SCP.match(base) else 0
-    return base[:at] + posixpath.normpath(posixpath.join(base[at:], url))
-
-
 def _fetch_submodule(repository: Repository, home: str, name: str, where: str) -> None:
     """Clone a submodule that is not here. As settings of this one process: git writes none down then.
 
@@ -457,7 +450,7 @@ def _fetch_submodule(repository: Repository, home: str, name: str, where: str) -
         base = repository.setting("remote", "url", "origin") or home
         if base.startswith(("./", "../")):  # seen from where the user is
             base = posixpath.normpath(posixpath.join(home, base))
-        url = _resolved(url, base)
+        url = remotes.relative_to(base, url)
     elif repository.setting("submodule", "url", name) is None and not remotes.is_known_host(repository, url):
         raise WorktreeError(
             f"the submodule {where} is not here, and no remote of this repository is on its server",

@@ -17,7 +17,6 @@ import pytest
 
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.runner.isolation import worktrees
 from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, signals_raise
 from deriva_ml_hooks.runner.isolation.worktrees import WorktreeError, clear_left_over, temporary_worktree
 
@@ -170,24 +169,6 @@ class TestSpace:
             with pytest.raises(WorktreeError, match=r"^no space .*TMPDIR") as caught:
                 made.__enter__()
         assert len(str(caught.value)) < 300
-
-
-@pytest.mark.parametrize(
-    ("base", "url", "resolved"),
-    [
-        ("https://host/org/repo.git", "../sub.git", "https://host/org/sub.git"),
-        ("https://host/org/repo.git", "../../other/sub", "https://host/other/sub"),
-        ("git@host:org/repo.git", "../sub.git", "git@host:org/sub.git"),
-        ("git@host:repo.git", "../sub.git", "git@host:sub.git"),
-        ("git@host:org/repo.git", "../../sub.git", "git@host:sub.git"),
-        ("ssh://git@host:22/org/repo", "../sub", "ssh://git@host:22/org/sub"),
-        ("/srv/repo", "../sub", "/srv/sub"),
-        ("/srv/a:b/repo", "../sub", "/srv/a:b/sub"),
-        ("file:///srv/repo", "./sub", "file:///srv/repo/sub"),
-    ],
-)
-def test_a_relative_address_of_a_submodule(base: str, url: str, resolved: str) -> None:
-    assert worktrees._resolved(url, base) == resolved
 
 
 @pytest.mark.parametrize("remote", [None, "../outer.git", "ABSOLUTE"])
