@@ -17,7 +17,7 @@ ROOT = Path(deriva_ml_hooks.__file__).parent
 
 # A layer may import those before it, and its own modules.
 LAYERS = (
-    {"errors", "redact", "files", "globs", "packages"},
+    {"errors", "redact", "files", "globs", "packages", "programs"},
     {"report", "patterns", "untracked"},
     {"config", "notebooks"},
     {"git"},

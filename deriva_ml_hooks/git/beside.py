@@ -7,12 +7,8 @@ whoever reads a record.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
-import stat
-from contextlib import suppress
 
-from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git.repository import Repository
 
 
@@ -32,14 +28,6 @@ def only_git_can_tell(repository: Repository) -> bool:
     """Whether these files may be others: `%(prefix)` is beside git's own program (git-config(1), Values)."""
     named = (repository.setting("core", name) or "" for name in ("attributesFile", "excludesFile"))
     return any(path.startswith("%(") for path in named)
-
-
-def refuse_pipes(repository: Repository) -> None:
-    """Raise GitError where one of these files is a pipe: git would wait for it for ever."""
-    for path in (*attributes(repository), *excludes(repository)):
-        with suppress(OSError, ValueError):
-            if stat.S_ISFIFO(os.stat(path).st_mode):
-                raise GitError(path, "a pipe, for which git waits", fix=f"rm {shlex.quote(path)}")
 
 
 def _own(repository: Repository, name: str, default: str, setting: str) -> list[str]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-import stat
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, NamedTuple, cast
@@ -20,10 +18,7 @@ from deriva_ml_hooks.errors import GitError, GitMissingError
 TIMEOUT = 600.0
 """Seconds that one git process may take; a status on a cold network file system takes minutes."""
 
-PATIENCE = 5.0
-"""Seconds after which it is asked why git does not answer."""
-
-_READ_BY_GIT = frozenset({".gitignore", ".gitattributes", ".gitmodules", ".mailmap"})
+_NO_ANSWER = "see that the file system answers, and that git waits for no pipe: find . -type p"
 
 _ALWAYS = {
     "LC_MESSAGES": "C",  # messages are matched, and shown next to ours
@@ -137,29 +132,21 @@ class Completed(NamedTuple):
         return self.stdout
 
 
-def _trace(args: Sequence[str], cwd: str) -> None:
-    """Tell the log, where there is one: a program that has not loaded logging does not listen."""
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        logging.getLogger(__name__).debug("%s (in %s)", shlex.join(args), cwd)
-
-
 class Running:
     """A git process under way, so that two measurements can share the time they take."""
 
-    def __init__(self, args: Sequence[str], cwd: str, env: Mapping[str, str], stdin: bytes | None) -> None:
-        self.args = ("git", *args)
-        self._stdin = stdin
-        self._cwd = cwd
-        _trace(self.args, cwd)
+    def __init__(
+        self,
+        words: Sequence[str],
+        cwd: str,
+        env: Mapping[str, str],
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.PIPE,
+    ) -> None:
+        self.args = ("git", *words)
         try:
             self._process = subprocess.Popen(
-                self.args,
-                cwd=cwd,
-                env=dict(env),
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                self.args, cwd=cwd, env=dict(env), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr
             )
         except FileNotFoundError:
             if not os.path.isdir(cwd):
@@ -167,99 +154,42 @@ class Running:
             raise GitMissingError from None
         except (OSError, ValueError) as error:  # a NUL in a word, which git cannot have meant
             raise GitError("git: cannot be started", str(error), fix="see: git --version") from error
+        self.output = cast("IO[bytes]", self._process.stdout)
 
     def __enter__(self) -> Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it when nobody has waited for its answer."""
+        """End it when nobody has waited for it, but not what it started: a filter may hang."""
         if self._process.returncode is None:
-            self._kill()
-
-    def _kill(self) -> None:
-        """End it without waiting for what it started: a filter that hangs would hold the pipes open."""
-        self._process.kill()
+            self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
         self._process.wait()
 
-    def finish(self, timeout: float = TIMEOUT, *, heard: Callable[[bytes], None] | None = None) -> Completed:
-        """Wait for it, at most `timeout` seconds; raises GitError when that is over.
-
-        `heard` is given each line of both its streams as it comes, where it has no standard input.
-        """
-        try:
-            if heard is None:
-                out, err = self._waited_for(timeout)
-            else:
-                out, err = self._followed(timeout, heard)
-        except subprocess.TimeoutExpired:
-            self._kill()
-            raise GitError(
-                shlex.join(self.args[:2]),
-                f"no answer in {timeout:.0f} s",
-                fix="see whether the file system answers: git status",
-            ) from None
-        except BaseException:
-            self._kill()
-            raise
+    def finish(self, timeout: float = TIMEOUT, stdin: bytes | None = None) -> Completed:
+        """Wait for it, at most `timeout` seconds; raises GitError when that is over."""
+        with self:
+            try:
+                out, err = self._process.communicate(stdin, timeout)
+            except subprocess.TimeoutExpired:
+                problem = f"no answer in {timeout:.0f} s"
+                raise GitError(shlex.join(self.args[:2]), problem, fix=_NO_ANSWER) from None
         return Completed(self.args, self._process.returncode, out, err)
 
-    def _waited_for(self, timeout: float) -> tuple[bytes, bytes]:
-        patience = min(PATIENCE, timeout)
-        try:
-            return self._process.communicate(self._stdin, patience)
-        except subprocess.TimeoutExpired:
-            pipe = self._pipe_below(self._cwd)
-            if pipe is not None:
-                raise GitError(pipe, "a pipe, for which git waits", fix=f"rm {shlex.quote(pipe)}") from None
-            return self._process.communicate(None, timeout - patience)  # it still has what it was given
-
-    def _pipe_below(self, folder: str) -> str | None:
-        """A pipe in the place of a file that git reads; looked for as long as git does not answer."""
-        for parent, folders, names in os.walk(folder):
-            if self._process.poll() is not None:
-                break
-            folders[:] = [name for name in folders if name != ".git"]
-            for name in _READ_BY_GIT.intersection(names):
-                path = os.path.join(parent, name)
-                with suppress(OSError):
-                    if stat.S_ISFIFO(os.stat(path).st_mode):
-                        return path
-        return None
-
-    def _followed(self, timeout: float, heard: Callable[[bytes], None]) -> tuple[bytes, bytes]:
-        import threading
-
-        lines: tuple[list[bytes], list[bytes]] = ([], [])
-        given_up = threading.Event()
-
-        def follow(pipe: IO[bytes], kept: list[bytes]) -> None:
-            with pipe:
-                for line in pipe:
-                    kept.append(line)
-                    if not given_up.is_set():
-                        with suppress(OSError):  # git goes on though nobody is left to hear it
-                            heard(line)
-
-        pipes = (self._process.stdout, self._process.stderr)
-        self._process.stdout = self._process.stderr = None  # nobody may close what a thread reads
-        threads = [
-            threading.Thread(target=follow, args=about, daemon=True)
-            for about in zip(pipes, lines, strict=True)
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            self._process.wait(timeout)
-            for thread in threads:
-                thread.join()
-        except BaseException:
-            given_up.set()
-            raise
-        return b"".join(lines[0]), b"".join(lines[1])
+    def follow(self, heard: Callable[[bytes], None]) -> Completed:
+        """Wait for it, and hand on each line as it comes."""
+        lines = []
+        with self:
+            for line in self.output:
+                lines.append(line)
+                with suppress(OSError):  # git goes on though nobody is left to hear it
+                    heard(line)
+            self._process.wait()
+        said = b"".join(lines)
+        return Completed(self.args, self._process.returncode, said, said)
 
 
 @contextmanager
@@ -277,48 +207,32 @@ def piped(*commands: Sequence[str], cwd: str, env: Mapping[str, str], stdin: byt
         source.seek(0)
         running = []
         for command in commands:
-            try:
-                process = subprocess.Popen(
-                    ("git", *command),
-                    cwd=cwd,
-                    env=dict(env),
-                    stdin=source,
-                    stdout=subprocess.PIPE,
-                    stderr=complaints,
-                )
-            except FileNotFoundError:
-                raise GitMissingError from None
+            running.append(stack.enter_context(Running(command, cwd, env, source, complaints)))
             source.close()  # it is the new process's now: one that writes there learns of its end
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            source = stack.enter_context(cast("IO[bytes]", process.stdout))
-            running.append((("git", *command), process))
+            source = running[-1].output
         yield source
         if source.read(1):
             return
-        for args, process in running:
-            process.wait()
+        for process in running:
+            done = process.finish()
             complaints.seek(0)
-            Completed(args, process.returncode, b"", complaints.read()).checked()
+            done._replace(stderr=complaints.read()).checked()
 
 
 def start(
-    *args: str,
-    cwd: str,
-    env: Mapping[str, str] | None = None,
-    stdin: bytes | None = None,
-    strict: bool = False,
+    *words: str, cwd: str, env: Mapping[str, str] | None = None, strict: bool = False, piped: bool = False
 ) -> Running:
-    """Start `git ARGS` in `cwd`; with `strict`, under settings that let it overlook nothing.
+    """Start `git WORDS` in `cwd`; with `strict`, under settings that let it overlook nothing.
 
     Raises GitMissingError without a git program and GitError when it cannot be started.
     """
     settings = [word for setting in STRICT for word in ("-c", setting)] if strict else []
-    return Running([*settings, *args], cwd, environment() if env is None else env, stdin)
+    stdin = subprocess.PIPE if piped else subprocess.DEVNULL
+    return Running([*settings, *words], cwd, environment() if env is None else env, stdin)
 
 
 def run(
-    *args: str,
+    *words: str,
     cwd: str,
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
@@ -326,4 +240,10 @@ def run(
     timeout: float = TIMEOUT,
 ) -> Completed:
     """`start` and `finish` in one: for a question that nothing else can be asked beside."""
-    return start(*args, cwd=cwd, env=env, stdin=stdin, strict=strict).finish(timeout)
+    running = start(*words, cwd=cwd, env=env, strict=strict, piped=stdin is not None)
+    return running.finish(timeout, stdin)
+
+
+def followed(*words: str, cwd: str, env: Mapping[str, str], heard: Callable[[bytes], None]) -> Completed:
+    """Run `git WORDS`, however long it takes, and hand on each line of both its streams as it comes."""
+    return Running(words, cwd, env, stderr=subprocess.STDOUT).follow(heard)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from deriva_ml_hooks.errors import GitError, HooksError
-from deriva_ml_hooks.git import beside, process, sparse
+from deriva_ml_hooks.git import process, sparse
 from deriva_ml_hooks.git.content import SYMLINK, Entry, candid_settings, differing
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.filters import hiding
@@ -86,7 +86,6 @@ def measure(repository: Repository, *, paranoid: bool = False) -> Measurement:
     `paranoid` rehashes every tracked file instead of trusting size and time stamps. Raises GitError
     where git, or what it reads, cannot answer in full, and GitMissingError without a git program.
     """
-    beside.refuse_pipes(repository)
     settings = candid_settings(repository)
     where = repository.worktree
     moves = newest_move(repository), ref_stamps(repository)

@@ -13,9 +13,6 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.tags import refs_of_remote
 from deriva_ml_hooks.redact import redact
 
-PATIENCE = 86400.0
-"""Seconds that a push may take: hooks on the way may run a project's tests."""
-
 Say = Callable[[str], None]
 
 _OF_GIT = re.compile(r"[ +*!=-]\t[^\t]*:[^\t]*\t|To |Done$|error: failed to push")
@@ -63,7 +60,7 @@ def push(repository: Repository, remote: str, refs: Mapping[str, str], *, say: S
     )
     words = (*only_these, "--atomic", "--porcelain", "--", remote, *refspecs)
     # The user's own environment: pushing needs their agents, keys and helpers, and so do hooks.
-    running = process.start(*words, cwd=repository.worktree, env=process.command_environment())
+    env = process.command_environment()
 
     def heard(line: bytes) -> None:
         words = redact(os.fsdecode(line)).rstrip()
@@ -71,7 +68,7 @@ def push(repository: Repository, remote: str, refs: Mapping[str, str], *, say: S
             say(words)
 
     try:
-        done = running.finish(PATIENCE, heard=heard)
+        done = process.followed(*words, cwd=repository.worktree, env=env, heard=heard)
     except KeyboardInterrupt:
         say(f"interrupted: no new tag here; should {remote} have it already, the next call fetches it")
         raise

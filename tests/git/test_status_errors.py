@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deriva_ml_hooks.errors import GitError
-from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.status import ForeignOwnerError, measure
 
@@ -141,32 +139,3 @@ def test_a_submodule_of_another_user_is_told_by_its_own_path(with_submodule: Rep
     replace(with_submodule, path=with_submodule.path / "lib").give_away()
     with pytest.raises(ForeignOwnerError, match="repo/lib: owned by another user"):
         measure(discover(str(with_submodule.path)))
-
-
-@pytest.mark.parametrize("name", [".gitignore", "src/.gitignore", "src/.gitattributes"])
-def test_a_pipe_that_git_would_wait_for_is_named(
-    repo: Repo, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(process, "PATIENCE", 0.2)
-    (repo.path / name).unlink(missing_ok=True)
-    os.mkfifo(repo.path / name)
-    os.utime(repo.path / "src/train.py", (1e9, 1e9))  # git looks into it, and for its attributes
-    with pytest.raises(GitError, match="a pipe, for which git waits") as raised:
-        measure(discover(str(repo.path)))
-    assert raised.value.fix == f"rm {repo.path / name}"
-
-
-@pytest.mark.parametrize("name", ["info/attributes", "info/exclude", "attributesFile", "excludesFile"])
-def test_a_pipe_beside_the_commit_is_named_before_git_is_asked(
-    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    pipe = repo.git_dir / name if name.startswith("info/") else tmp_path / "a pipe"
-    if name.endswith("File"):
-        repo.git("config", f"core.{name}", str(pipe))
-    pipe.unlink(missing_ok=True)
-    os.mkfifo(pipe)
-    repository = discover(str(repo.path))
-    monkeypatch.setenv("PATH", "")  # git would wait
-    with pytest.raises(GitError, match="a pipe, for which git waits") as raised:
-        measure(repository)
-    assert raised.value.fix == f"rm {shlex.quote(str(pipe))}"
