@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-# The subpackage of this name is imported before the function below takes the name over in the
+# The subpackages of these names are imported before the functions below take the names over in the
 # package's namespace; `from deriva_ml_hooks.provenance.record import ...` goes on working.
+import deriva_ml_hooks.guard
 import deriva_ml_hooks.provenance
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from deriva_ml_hooks.guard.script import Recorded
     from deriva_ml_hooks.provenance.record import Provenance
 
 del deriva_ml_hooks
@@ -50,3 +54,42 @@ def require_clean(start: str = ".", *, paranoid: bool = False) -> Provenance:
     if verdict.provenance is None:
         raise AssertionError("an accepted verdict names its commit")
     return verdict.provenance
+
+
+def guard() -> None:
+    """Start the script that calls this again under `deriva-ml-hooks run`; nothing inside such a run.
+
+    To be called before anything else: what ran before it runs twice. In an interactive session the gate is
+    asked in place: raises RefusedError.
+    """
+    from deriva_ml_hooks.guard import script
+
+    script.guard()
+
+
+def recorded(
+    description: str | None = None,
+    *,
+    catalog: str | None = None,
+    tag_required: bool = False,
+    paranoid: bool = False,
+) -> AbstractContextManager[Recorded]:
+    """Record what is done inside as one execution: `with recorded("..."):`, or as a decorator.
+
+    The row stands in the ledger before the first line inside, and is closed at whatever end: Completed,
+    Failed with the exception, or Aborted by a signal. Inside a run there is no second row. The options are
+    those of `run`. Raises RefusedError where the gate refuses; nothing is recorded then.
+    """
+    from deriva_ml_hooks.guard import script
+
+    return script.recorded(description, catalog=catalog, tag_required=tag_required, paranoid=paranoid)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext deriva_ml_hooks`: gates a notebook run by hand, and records it until its kernel ends.
+
+    Raises RefusedError where the tree is not the commit; outputs are no change.
+    """
+    from deriva_ml_hooks.guard import kernel
+
+    kernel.load(shell)

@@ -55,7 +55,8 @@ def test_it_is_the_same_in_whatever_order_things_are_imported(repo: Repo, import
 
 
 def test_the_public_names_are_functions_with_a_docstring() -> None:
-    assert sorted(deriva_ml_hooks.__all__) == ["provenance", "require_clean"]
+    names = ["guard", "load_ipython_extension", "provenance", "recorded", "require_clean"]
+    assert sorted(deriva_ml_hooks.__all__) == names
     for name in deriva_ml_hooks.__all__:
         assert inspect.isfunction(getattr(deriva_ml_hooks, name))
         assert inspect.getdoc(getattr(deriva_ml_hooks, name))

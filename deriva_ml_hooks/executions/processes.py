@@ -6,11 +6,13 @@ in a container, or on another machine that shares the disk: of such a process no
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import hashlib
 import os
 import socket
 import subprocess
+import time
 
 
 def host() -> str:
@@ -104,3 +106,20 @@ def _here() -> tuple[str, str]:
         with contextlib.suppress(OSError), open(path, "rb") as file:
             machine = machine or file.read().strip()
     return namespace, hashlib.sha256(b"deriva-ml-hooks " + machine).hexdigest()[:16]
+
+
+def started_at(pid: int) -> float | None:
+    """When process `pid` started, in seconds since the epoch; None where that cannot be told."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat, open("/proc/uptime", "rb") as uptime:
+            ticks = int(stat.read().rpartition(b")")[2].split()[19])
+            up = float(uptime.read().split()[0])
+        return time.time() - up + ticks / os.sysconf("SC_CLK_TCK")
+    except FileNotFoundError:
+        said = _asked_of_ps(pid)
+    except (OSError, IndexError, ValueError):
+        return None
+    try:
+        return calendar.timegm(time.strptime(said or "", "%a %b %d %H:%M:%S %Y"))
+    except ValueError:
+        return None

@@ -133,6 +133,12 @@ class Reason(Enum):
         "`run` only: the command hands another one over and ends (`sbatch`, `tmux`, `sh -c '... &'`)",
     )
     ENTRY_POINT = "entry-point", "`run` only: the script is not in the commit"
+    LOADED = (
+        "loaded-before",
+        "a kernel or `recorded()` only: a loaded module was written after the process began",
+        "restart the kernel, or the program",
+        "written after this process began, which may have loaded what stood there before",
+    )
 
     def __init__(self, code: str, when: str, fix: str = "", text: str = "{}") -> None:
         self.code = code

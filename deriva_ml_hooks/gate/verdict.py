@@ -81,7 +81,7 @@ class RefusedError(HooksError):
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in the place of a traceback."""
-        return [as_text(self.reasons), "", "refused by deriva-ml-hooks"]
+        return [*as_text(self.reasons).split("\n"), "", "deriva-ml-hooks: refused"]
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ class Request:
 
     `executable`: the program that is started, where the words do not name it. `name_it`: what a user can do
     where `entry_point` is no file of the commit, if that is not to give the option. `paranoid`: every tracked
-    file is rehashed, before and after.
+    file is rehashed, before and after. `ignore_outputs`: notebooks count as they would be committed.
     """
 
     argv: Sequence[str]
@@ -49,6 +49,7 @@ class Request:
     executable: str | None = None
     name_it: str | None = None
     paranoid: bool = False
+    ignore_outputs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,10 @@ def accept(request: Request) -> Accepted:
     Raises RefusedError with every reason at once, ConfigError, and CommandNotFoundError or
     NotExecutableError where the gate accepts but there is nothing to run.
     """
-    verdict = _without_log(judge(paranoid=request.paranoid, require_tag=request.tag_required))
+    measured = judge(
+        paranoid=request.paranoid, require_tag=request.tag_required, ignore_outputs=request.ignore_outputs
+    )
+    verdict = _without_log(measured)
     submitter = handed_over(request.argv)
     if submitter is not None:
         verdict = replace(verdict, reasons=(*verdict.reasons, submitter))

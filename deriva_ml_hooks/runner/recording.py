@@ -22,6 +22,7 @@ from deriva_ml_hooks.executions.publications import RID_VARIABLE
 from deriva_ml_hooks.executions.record import Execution, begun, new_id
 from deriva_ml_hooks.files import inside, write_atomically
 from deriva_ml_hooks.gate import image
+from deriva_ml_hooks.gate.fixes import executed
 from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.status import measure
@@ -78,6 +79,7 @@ def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
         {"code": change.code, "path": change.path, "message": change.detail}
         for change in measured.changes
         if (change.code, change.path) not in before
+        and not (accepted.request.ignore_outputs and executed(repository, change) is not None)
         and policy_on(accepted.verdict.config, change.code) != "ignore"
     ]
     if measured.head != accepted.provenance.commit:

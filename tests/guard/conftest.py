@@ -8,9 +8,13 @@ import sys
 import venv
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from deriva_ml_hooks.config import load
+from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.git.discovery import measured
 
 if TYPE_CHECKING:
     from tests.conftest import Repo
@@ -85,6 +89,12 @@ def project(repo: Repo) -> Repo:
     repo.write("uv.lock", "version = 1\n")
     repo.commit("The template")
     return repo
+
+
+def rows(repo: Repo) -> list[dict[str, Any]]:
+    """The records of a project, the newest first."""
+    found = measured(str(repo.path))
+    return [row.as_json() for row in ledger_of(found, load(found.worktree)).newest()]
 
 
 Typed = Callable[..., "subprocess.CompletedProcess[str]"]

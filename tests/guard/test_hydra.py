@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deriva_ml_hooks.config import load
-from deriva_ml_hooks.executions.places import ledger_of
-from deriva_ml_hooks.git.discovery import measured
+from tests.guard.conftest import rows
 
 if TYPE_CHECKING:
     from tests.conftest import Repo
@@ -28,12 +26,6 @@ def main(_):
 
 main()
 """
-
-
-def rows(repo: Repo) -> list[dict[str, Any]]:
-    """The records of a project, the newest first."""
-    found = measured(str(repo.path))
-    return [row.as_json() for row in ledger_of(found, load(found.worktree)).newest()]
 
 
 def assert_refused(repo: Repo, done: Any) -> None:

@@ -1,0 +1,62 @@
+"""The gate and the record from inside a script: no wrapper to type."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from deriva_ml_hooks.gate import RefusedError
+from deriva_ml_hooks.guard import restart
+from deriva_ml_hooks.report import as_text
+from deriva_ml_hooks.runner.acceptance import Request
+from deriva_ml_hooks.runner.in_process import Recording, accept_here, closed_at_any_end
+from deriva_ml_hooks.runner.recording import EXECUTION_VARIABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is being recorded: the execution's `id`; None in a dry run."""
+
+    id: str | None
+
+
+def guard() -> None:
+    """Start this script again under `run`; nothing inside a run. Where that cannot be done, gate in place.
+
+    Raises RefusedError in an interactive session whose tree is not the commit.
+    """
+    if restart.is_around():
+        return
+    if getattr(sys.modules["__main__"], "__file__", None) is not None:
+        restart.under_run()
+    from deriva_ml_hooks import gate
+
+    gate.require_accepted(gate.judge(ignore_outputs=True))
+
+
+@contextmanager
+def recorded(
+    description: str | None, *, catalog: str | None, tag_required: bool, paranoid: bool
+) -> Iterator[Recorded]:
+    """What `deriva_ml_hooks.recorded` does."""
+    if restart.is_around():
+        yield Recorded(os.environ.get(EXECUTION_VARIABLE))
+        return
+    words = [sys.executable, *sys.orig_argv[1:]]
+    request = Request(words, description, None, tag_required, catalog, sys.executable, paranoid=paranoid)
+    try:
+        accepted = accept_here(request)
+    except RefusedError as refused:
+        if sys.version_info >= (3, 11):  # what Python shows below its traceback
+            refused.add_note(as_text(refused.reasons))
+        raise
+    record = Recording(accepted, say=_say, complain=_say)
+    with closed_at_any_end(record):
+        yield Recorded(record.id)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"deriva-ml-hooks: {line}\n")
