@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deriva_ml_hooks import config, globs, notebooks
-from deriva_ml_hooks.catalog import address, errors, model
+from deriva_ml_hooks.catalog import errors, schema
+from deriva_ml_hooks.catalog.settings import parse as parse_address
 from deriva_ml_hooks.cli import DEFECT, main
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.executions import processes, rows
@@ -185,16 +186,9 @@ def test_bytes_of_git(name: str) -> None:
     never_another_error()
 
 
-class Answers:
-    """A connection that is given one document for whatever it asks."""
-
-    address = address.parse("h.org/1")
-
-    def __init__(self, document: Any) -> None:
-        self._document = document
-
-    def get(self, _: str, **__: Any) -> Any:
-        return self._document
+def schema_of(document: Any) -> None:
+    with errors.sensible("h.org"):
+        schema.read(document, "deriva-ml", "h.org/1")
 
 
 def located(text: str) -> object:
@@ -228,7 +222,7 @@ TEXTS: dict[str, tuple[Callable[[str], object], st.SearchStrategy[str]]] = {
         words("v", "1", ".", "0", "-rc", "+", "a", "00", "９", "post", "!", "9" * 5000),
     ),
     "a remote's address": (lambda text: remotes.public_url(text, base="/x", hosts={"h.org": "gitlab"}), URL),
-    "a catalog's address": (address.parse, URL),
+    "a catalog's address": (parse_address, URL),
     "a catalog's words": (
         lambda text: str(errors.of_answer("h.org", 409, text)),
         words("<html>", "Detail", "ERROR", "\n", "'", '"', "\x1b", "duplicate key"),
@@ -282,7 +276,7 @@ DOCUMENTS: dict[str, Callable[[Any], object]] = {
         notebooks.is_clean(json.dumps(value).encode()),
         notebooks.strip(json.dumps(value).encode()),
     ],
-    "a catalog's schema": lambda value: model.read(Answers(value), "deriva-ml"),  # type: ignore[arg-type]
+    "a catalog's schema": schema_of,
     "secrets in JSON": redacted,
     "the file of an image": lambda value: written(json.dumps(value).encode(), image._read),
 }

@@ -1,4 +1,4 @@
-"""Whether a catalog is fit to take executions, point by point, each with its way out."""
+"""Whether a catalog is fit to take executions, point by point, each with its fix."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deriva_ml_hooks.catalog import assets, model
-from deriva_ml_hooks.catalog.bounded import within
-from deriva_ml_hooks.catalog.errors import LOGIN, CatalogError, LateError, LoginError
-from deriva_ml_hooks.catalog.leases import leased
-from deriva_ml_hooks.catalog.session import Connection
+from deriva_ml_hooks.catalog import assets
+from deriva_ml_hooks.catalog.catalog import Catalog, read_schema
+from deriva_ml_hooks.catalog.client import Client
+from deriva_ml_hooks.catalog.deadline import within
+from deriva_ml_hooks.catalog.errors import LOGIN, CatalogError, LateError, sensible
 from deriva_ml_hooks.catalog.settings import Settings
-from deriva_ml_hooks.catalog.workflows import terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,98 +36,80 @@ def examine(settings: Settings) -> list[Point]:
         for point in _examined(settings):
             points.append(point)  # what is known counts, however long the next one takes
 
+    timeout = settings.config.catalog_timeout
     try:
-        within(settings.timeout, settings.address.host, look)
+        within(timeout, settings.address.host, look)
     except LateError as error:
         points.append(Point("time", False, str(error), error.fix))
     return points
 
 
 def _examined(settings: Settings) -> Iterator[Point]:
-    address = settings.address
+    host, config = settings.address.host, settings.config
+    name = "server"
     try:
-        connection = Connection(address, settings.timeout, named_by_user=settings.named_by_user)
-        client = connection.whoami()
-        yield Point("server", True, f"{address.host} answers")
+        client = Client(settings, config.catalog_timeout)
+        user = client.whoami()
+        yield Point(name, True, f"{host} answers")
+        if user is None:
+            found = "the credential is not taken (any more)" if client.has_credential else "no credential"
+            yield Point("login", False, found, LOGIN.format(host=host))
+        else:
+            yield Point("login", True, f"as {user.get('display_name') or user.get('id')}")
+        name = "schema"
+        schema = read_schema(client, config.schema)
+        yield Point(name, True, f"{config.schema}, {schema.form}")
+        if user is None:  # what nobody may do says nothing of this user
+            return
+        catalog = Catalog(client, schema, str(user.get("id")))
+        yield _rights(catalog, "Workflow", "insert")
+        yield _rights(catalog, "Execution", "insert", "update")
+        for name, point in (("RID leases", _leases), ("workflow types", _types), ("hatrac", _hatrac)):
+            with sensible(host):
+                yield point(name, catalog, config.workflow_type)
     except CatalogError as error:
-        yield Point("server", False, str(error), error.fix)
-        return
-    if client is None:
-        found = "the credential is not taken (any more)" if connection.has_credential else "no credential"
-        yield Point("login", False, found, LOGIN.format(host=address.host))
-    else:
-        name = client.get("display_name") or client.get("id")
-        yield Point("login", True, f"as {name}")
-    try:
-        found_model = model.read(connection, settings.schema)
-    except LoginError as error:
-        yield Point("catalog", False, str(error), error.fix)
-        return
-    except CatalogError as error:
-        yield Point("schema", False, str(error), error.fix)
-        return
-    yield Point("schema", True, f"{settings.schema}, {found_model.form}")
-    if client is None:  # what nobody may do says nothing of this user
-        return
-    for table in ("Workflow", "Execution"):
-        yield _rights(found_model, table)
-    try:
-        yield _lease(connection, str(client.get("id")))
-    except CatalogError as error:
-        yield Point("RID leases", False, str(error), error.fix)
-    try:
-        yield _types(settings, connection, found_model)
-    except CatalogError as error:
-        yield Point("workflow types", False, str(error), error.fix)
-    if assets.answers(connection):
-        yield Point("hatrac", True, "there")
-    else:
-        yield Point("hatrac", None, "not there: the provenance is not stored as a file")
+        yield Point(name, False, str(error), error.fix)
 
 
-def _rights(found: model.Model, table: str) -> Point:
-    needed = ("insert", "update") if table == "Execution" else ("insert",)
-    denied = [right for right in needed if not found.tables[table].may(right)]
-    if denied:
-        fix = "ask the catalog's owner to be made one of its writers"
-        if denied == ["update"]:
-            fix = (
-                "ask for the right to update one's own rows; until then a run is published when it has ended"
-            )
-        return Point(
-            table, None if denied == ["update"] else False, f"no right to {' and '.join(denied)} rows", fix
-        )
-    return Point(table, True, f"may {' and '.join(needed)} rows")
+def _rights(catalog: Catalog, table: str, *needed: str) -> Point:
+    denied = [right for right in needed if not catalog.schema.tables[table].may(right)]
+    if not denied:
+        return Point(table, True, f"may {' and '.join(needed)} rows")
+    found = f"no right to {' and '.join(denied)} rows"
+    if denied == ["update"]:
+        fix = "ask for the right to update one's own rows; until then a run is published when it has ended"
+        return Point(table, None, found, fix)
+    return Point(table, False, found, "ask the catalog's owner to be made one of its writers")
 
 
-def _lease(connection: Connection, user: str) -> Point:
+def _leases(name: str, catalog: Catalog, _: tuple[str, ...]) -> Point:
     # Tried, since what the schema says of rights is not all; it is the same lease every time.
-    if leased(connection, [f"deriva-ml-hooks/check/{user}"]) is not None:
-        return Point("RID leases", True, "may be made")
+    if catalog.lease([f"deriva-ml-hooks/check/{catalog.user}"]) is not None:
+        return Point(name, True, "may be made")
+    found = "no right: rows are looked for by execution id before they are made"
     fix = "ask for the right to insert into public:ERMrest_RID_Lease, as DerivaML's newer policy gives it"
-    return Point(
-        "RID leases", None, "no right: rows are looked for by execution id before they are made", fix
-    )
+    return Point(name, None, found, fix)
 
 
-def _types(settings: Settings, connection: Connection, found: model.Model) -> Point:
-    known = terms(connection, found)
-    unknown = [name for name in settings.workflow_types if name not in known]
+def _types(name: str, catalog: Catalog, wanted: tuple[str, ...]) -> Point:
+    known = catalog.terms("Workflow_Type")
+    unknown = [one for one in wanted if one not in known]
     shown = ", ".join(known) or "none"
+    choose = f"set workflow-type to one of: {shown}"
+    add = "add a term to Workflow_Type (in Chaise, or ml.add_term)"
     if unknown:
-        return Point(
-            "workflow types",
-            False,
-            f"{shown}; not {', '.join(unknown)}",
-            "set workflow-type to one that exists",
-        )
-    if found.type_column and not known:
-        return Point(
-            "workflow types", False, shown, "add a term to Workflow_Type (in Chaise, or ml.add_term)"
-        )
-    if found.type_column and not settings.workflow_types and len(known) > 1:
-        return Point("workflow types", False, shown, "set workflow-type to one of them")
-    if not settings.workflow_types:
-        fix = f"set workflow-type to one of: {shown}" if known else "add a term to Workflow_Type"
-        return Point("workflow types", None, f"{shown}; workflow-type is not set: workflows have none", fix)
-    return Point("workflow types", True, shown)
+        return Point(name, False, f"{shown}; not {', '.join(unknown)}", choose if known else add)
+    if catalog.schema.type_column and not known:
+        return Point(name, False, shown, add)
+    if catalog.schema.type_column and not wanted and len(known) > 1:
+        return Point(name, False, shown, choose)
+    if not wanted:
+        found = f"{shown}; workflow-type is not set: workflows have none"
+        return Point(name, None, found, choose if known else add)
+    return Point(name, True, shown)
+
+
+def _hatrac(name: str, catalog: Catalog, _: tuple[str, ...]) -> Point:
+    if assets.answers(catalog):
+        return Point(name, True, "there")
+    return Point(name, None, "not there: the provenance is not stored as a file")

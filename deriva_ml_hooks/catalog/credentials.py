@@ -93,6 +93,11 @@ def _document(name: str) -> dict[str, Any]:
             document = json.load(file)
     except FileNotFoundError:
         return {}
+    except (OSError, ValueError) as failure:
+        raise LoginError(
+            f"{_path(name)}: cannot be read ({type(failure).__name__})",  # what is told may hold a credential
+            fix="see its owner and whether it is JSON, or log in again: deriva-globus-auth-utils login",
+        ) from None
     return document if isinstance(document, dict) else {}
 
 

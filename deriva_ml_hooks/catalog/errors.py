@@ -1,8 +1,4 @@
-"""What can go wrong with a catalog, told by what its user can do about it.
-
-`row` says whether the fault lies with one row rather than with the catalog as a whole: a sync goes on
-after the former and stops after the latter.
-"""
+"""What can go wrong with a catalog, told by what its user can do about it."""
 
 from __future__ import annotations
 
@@ -18,12 +14,23 @@ from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import printable
 
 LOGIN = "deriva-globus-auth-utils login --host {host}"
+ASK_FOR_RIGHT = "ask the catalog's owner for this right; see: deriva-ml-hooks catalog check"
 
 
 class CatalogError(HooksError):
-    """A catalog does not do what is asked of it."""
+    """A catalog does not do what is asked of it.
 
-    row = False
+    `status` is that of its answer. `row`: one row is at fault, so a sync goes on with the others.
+    `passing`: the same request may succeed later.
+    """
+
+    def __init__(
+        self, what: str, *, fix: str, status: int | None = None, row: bool = False, passing: bool = False
+    ) -> None:
+        super().__init__(what, fix=fix)
+        self.status = status
+        self.row = row
+        self.passing = passing
 
 
 class NoDerivaError(CatalogError):
@@ -36,17 +43,12 @@ class NoDerivaError(CatalogError):
         )
 
 
-class UnreachableError(CatalogError):
-    """No answer: no such host, refused, not trusted, or not in time."""
-
-
-class LateError(UnreachableError):
+class LateError(CatalogError):
     """No answer within the time that there was for it."""
 
     def __init__(self, host: str, seconds: float) -> None:
-        super().__init__(
-            f"{host}: no answer within {seconds:.3g} s", fix="see the network, or set catalog-timeout higher"
-        )
+        what = f"{host}: no answer within {seconds:.3g} s"
+        super().__init__(what, fix="see the network, or set catalog-timeout higher", passing=True)
 
 
 class UntrustedError(CatalogError):
@@ -60,15 +62,7 @@ class UntrustedError(CatalogError):
 
 
 class LoginError(CatalogError):
-    """401: no credential, or one that the server does not take (any more)."""
-
-
-class ForbiddenError(CatalogError):
-    """403: the user may not do this."""
-
-
-class MissingError(CatalogError):
-    """404: no such catalog, schema or table."""
+    """No credential, or one that the server does not take (any more)."""
 
 
 class SchemaError(CatalogError):
@@ -79,80 +73,63 @@ class TermError(CatalogError):
     """A vocabulary does not hold the term that is needed."""
 
 
-class ConflictError(CatalogError):
-    """409: a key that is there already, a reference to nothing, or an empty value where one must be."""
-
-    row = True
-
-
-class RequestError(CatalogError):
-    """Any other answer of 400 to 499: the request is not understood."""
-
-    row = True
-
-
-class ServerError(CatalogError):
-    """The server is there but cannot do its work (5xx, 429), or what it answers makes no sense."""
-
-
 def not_logged_in(host: str) -> LoginError:
     """The error of a host for which there is no credential, or that takes this user for nobody."""
     return LoginError(f"{host}: nobody is logged in there", fix=LOGIN.format(host=host))
 
 
-def no_right_to_close(host: str, left: str = "its row is there and open") -> ForbiddenError:
-    """The error of a row that stays as it is because its user may not update it (any more)."""
-    error = ForbiddenError(
-        f"{host}: {left}, and this user may not update rows of Execution",
-        fix="ask the catalog's owner for this right; see: deriva-ml-hooks catalog check",
-    )
-    error.row = True
-    return error
+def no_right_to_update(host: str, left: str) -> CatalogError:
+    """The error of a row that stays as it is: `left` says what is left undone."""
+    what = f"{host}: {left}, and this user may not update rows of Execution"
+    return CatalogError(what, fix=ASK_FOR_RIGHT, row=True)
 
 
-def unstored(why: str) -> ServerError:
-    """The error of an execution whose row is complete, but whose provenance is not stored yet."""
-    error = ServerError(why, fix="deriva-ml-hooks sync, when it is well again")
-    error.row = True
-    return error
-
-
-def senseless(host: str, why: str) -> ServerError:
+def senseless(host: str, why: str) -> CatalogError:
     """The error of an answer that is none of ERMrest's."""
-    return ServerError(
+    return CatalogError(
         f"{host}: the answer makes no sense: {why}",
         fix="see whether a login page or a proxy answers in its place",
+        passing=True,
     )
 
 
 @contextmanager
 def sensible(host: str) -> Iterator[None]:
-    """An answer of another form than ERMrest's is its server's fault, wherever it is noticed."""
+    """Raise `senseless` for an answer of another form than ERMrest's, wherever that is noticed."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise senseless(host, f"{type(error).__name__}: {error}") from error
 
 
+_FIXES = {
+    401: LOGIN,
+    403: ASK_FOR_RIGHT,
+    404: "see how the catalog and the schema are spelled: deriva-ml-hooks catalog check",
+    409: "see what the catalog expects: deriva-ml-hooks catalog check",
+}
+_PASSING = (408, 429)
+
+
 def of_answer(host: str, status: int, text: str) -> CatalogError:
     """The error that an HTTP answer of ERMrest or Hatrac stands for."""
     said = printable(redact(" ".join(text.split())))[:300] or "no reason given"
     what = f"{host}: HTTP {status}: {said}"
-    if status == 401:
-        return LoginError(what, fix=LOGIN.format(host=host))
-    if status == 403:
-        return ForbiddenError(
-            what, fix="ask the catalog's owner for this right; see: deriva-ml-hooks catalog check"
-        )
-    if status == 404:
-        return MissingError(
-            what, fix="see how the catalog and the schema are spelled: deriva-ml-hooks catalog check"
-        )
-    if status == 409:
-        return ConflictError(what, fix="see what the catalog expects: deriva-ml-hooks catalog check")
-    if 400 <= status < 500 and status not in (408, 429):
-        return RequestError(what, fix=packages.installing("deriva-ml-hooks[catalog]", newer=True))
-    return ServerError(what, fix="wait until it is well again")
+    passing = status >= 500 or status in _PASSING
+    if status in _FIXES:
+        fix = _FIXES[status].format(host=host)
+    elif passing:
+        fix = "wait until it is well again"
+    else:
+        fix = packages.installing("deriva-ml-hooks[catalog]", newer=True)
+    kind = LoginError if status == 401 else CatalogError
+    row = is_spent_lease(status, text) or not (passing or status in (401, 403, 404))
+    return kind(what, fix=fix, status=status, row=row, passing=passing)
+
+
+def is_spent_lease(status: int | None, text: str) -> bool:
+    """Whether a row was refused because its RID is not leased: used already, or somebody else's."""
+    return status == 403 and "non-leased" in text
 
 
 def of_failure(
@@ -164,25 +141,20 @@ def of_failure(
     """
     import requests
 
-    if isinstance(failure, requests.exceptions.SSLError):
-        return UnreachableError(
-            f"{host}: its certificate is not trusted here ({masked(_reason(failure))})",
-            fix="name the authority that signed it: export REQUESTS_CA_BUNDLE=/path/to/ca.pem",
-        )
     if isinstance(failure, requests.exceptions.Timeout):
         return LateError(host, seconds)
-    return UnreachableError(
-        f"{host}: not reachable ({masked(_reason(failure))})",
-        fix="see the network and how the host is spelled",
-    )
+    problem, fix = "not reachable", "see the network and how the host is spelled"
+    if isinstance(failure, requests.exceptions.SSLError):
+        problem = "its certificate is not trusted here"
+        fix = "name the authority that signed it: export REQUESTS_CA_BUNDLE=/path/to/ca.pem"
+    return CatalogError(f"{host}: {problem} ({masked(_reason(failure))})", fix=fix, passing=True)
 
 
 def _reason(failure: Any) -> str:
     """The innermost words of a chain of errors: the outer ones repeat them between object addresses."""
     while True:
-        inner = getattr(failure, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = next((a for a in getattr(failure, "args", ()) if isinstance(a, BaseException)), None)
+        causes = (getattr(failure, "reason", None), *getattr(failure, "args", ()))
+        inner = next((cause for cause in causes if isinstance(cause, BaseException)), None)
         if inner is None:
             break
         failure = inner

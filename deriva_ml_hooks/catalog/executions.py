@@ -6,24 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.errors import ForbiddenError, not_logged_in
-from deriva_ml_hooks.catalog.leases import in_chunks, is_spent, leased
-from deriva_ml_hooks.catalog.model import Model
-from deriva_ml_hooks.catalog.rows import execution_row, holds, is_adopted
-from deriva_ml_hooks.catalog.session import Connection, Row
+from deriva_ml_hooks.catalog.catalog import Catalog
+from deriva_ml_hooks.catalog.client import Row
+from deriva_ml_hooks.catalog.rows import blocks, ending, execution_row, is_adopted
 from deriva_ml_hooks.executions.publications import Publications, Work
 from deriva_ml_hooks.executions.record import NOT_STARTED
 
 GONE = "its row was deleted in the catalog, and is not made again"
 _FOLDED = "recorded as "
+_IDS = 100
+"""Ids that are looked for in one request."""
 
 
 def put(
-    connection: Connection,
-    model: Model,
-    publications: Publications,
-    works: Sequence[Work],
-    workflows: Mapping[str, str],
+    catalog: Catalog, publications: Publications, works: Sequence[Work], workflows: Mapping[str, str]
 ) -> list[Work]:
     """Bring the rows of these executions to what the ledger says; what is known of them afterwards.
 
@@ -32,20 +28,24 @@ def put(
     """
     there = [work for work in works if work.publication.state == "published"]
     new = [
-        _with(work, workflow=workflows[work.execution.id])
+        changed(work, workflow=workflows[work.execution.id])
         for work in works
-        if work.publication.state != "published"
+        # A row that cannot be closed is not begun.
+        if work not in there and (catalog.may_update or work.execution.status != "Running")
     ]
-    if not model.tables["Execution"].may("update"):  # a row that cannot be closed is not begun
-        new = [work for work in new if work.execution.status != "Running"]
-    known, new = _looked_for(connection, model, new)
     unstarted = [work for work in new if (work.execution.detail or "").startswith(NOT_STARTED)]
+    unnoted = [w.execution.id for w in new if w.publication.rid is None and w not in unstarted]
+    rids = catalog.lease(unnoted)
+    # A lease ends with the row: what anybody has inserted before is there to be seen now.
+    known, new = _looked_for(catalog, new)
+    never = [settled(work) for work in new if work in unstarted]
     new = [work for work in new if work not in unstarted]
-    made, met = _insert(connection, model, publications, new) if new else ([], [])
-    known += met
-    settled = [work for work in known if work.publication.state == "closed"]
-    waiting = [*there, *(work for work in known if work not in settled)]
-    return made + settled + [_settled(work) for work in unstarted] + _update(connection, model, waiting)
+    if rids is not None:
+        new = publications.note([changed(w, rid=w.publication.rid or rids[w.execution.id]) for w in new])
+    made, met = _insert(catalog, new, leased=rids is not None)
+    closed = [work for work in known if work.publication.state == "closed"]
+    waiting = [*there, *met, *(work for work in known if work not in closed)]
+    return [*made, *never, *closed, *_close(catalog, waiting)]
 
 
 def folded_into(rid: str) -> str:
@@ -53,182 +53,94 @@ def folded_into(rid: str) -> str:
     return f"{_FOLDED}{rid}"
 
 
-def set_columns(
-    connection: Connection, model: Model, columns: Sequence[str], rows: Sequence[Row]
-) -> set[str]:
-    """Set columns of execution rows; the RIDs of those that were there to be set."""
-    done = connection.update(model.name("Execution"), columns, rows) if rows else []
-    return {row["RID"] for row in done}
+def by_rid(catalog: Catalog, rids: Sequence[str]) -> dict[str, Row]:
+    """Execution rows by RID; those that are not there are left out."""
+    return {row["RID"]: row for row in catalog.find("Execution", [{"RID": rid} for rid in rids])}
 
 
-def _looked_for(connection: Connection, model: Model, works: Sequence[Work]) -> tuple[list[Work], list[Work]]:
+def changed(work: Work, **changes: object) -> Work:
+    """The execution with something else known of its publication."""
+    return replace(work, publication=replace(work.publication, **changes))  # type: ignore[arg-type]
+
+
+def settled(work: Work) -> Work:
+    """The execution, with everything done that there is to do now."""
+    return changed(work, state="published" if work.execution.status == "Running" else "closed", error=None)
+
+
+def _looked_for(catalog: Catalog, works: Sequence[Work]) -> tuple[list[Work], list[Work]]:
     """Those whose row is in the catalog, though the ledger was never told, and the others.
 
     By the RID that was noted for them, else by the execution's id in the description: of one's own rows,
     and not for an execution that has just begun.
     """
-    noted = find(connection, model, [w.publication.rid for w in works if w.publication.rid is not None])
+    noted = by_rid(catalog, [w.publication.rid for w in works if w.publication.rid is not None])
     nameless = [w.execution.id for w in works if w.publication.rid not in noted and not w.fresh]
-    named = _own_rows(connection, model, nameless) if nameless else {}
+    named = _own_rows(catalog, nameless)
     known, unknown = [], []
     for work in works:
-        rows = named.get(work.execution.id, [])
-        if work.publication.rid in noted:
-            rows = [noted[work.publication.rid]]
-        if rows:
-            known.append(_met(work, rows))
-        else:
+        row = noted.get(work.publication.rid or "") or named.get(work.execution.id)
+        if row is None:
             unknown.append(work)
+        elif is_adopted(row["Description"]) or (row["Status_Detail"] or "").startswith(_FOLDED):
+            own = (row["Status_Detail"] or "").removeprefix(_FOLDED)
+            rid = row["RID"] if is_adopted(row["Description"]) else own
+            known.append(changed(work, state="closed", recorded_by="deriva-ml", rid=rid, error=None))
+        else:
+            known.append(changed(work, rid=row["RID"]))
     return known, unknown
 
 
-def _met(work: Work, rows: Sequence[Row]) -> Work:
-    """An execution with the rows it was found to have; closed where it is one of the command's own."""
-    for row in rows:
-        folded = (row["Status_Detail"] or "").partition(_FOLDED)
-        if is_adopted(row["Description"], work.execution.id):
-            return _with(work, state="closed", recorded_by="deriva-ml", rid=row["RID"], error=None)
-        if folded[:2] == ("", _FOLDED):
-            return _with(
-                work,
-                state="closed",
-                recorded_by="deriva-ml",
-                rid=folded[2],
-                own_rid=row["RID"],
-                error=None,
-            )
-    return _with(work, rid=rows[0]["RID"])
+def _own_rows(catalog: Catalog, ids: Sequence[str]) -> dict[str, Row]:
+    """The oldest row of this user for each execution."""
+    found: dict[str, Row] = {}
+    for start in range(0, len(ids), _IDS):
+        pattern = quote("|".join(ids[start : start + _IDS]), safe="")
+        mine = f"RCB={quote(catalog.user, safe='')}&Description::regexp::{pattern}"
+        rows = catalog.client.get(
+            f"/attribute/{catalog.name('Execution')}/{mine}/RID,Description,Status_Detail"
+        )
+        for row in sorted(rows, key=lambda row: (len(row["RID"]), row["RID"])):
+            for name in blocks(row["Description"]):
+                found.setdefault(name, row)
+    return found
 
 
-def _insert(
-    connection: Connection, model: Model, publications: Publications, works: Sequence[Work]
-) -> tuple[list[Work], list[Work]]:
+def _insert(catalog: Catalog, works: Sequence[Work], *, leased: bool) -> tuple[list[Work], list[Work]]:
     """Insert what was not there: those that were inserted, and those that somebody else has by now."""
-    names = [w.execution.id for w in works if w.publication.rid is None]
-    rids = leased(connection, names)
-    if rids is None:
-        return _insert_unleased(connection, model, works)
-    # A lease ends with the row: what another copy of this ledger has inserted meanwhile is there to be seen.
-    met, works = _looked_for(connection, model, works)
-    if not works:
-        return [], met
-    works = [_with(w, rid=w.publication.rid or rids[w.execution.id]) for w in works]
-    works = publications.note(works)
-    rows = [_row(work, model) | {"RID": work.publication.rid} for work in works]
-    try:
-        done = connection.insert(model.name("Execution"), rows, query="nondefaults=RID&onconflict=skip")
-    except ForbiddenError as error:
-        late, rest = _looked_for(connection, model, works)
-        if not is_spent(error) or not late:
-            raise
-        made, more = _insert(connection, model, publications, rest) if rest else ([], [])
-        return made, [*met, *late, *more]
-    inserted = {row["RID"] for row in done}
-    made = [_settled(work) for work in works if work.publication.rid in inserted]
-    return made, [*met, *(work for work in works if work.publication.rid not in inserted)]
-
-
-def _insert_unleased(
-    connection: Connection, model: Model, works: Sequence[Work]
-) -> tuple[list[Work], list[Work]]:
-    """The same where RIDs may not be leased: what was looked for and not found is all that is known.
-
-    Another copy of the ledger may be synced at the same time. So it is looked for once more before, and
-    after: of two rows the younger one is marked, by whoever sees both.
-    """
-    met, works = _looked_for(connection, model, works)
-    if not works:
-        return [], met
-    done = connection.insert(
-        model.name("Execution"), [_row(work, model) for work in works], query="defaults=RID"
-    )
-    made = [
-        _settled(_with(work, rid=row["RID"]))
-        for work in works
-        for row in done
-        if holds(row.get("Description"), work.execution.id)
-    ]
-    shared = [work for work in made if not work.fresh]
-    if not shared or not model.tables["Execution"].may("update"):
-        return made, met
-    found = _own_rows(connection, model, [work.execution.id for work in shared])
-    folds = [
-        {"RID": row["RID"], "Status": model.status("Aborted"), "Status_Detail": folded_into(rows[0]["RID"])}
-        for rows in found.values()
-        for row in rows[1:]
-    ]
-    set_columns(connection, model, ["Status", "Status_Detail"], folds)
-    first = {name: rows[0]["RID"] for name, rows in found.items()}
-    return [_with(w, rid=first.get(w.execution.id, w.publication.rid)) for w in made], met
-
-
-def _own_rows(connection: Connection, model: Model, ids: Sequence[str]) -> dict[str, list[Row]]:
-    client = connection.whoami() or {}
-    mine = f"RCB={quote(str(client['id']), safe='')}&" if client.get("id") else ""
-    rows: dict[str, list[Row]] = {}
-    for start in range(0, len(ids), 100):
-        some = ids[start : start + 100]
-        pattern = quote("|".join(some), safe="")
-        path = f"/attribute/{model.name('Execution')}/{mine}Description::regexp::{pattern}"
-        for row in connection.get(f"{path}/RID,Description,Status_Detail"):
-            for name in some:
-                if holds(row["Description"], name):
-                    rows.setdefault(name, []).append(row)
-    return {
-        name: sorted(found, key=lambda row: (len(row["RID"]), row["RID"])) for name, found in rows.items()
-    }
-
-
-def _update(connection: Connection, model: Model, works: Sequence[Work]) -> list[Work]:
-    if works and not model.tables["Execution"].may("update"):
-        return _closed_already(connection, model, works)
-    ended = [work for work in works if work.execution.status != "Running"]
-    rows = [_row(work, model) | {"RID": work.publication.rid} for work in ended]
-    columns = [name for name in rows[0] if name != "RID"] if rows else []
-    # One request for rows of one form; the description is the user's own once the row is there.
-    columns = [name for name in columns if name not in ("Description", "Workflow")]
-    done = set_columns(connection, model, columns, [{k: row[k] for k in (*columns, "RID")} for row in rows])
-    settled = []
+    rows = []
     for work in works:
-        lost = work in ended and work.publication.rid not in done
-        settled.append(_with(work, state="closed", error=GONE) if lost else _settled(work))
-    return settled
+        row = execution_row(work.execution, catalog.schema, work.publication.workflow or "")
+        rows.append(row | ({"RID": work.publication.rid} if leased else {}))
+    done = catalog.insert("Execution", rows, once=leased)
+    inserted = {name: row["RID"] for row in done for name in blocks(row["Description"])}
+    made = [settled(changed(w, rid=inserted[i])) for w in works if (i := w.execution.id) in inserted]
+    return made, [work for work in works if work.execution.id not in inserted]
 
 
-def _closed_already(connection: Connection, model: Model, works: Sequence[Work]) -> list[Work]:
-    """Those that need no update: they run still, or their row is closed or gone.
+def _close(catalog: Catalog, works: Sequence[Work]) -> list[Work]:
+    """Update the rows of what has ended; the description is the user's own once the row is there."""
+    if not catalog.may_update:
+        return _closed_already(catalog, works)
+    ends = {
+        w.publication.rid: ending(w.execution, catalog.schema)
+        for w in works
+        if w.publication.rid is not None and w.execution.status != "Running"
+    }
+    gone = ends.keys() - catalog.update("Execution", ends)
+    return [
+        changed(w, state="closed", error=GONE) if w.publication.rid in gone else settled(w) for w in works
+    ]
 
-    Raises LoginError where the right is missing because nobody is logged in (any more).
-    """
-    if connection.whoami() is None:
-        raise not_logged_in(connection.address.host)
-    rows = find(connection, model, [work.publication.rid for work in works if work.publication.rid])
-    settled = []
+
+def _closed_already(catalog: Catalog, works: Sequence[Work]) -> list[Work]:
+    """Those that need no update: they run still, or their row is closed or gone."""
+    rows = by_rid(catalog, [work.publication.rid for work in works if work.publication.rid])
+    done = []
     for work in works:
         row = rows.get(work.publication.rid or "")
         if row is None:
-            settled.append(_with(work, state="closed", error=GONE))
-        elif work.execution.status == "Running" or not model.is_open(row["Status"]):
-            settled.append(_settled(work))
-    return settled
-
-
-def find(connection: Connection, model: Model, rids: Sequence[str]) -> dict[str, Row]:
-    """Execution rows by RID; those that are not there are left out."""
-    rows: dict[str, Row] = {}
-    for chunk in in_chunks([f"RID={quote(rid, safe='')}" for rid in rids]):
-        rows |= {row["RID"]: row for row in connection.get(f"/entity/{model.name('Execution')}/{chunk}")}
-    return rows
-
-
-def _row(work: Work, model: Model) -> Row:
-    return execution_row(work.execution, model, work.publication.workflow or "")
-
-
-def _settled(work: Work) -> Work:
-    running = work.execution.status == "Running"
-    return _with(work, state="published" if running else "closed", error=None)
-
-
-def _with(work: Work, **changes: object) -> Work:
-    return replace(work, publication=replace(work.publication, **changes))  # type: ignore[arg-type]
+            done.append(changed(work, state="closed", error=GONE))
+        elif work.execution.status == "Running" or not catalog.schema.is_open(row["Status"]):
+            done.append(settled(work))
+    return done

@@ -10,11 +10,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from deriva_ml_hooks.catalog import adopt, assets, executions, model, recorded
-from deriva_ml_hooks.catalog.code import FindFile
-from deriva_ml_hooks.catalog.errors import CatalogError, no_right_to_close, not_logged_in, sensible, unstored
-from deriva_ml_hooks.catalog.rows import workflow_of
-from deriva_ml_hooks.catalog.session import Connection
+from deriva_ml_hooks.catalog import adopt, assets, executions, own_rows
+from deriva_ml_hooks.catalog.catalog import Catalog
+from deriva_ml_hooks.catalog.commit_files import CommitFiles
+from deriva_ml_hooks.catalog.errors import CatalogError, no_right_to_update, sensible
+from deriva_ml_hooks.catalog.executions import changed, settled
+from deriva_ml_hooks.catalog.rows import outgoing, workflow_of
 from deriva_ml_hooks.catalog.settings import Settings
 from deriva_ml_hooks.catalog.workflows import workflow_rids
 from deriva_ml_hooks.executions.ledger import Ledger
@@ -39,162 +40,137 @@ class Outcome:
 class Publisher:
     """One catalog and one ledger. `connect` comes first; methods raise CatalogError and LedgerError."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, find_file: FindFile | None = None) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, files: CommitFiles | None = None) -> None:
         self.settings = settings
         self.ledger = ledger
-        self.find_file = find_file
+        self.files = files
         self.publications = Publications(ledger, str(settings.address))
 
     def connect(self, timeout: float) -> None:
         """Reach the catalog and read what it looks like; `timeout`: seconds for this and what follows."""
-        settings = self.settings
-        self.connection = Connection(settings.address, timeout, named_by_user=settings.named_by_user)
-        if not self.connection.has_credential:
-            raise not_logged_in(self.settings.address.host)
-        with sensible(self.settings.address.host):
-            self.connection.settle_address()
-            self.publications.rename(str(self.connection.address))
-            self.model = model.read(self.connection, self.settings.schema)
+        self.catalog = Catalog.reached(self.settings, timeout)
+        self.publications.rename(str(self.catalog.client.address))
 
     def publish(self, works: Sequence[Work]) -> Outcome:
         """Publish executions: those that recorded themselves are adopted, the others written.
 
         A fault of single rows is in the outcome; raises CatalogError where the catalog is at fault.
         """
-        with sensible(self.settings.address.host):
-            return self._publish(works)
-
-    def _publish(self, works: Sequence[Work]) -> Outcome:
+        name = self.publications.catalog
+        works = [replace(changed(work, catalog=name), execution=outgoing(work.execution)) for work in works]
         outcome = Outcome()
-        ours = []
-        works = [
-            replace(w, publication=replace(w.publication, catalog=self.publications.catalog)) for w in works
-        ]
-        rids = self._recorded(works)
-        for work in works:
-            if not self._adopted(work, rids.get(work.execution.id, []), outcome):
-                ours.append(work)
-        outcome.add(self._written(ours))
+        with sensible(self.settings.address.host):
+            rids = self._own_rows(works)
+            ours = [work for work in works if not self._adopt(work, rids.get(work.execution.id, []), outcome)]
+            self._write([changed(work, recorded_by="runner") for work in ours], outcome)
         return outcome
 
     def saved_file(self, execution_id: str) -> str:
         """Where DerivaML is asked to write the RID of what it records."""
         folder = os.path.join(os.path.dirname(self.ledger.path), "executions", execution_id)
-        return os.path.join(folder, recorded.SAVED)
+        return os.path.join(folder, own_rows.SAVED)
 
-    def _recorded(self, works: Sequence[Work]) -> dict[str, list[str]]:
+    def _own_rows(self, works: Sequence[Work]) -> dict[str, list[str]]:
         """The rows that commands made themselves, by execution; of those that run, they may still do so."""
-        known = {
-            work.execution.id: [work.publication.rid]
-            for work in works
-            if (work.publication.recorded_by, work.publication.state) == ("deriva-ml", "published")
-            and work.publication.rid is not None
-        }
-        ended = [work.execution for work in works if work.execution.status != "Running"]
-        if not ended or self.settings.recorded_by == "runner":
+        ended = [work for work in works if work.execution.status != "Running"]
+        if not ended or self.settings.config.recorded_by == "runner":
             return {}
-        rids = known | recorded.proven(self.connection, self.model, ended, self.publications.rids())
-        for execution in ended:
-            last = recorded.saved(self.saved_file(execution.id), self.connection)
-            if last is not None:
-                others = [rid for rid in rids.get(execution.id, []) if rid != last]
-                rids[execution.id] = [last, *others]
+        rids = own_rows.proven(self.catalog, [work.execution for work in ended], self.publications.rids())
+        for work in ended:
+            publication, name = work.publication, work.execution.id
+            known = publication.rid if publication.recorded_by == "deriva-ml" else None
+            last = own_rows.saved(self.saved_file(name), self.catalog)
+            rids[name] = [*dict.fromkeys(filter(None, (last, known, *rids.get(name, []))))]
         return rids
 
-    def _adopted(self, work: Work, rids: Sequence[str], outcome: Outcome) -> bool:
+    def _adopt(self, work: Work, rids: Sequence[str], outcome: Outcome) -> bool:
         """Adopt the execution if the command recorded itself; whether that settles it."""
-        publication = work.publication
+        by_itself = work.publication.recorded_by == "deriva-ml"
         if work.execution.status == "Running":
-            return publication.recorded_by == "deriva-ml"
-        rows = [rid for rid in rids if rid != recorded.DRY_RUN]
-        if rids and not rows and publication.recorded_by == "deriva-ml":
+            return by_itself
+        rows = [rid for rid in rids if rid != own_rows.DRY_RUN]
+        if rids and not rows and by_itself:
             outcome.said.append(f"{work.execution.id}: a dry run of DerivaML's, so nothing is published")
-            settled = replace(publication, state="closed", error=None)
-            self.publications.put([settled])
-            outcome.done.append(replace(work, publication=settled))
+            self.publications.put([settled(work).publication])
+            outcome.done.append(settled(work))
             return True
         if not rows:
             return False
         try:
-            adopted = adopt.adopt(self.connection, self.model, self.settings, work, rows, self.find_file)
+            adopted = adopt.adopt(self.catalog, self.settings.config, work, rows, self.files)
         except CatalogError as error:
             if not error.row:
                 raise
-            outcome.add(self._failed(work, error))
+            self._fail(work, error, outcome)
             return True
         outcome.said += adopted.said
-        if adopted.work is None:
+        if not adopted.rows:
             return False
         if adopted.error is not None:
-            outcome.add(self._failed(adopted.work, adopted.error))
-            return True
-        self.publications.put([adopted.work.publication])
-        outcome.add(_settled(adopted.work))
+            self._fail(adopted.work, adopted.error, outcome)
+        else:
+            self._finish([(adopted.work, [*adopted.rows])], outcome)
         return True
 
-    def _written(self, works: Sequence[Work]) -> Outcome:
+    def _write(self, works: Sequence[Work], outcome: Outcome) -> None:
+        """Bring the rows of ours to what the ledger says; a row that fails does not stop the others."""
         if not works:
-            return Outcome()
-        works = [replace(w, publication=replace(w.publication, recorded_by="runner")) for w in works]
+            return
+        config = self.settings.config
         try:
-            done = self._write(works)
+            wanted = {
+                work.execution.id: workflow_of(work.execution, config.workflow_name, config.workflow_type)
+                for work in works
+                if work.publication.state != "published"
+            }
+            rids = workflow_rids(self.catalog, wanted.values())
+            workflows = {name: rids[workflow.url, workflow.checksum] for name, workflow in wanted.items()}
+            done = executions.put(self.catalog, self.publications, works, workflows)
         except CatalogError as error:
             if not error.row:
                 raise
             if len(works) == 1:
-                return self._failed(works[0], error)
-            half = len(works) // 2  # the fault is with one of them: the others must not wait for it
-            outcome = self._written(works[:half])
-            outcome.add(self._written(works[half:]))
-            return outcome
-        outcome = Outcome()
+                self._fail(works[0], error, outcome)
+                return
+            half = len(works) // 2
+            self._write(works[:half], outcome)
+            self._write(works[half:], outcome)
+            return
         known = {work.execution.id for work in done}
-        if not self.model.tables["Execution"].may("update"):
-            for work in works:
-                if work.execution.status != "Running" and work.execution.id not in known:
-                    outcome.add(self._failed(work, no_right_to_close(self.settings.address.host)))
-        for work in done:
-            outcome.add(_settled(work))
-        gone = [work for work in outcome.done if work.publication.error]
-        outcome.said += [f"{work.execution.id}: {work.publication.error}" for work in gone]
-        return outcome
+        for work in works:
+            if work.execution.id not in known and work.execution.status != "Running":
+                host = self.settings.address.host
+                self._fail(work, no_right_to_update(host, "its row is there and open"), outcome)
+        outcome.said += [f"{w.execution.id}: {w.publication.error}" for w in done if w.publication.error]
+        self._finish(
+            [(w, [w.publication.rid] if w.publication.rid and not w.publication.error else []) for w in done],
+            outcome,
+        )
 
-    def _write(self, works: Sequence[Work]) -> list[Work]:
-        settings = self.settings
-        wanted = {
-            work.execution.id: workflow_of(work.execution, settings.workflow_name, settings.workflow_types)
-            for work in works
-            if work.publication.state != "published"
-        }
-        rids = workflow_rids(self.connection, self.model, wanted.values()) if wanted else {}
-        workflows = {name: rids[w.url, w.checksum] for name, w in wanted.items()}
-        done = executions.put(self.connection, self.model, self.publications, works, workflows)
-        self.publications.put(work.publication for work in done)  # before what can be done without
-        ended = [
-            (work.execution, work.publication.rid)
-            for work in done
-            if work.publication.state == "closed" and not work.publication.error and work.publication.rid
-        ]
-        stored = assets.store(self.connection, self.model, ended)
-        with_rows = {rid for _, rid in ended}
-        stored_too = [
-            replace(w, publication=stored.noted(w.publication)) if w.publication.rid in with_rows else w
-            for w in done
-        ]
-        self.publications.put(work.publication for work in stored_too if work not in done)
-        return stored_too
+    def _finish(self, works: Sequence[tuple[Work, Sequence[str]]], outcome: Outcome) -> None:
+        """Note what is done, and store the provenance of what has ended beside its rows (their RIDs)."""
+        self.publications.put([work.publication for work, _ in works])  # before what can be done without
+        ended = []
+        for work, rids in works:
+            if work.publication.state == "closed" and rids:
+                ended.append((work, rids))
+            else:
+                outcome.done.append(work)
+        try:
+            stored = assets.store(self.catalog, [(w.execution, rid) for w, rids in ended for rid in rids])
+        except CatalogError as error:
+            why = f"its row is there, its provenance file is not: {error}"
+            late = CatalogError(why, fix="deriva-ml-hooks sync, when it is well again")
+            for work, _ in ended:
+                self._fail(changed(work, state="published"), late, outcome)
+            return
+        done = [changed(work, asset=stored.get(work.publication.rid or "")) for work, _ in ended]
+        self.publications.put([work.publication for work in done if work.publication.asset])
+        outcome.done += done
 
-    def _failed(self, work: Work, error: CatalogError) -> Outcome:
+    def _fail(self, work: Work, error: CatalogError, outcome: Outcome) -> None:
         # A row that is there stays known as that: it is updated the next time, not inserted.
         state: State = "published" if work.publication.state == "published" else "failed"
-        publication = replace(work.publication, state=state, error=str(error))
-        self.publications.put([publication])
-        return Outcome(failed=[(replace(work, publication=publication), error)])
-
-
-def _settled(work: Work) -> Outcome:
-    """Done, but for what is known to be missing though its row is there."""
-    error = work.publication.error
-    if error and work.publication.state != "closed":
-        return Outcome(failed=[(work, unstored(error))])
-    return Outcome(done=[work])
+        work = changed(work, state=state, error=str(error))
+        self.publications.put([work.publication])
+        outcome.failed.append((work, error))

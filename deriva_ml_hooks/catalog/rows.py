@@ -1,7 +1,7 @@
-"""What is written for an execution: the columns of its row, and the block of its description.
+"""What is written for an execution: the columns of its rows, and the block of its description.
 
-Pure: values in, values out. Everything has been redacted for the ledger already and is once more here, the
-command word by word: in a joined line the quotes are the shell's.
+Pure: values in, values out. `outgoing` is the one border to the catalog: everything that is sent of an
+execution is made from what it returns.
 """
 
 from __future__ import annotations
@@ -9,19 +9,32 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.model import Model
+from deriva_ml_hooks.catalog.schema import Schema
 from deriva_ml_hooks.executions.record import LOST, Execution
-from deriva_ml_hooks.redact import redact, redacted, shown_command
+from deriva_ml_hooks.redact import redact_command, redacted, shown_command
 from deriva_ml_hooks.report import few, printable
 
 _LISTED = 5
 _MARK = "deriva-ml-hooks execution"
+_BLOCK = re.compile(rf"^{_MARK} `([^`\n]*)`$", re.MULTILINE)
 _BY_DERIVA_ML = "- recorded by: DerivaML"
+
+
+def outgoing(execution: Execution) -> Execution:
+    """The execution without credentials: the ledger has it so, but one of an older release may not."""
+    return replace(
+        execution,
+        command=redact_command(execution.command),
+        description=redacted(execution.description),
+        detail=redacted(execution.detail),
+        entry_point=redacted(execution.entry_point),
+        provenance=redacted(execution.provenance),
+        changed_during_run=redacted(execution.changed_during_run),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +55,12 @@ def workflow_of(execution: Execution, name: str | None, types: tuple[str, ...]) 
     path = entry_point["path"]
     where = provenance["repository_url"] or re.sub(r"^git\+|@[0-9a-f]+(#.*)?$", "", entry_point["url"])
     repository = posixpath.basename(where.rstrip("/")).removesuffix(".git")
-    commit = provenance["commit"][:12]
     return WorkflowRow(
-        name=_plain(name or "/".join(part for part in (repository, path) if part)),
-        url=_plain(address(entry_point["url"], provenance["commit"], path)),
+        name=printable(redacted(name) or "/".join(part for part in (repository, path) if part)),
+        url=printable(address(entry_point["url"], provenance["commit"], path)),
         checksum=entry_point["checksum"],
-        version=_plain(provenance["tag"] or provenance["version"] or "") or None,
-        description=_plain(f"{path or 'The whole tree'} at commit {commit}"),
+        version=printable(provenance["tag"] or provenance["version"] or "") or None,
+        description=printable(f"{path or 'The whole tree'} at commit {provenance['commit'][:12]}"),
         types=types,
     )
 
@@ -65,16 +77,16 @@ def _is_local(url: str) -> bool:
     return url.startswith(("git+file:", "file:"))
 
 
-def execution_row(execution: Execution, model: Model, workflow: str) -> dict[str, Any]:
+def execution_row(execution: Execution, schema: Schema, workflow: str) -> dict[str, Any]:
     """The columns of an execution's row, without its RID."""
-    row = {
-        "Workflow": workflow,
-        "Description": described(execution),
-        "Status": model.status(execution.status),
-        "Status_Detail": detail(execution),
-    }
-    if model.duration_column is not None:
-        row[model.duration_column] = None if execution.duration is None else duration(execution.duration)
+    return {"Workflow": workflow, "Description": described(execution)} | ending(execution, schema)
+
+
+def ending(execution: Execution, schema: Schema) -> dict[str, Any]:
+    """The columns that say how the execution ended, or that it runs."""
+    row: dict[str, Any] = {"Status": schema.status(execution.status), "Status_Detail": detail(execution)}
+    if schema.duration_column is not None:
+        row[schema.duration_column] = None if execution.duration is None else duration(execution.duration)
     return row
 
 
@@ -89,19 +101,16 @@ def detail(execution: Execution) -> str | None:
     """How the execution ended, in a few words; None while it runs."""
     if execution.status == "Running":
         return None
-    words = execution.detail
+    words = execution.detail or f"exit {execution.exit_code}"
     if words == LOST:
         words = f"lost: its process on {execution.host} is gone without a word"
-    if not words:
-        words = f"exit {execution.exit_code}"
-    changed = changes(execution)
-    return _plain(f"{words}; {changed}" if changed else words)
+    return "; ".join(filter(None, (printable(words), changes(execution))))
 
 
 def changes(execution: Execution) -> str | None:
     """What the run changed in the tree, in a few words; None where it is still the commit."""
     shown = [str(change["path"] or change["message"]) for change in execution.changed_during_run]
-    return _plain(f"tree changed during the run: {few(shown, _LISTED)}") if shown else None
+    return f"tree changed during the run: {few(shown, _LISTED)}" if shown else None
 
 
 def described(execution: Execution) -> str:
@@ -114,72 +123,59 @@ def described_too(before: str | None, execution: Execution, *, unknown: str | No
 
     `unknown`: the checksum of its code, where no file of the commit has that.
     """
-    if holds(before, execution.id):
+    if execution.id in blocks(before):
         return before or ""
     lines = [_block(execution), _BY_DERIVA_ML]
     if changed := changes(execution):
         lines.append(f"- {changed}")
     if unknown is not None:
         lines.append(f"- code: {_code(unknown) or 'without a checksum'} is no file of the commit")
-    block = "\n".join(lines)
-    return "\n\n".join([*([before] if before else []), *_text(execution), block])
+    return "\n\n".join([*([before] if before else []), *_text(execution), "\n".join(lines)])
 
 
-def is_adopted(description: str | None, execution_id: str) -> bool:
-    """Whether a row with the block of this execution was made by the command itself."""
-    return holds(description, execution_id) and _BY_DERIVA_ML in (description or "")
+def is_adopted(description: str | None) -> bool:
+    """Whether a row with a block was made by the command itself."""
+    return _BY_DERIVA_ML in (description or "")
+
+
+def blocks(description: str | None) -> list[str]:
+    """The ids of the executions whose blocks a description has."""
+    return _BLOCK.findall(description or "")
+
+
+def provenance_document(execution: Execution) -> bytes:
+    """The provenance as the file that is stored beside the row: the same for every run of one commit."""
+    return json.dumps(execution.provenance, indent=1).encode("ascii") + b"\n"
 
 
 def _text(execution: Execution) -> list[str]:
     lines = (execution.description or "").splitlines()
     # What the user quotes of another execution must not be taken for its block.
     quoted = (f"> {line}" if line.startswith(_MARK) else line for line in lines)
-    return ["\n".join(printable(redact(line)) for line in quoted)] if lines else []
-
-
-def holds(description: str | None, execution_id: str) -> bool:
-    """Whether a description has the block of this execution."""
-    return f"{_MARK} `{execution_id}`" in (description or "").splitlines()
-
-
-def holds_any(description: str | None) -> bool:
-    """Whether a description has the block of any execution."""
-    return any(line.startswith(_MARK) for line in (description or "").splitlines())
+    return ["\n".join(map(printable, quoted))] if lines else []
 
 
 def _block(execution: Execution) -> str:
     provenance = execution.provenance
-    commit = provenance["commit"]
-    link, home = provenance["commit_url"], provenance["repository_url"] or ""
-    locked = ", ".join(f"{_code(f['path'])} {f['blob'][:12]}" for f in provenance["lockfiles"])
-    pairs: Sequence[tuple[str, str | None]] = (
-        ("commit", f"[{_code(commit)}]({_plain(link)})" if link else _code(commit)),
-        ("branch", _code(provenance["branch"]) if provenance["branch"] else "detached HEAD"),
-        ("tag", _code(provenance["tag"])),
-        ("version", _code(provenance["version"])),
-        ("repository", None if _is_local(home) else _plain(home)),
-        ("command", _fenced(printable(shown_command(execution.command)))),
-        ("lockfile", locked or None),
-    )
-    lines = [f"- {name}: {value}" for name, value in pairs if value]
+    commit, link, home = (provenance[name] for name in ("commit", "commit_url", "repository_url"))
+    pairs = {
+        "commit": f"[{_code(commit)}]({printable(link)})" if link else _code(commit),
+        "branch": _code(provenance["branch"]) or "detached HEAD",
+        "tag": _code(provenance["tag"]),
+        "version": _code(provenance["version"]),
+        "repository": printable(home) if home and not _is_local(home) else None,
+        "command": _code(shown_command(execution.command)),
+        "lockfile": ", ".join(f"{_code(f['path'])} {f['blob'][:12]}" for f in provenance["lockfiles"]),
+    }
+    lines = [f"- {name}: {value}" for name, value in pairs.items() if value]
     return "\n".join([f"{_MARK} `{execution.id}`", "", *lines])
 
 
 def _code(text: str | None) -> str | None:
     """`text` as code in Markdown, whatever backticks it holds (CommonMark 0.31, 6.1)."""
-    return _fenced(_plain(text)) if text else None
-
-
-def _fenced(shown: str) -> str:
+    if not text:
+        return None
+    shown = printable(text)
     fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
     return f"{fence}{pad}{shown}{pad}{fence}"
-
-
-def _plain(text: str) -> str:
-    return printable(redact(text))
-
-
-def provenance_document(execution: Execution) -> bytes:
-    """The provenance as the file that is stored beside the row: the same for every run of one commit."""
-    return json.dumps(redacted(execution.provenance), indent=1).encode("ascii") + b"\n"

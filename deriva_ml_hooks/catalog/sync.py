@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from deriva_ml_hooks.catalog.bounded import within
-from deriva_ml_hooks.catalog.errors import CatalogError, LateError, ServerError, UnreachableError
+from deriva_ml_hooks.catalog.deadline import within
+from deriva_ml_hooks.catalog.errors import CatalogError, LateError
 from deriva_ml_hooks.catalog.publish import Outcome, Publisher
 from deriva_ml_hooks.executions.publications import Work
 
@@ -33,87 +33,77 @@ class Report:
     left: int = 0
     failed: int = 0
     running: int = 0
-    requests: int = 0
     reasons: list[dict[str, Any]] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON."""
-        return {
-            "catalog": self.catalog,
-            "published": self.published,
-            "left": self.left,
-            "failed": self.failed,
-            "running": self.running,
-            "reasons": self.reasons,
-            "notes": self.said,
-        }
+        return asdict(self)
+
+    def count(self, outcome: Outcome) -> None:
+        """Add what became of one batch."""
+        self.published += len(outcome.done)
+        self.running += sum(work.execution.status == "Running" for work in outcome.done)
+        self.failed += len(outcome.failed)
+        self.notes += outcome.said
+        for work, error in outcome.failed[: _REASONS - len(self.reasons)]:
+            self.reasons.append({"id": work.execution.id, "message": str(error), "fix": error.fix})
 
 
 def unreached(publisher: Publisher, error: CatalogError) -> Report:
     """The report on a catalog that could not be reached at all."""
-    left = publisher.publications.waiting()
     reason = {"id": None, "message": str(error), "fix": error.fix}
-    return Report(publisher.publications.catalog, left=left, reasons=[reason])
+    publications = publisher.publications
+    return Report(publications.catalog, left=publications.waiting(), reasons=[reason])
 
 
-def sync(publisher: Publisher, *, limit: int | None, progress: Callable[[int], None]) -> Report:
+def sync(
+    publisher: Publisher, *, limit: int | None = None, progress: Callable[[int], None] = lambda _: None
+) -> Report:
     """Publish at most `limit` executions; `progress` is given how many more are done each time.
 
     A row that fails is left for the next time. A catalog that fails ends it: what is left is counted
     then. Raises LedgerError, and CatalogError where the catalog cannot be reached at all.
     """
-    publications = publisher.publications
-    patience = max(publisher.settings.timeout, PATIENCE)
+    publications, settings = publisher.publications, publisher.settings
+    patience = max(settings.config.catalog_timeout, PATIENCE)
     try:
-        within(patience, publisher.settings.address.host, lambda: publisher.connect(patience))
+        within(patience, settings.address.host, lambda: publisher.connect(patience))
     except CatalogError as error:
         publications.failed(str(error))
         raise
     report = Report(publications.catalog)
-    if not publisher.model.type_column and not publisher.settings.workflow_types:
-        report.said.append("workflow-type is not set: workflows that are made have no type")
-    after, taken, came_to_an_end = "", 0, False
+    if not publisher.catalog.schema.type_column and not settings.config.workflow_type:
+        report.notes.append("workflow-type is not set: workflows that are made have no type")
+    after, taken = "", 0
     while limit is None or taken < limit:
         works = publications.take(after, BATCH if limit is None else min(BATCH, limit - taken))
         if not works:  # what is left is being worked on by others
-            came_to_an_end = True
-            break
-        after = works[-1].execution.id
+            report.left = report.failed
+            return report
+        after, ids = works[-1].execution.id, [work.execution.id for work in works]
         taken += len(works)
         try:
-            outcome = _patiently(publisher, works)
+            report.count(_patiently(publisher, works, patience))
         except CatalogError as error:
-            publications.failed(str(error), [work.execution.id for work in works])
-            _count(report, works, Outcome(failed=[(work, error) for work in works]))
+            publications.failed(str(error), ids)
+            report.count(Outcome(failed=[(work, error) for work in works]))
             break
         finally:
-            publications.release([work.execution.id for work in works])
-        _count(report, works, outcome)
+            publications.release(ids)
         progress(len(works))
-    report.requests = publisher.connection.requests
-    report.left = report.failed + (0 if came_to_an_end else publications.waiting(after))
+    report.left = report.failed + publications.waiting(after)
     return report
 
 
-def _patiently(publisher: Publisher, works: list[Work]) -> Outcome:
-    """Publish; once more after a fault that may pass, since nothing is spoilt by asking again."""
-    patience = max(publisher.settings.timeout, PATIENCE)
+def _patiently(publisher: Publisher, works: list[Work], patience: float) -> Outcome:
+    """Publish; again after a fault that may pass, since nothing is spoilt by asking again."""
     for pause in (*_PAUSES, None):
-        publisher.connection.restart(patience)
+        publisher.catalog.client.restart(patience)
         try:
             return within(patience, publisher.settings.address.host, lambda: publisher.publish(works))
-        except (UnreachableError, ServerError) as error:
-            if pause is None or isinstance(error, LateError):
+        except CatalogError as error:
+            if pause is None or not error.passing or isinstance(error, LateError):
                 raise
             time.sleep(pause)
     raise AssertionError
-
-
-def _count(report: Report, works: list[Work], outcome: Outcome) -> None:
-    report.published += len(outcome.done)
-    report.running += sum(work.execution.status == "Running" for work in works)
-    report.failed += len(outcome.failed)
-    report.said += outcome.said
-    for work, error in outcome.failed[: _REASONS - len(report.reasons)]:
-        report.reasons.append({"id": work.execution.id, "message": str(error), "fix": error.fix})

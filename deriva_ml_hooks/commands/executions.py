@@ -305,7 +305,7 @@ def _published(ledger: Ledger, execution_ids: Sequence[str]) -> _Published:
 
 
 def _publication(publication: Publication, schema: str) -> dict[str, Optional[str]]:
-    from deriva_ml_hooks.catalog.address import parse
+    from deriva_ml_hooks.catalog.settings import parse
 
     there = publication.rid is not None and publication.state in ("published", "closed")
     rid = publication.rid if there else None

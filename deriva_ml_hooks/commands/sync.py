@@ -26,7 +26,7 @@ def sync(
 
     Can be repeated, and run beside others: an execution is published once. Exit 1 when any is left.
     """
-    from deriva_ml_hooks.catalog.code import Code
+    from deriva_ml_hooks.catalog.commit_files import CommitFiles
     from deriva_ml_hooks.catalog.errors import CatalogError
     from deriva_ml_hooks.catalog.publish import Publisher
     from deriva_ml_hooks.catalog.settings import required
@@ -35,8 +35,8 @@ def sync(
 
     repository = discover()
     config = load(repository.worktree)
-    code = Code(repository, config.hosts)
-    publisher = Publisher(required(config, catalog), ledger_of(repository, config), code.find)
+    files = CommitFiles(repository, config.hosts)
+    publisher = Publisher(required(config, catalog), ledger_of(repository, config), files)
     try:
         with _progress(publisher.publications.waiting()) as progress:
             report = publish_all(publisher, limit=limit, progress=progress)
@@ -53,7 +53,7 @@ def sync(
         if report.running:
             words += f" ({report.running} still running)"
         output.text(words)
-    for line in report.said:
+    for line in report.notes:
         output.note(printable(line))
     reasons = {(reason["message"], reason["fix"]): reason["id"] for reason in reversed(report.reasons)}
     for (message, fix), first in reasons.items():

@@ -21,11 +21,12 @@ from deriva_ml_hooks.gate import image
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import printable
-from deriva_ml_hooks.runner import child, deriva_ml, publishing, recording
+from deriva_ml_hooks.runner import child, deriva_ml, recording
 from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.child import Ending
 from deriva_ml_hooks.runner.inside_python import Worktrees
 from deriva_ml_hooks.runner.interpreter import interpreter
+from deriva_ml_hooks.runner.publication import prepared
 from deriva_ml_hooks.runner.recording import (
     DRY_RUN_VARIABLE,
     EXECUTION_VARIABLE,
@@ -86,13 +87,16 @@ def run_recorded(
             env |= witness.variables(env)
         config = accepted.verdict.config
         repository = accepted.home or accepted.repository
-        during = publishing.part_in_run(
-            accepted.request.catalog, config, repository, ledger, execution, complain
-        )
+        publication = prepared(accepted.request.catalog, config, repository, ledger, execution, complain)
     except BaseException:
         recording.forget(env)
         raise
     with child.held_signals() as mask:
+
+        def published(ended: Execution) -> None:
+            if publication is not None:
+                publication.finish(ended, mask)
+
         try:
             if accepted.submitted is None:
                 ledger.add(execution)
@@ -106,17 +110,12 @@ def run_recorded(
         except LedgerError:
             recording.forget(env)
             raise
-        if during is not None:
+        if publication is not None:
             with _closing(ledger, complain, lambda error: _withheld(execution, error), lambda _: None):
-                env |= publishing.begin(during, mask)
+                env |= publication.begin(mask)
         say(recording.opening_line(accepted, execution))
         started = time.monotonic()
-        with _closing(
-            ledger,
-            complain,
-            lambda error: _unstarted(execution, error),
-            lambda failed: publishing.finish(during, failed, mask),
-        ):
+        with _closing(ledger, complain, lambda error: _unstarted(execution, error), published):
             ending = child.run(accepted.executable, argv, env, mask, stdin)
         refused = _refusal(os.path.dirname(env[PROVENANCE_VARIABLE]))
         execution = _ended(execution, ending, time.monotonic() - started, refused)
@@ -135,7 +134,7 @@ def run_recorded(
         results = child.interruptible(lambda: recording.results_of(accepted, changes), mask) or []
         execution = replace(execution, changed_during_run=changes, results=results)
         recording.close(ledger, execution, complain)
-        publishing.finish(during, execution, mask)
+        published(execution)
     if execution.notebook is not None and execution.notebook["output"] is not None:
         say(f"the executed notebook: {printable(execution.notebook['output'])}")
     say(recording.closing_line(execution))

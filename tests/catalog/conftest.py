@@ -13,17 +13,18 @@ import sys
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from deriva_ml_hooks.catalog.address import parse
 from deriva_ml_hooks.catalog.errors import CatalogError
 from deriva_ml_hooks.catalog.publish import Publisher
-from deriva_ml_hooks.catalog.settings import Settings
+from deriva_ml_hooks.catalog.settings import Settings, parse
+from deriva_ml_hooks.catalog.sync import Report, sync
+from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.publications import Work
 from deriva_ml_hooks.executions.record import Execution, begun, now
@@ -42,12 +43,11 @@ _spec.loader.exec_module(catalog_server)
 
 FORMS = {
     "as-of-1.17.10": {"latest": False, "leases": False},
-    "as-of-1.17.10-with-leases": {"latest": False, "leases": True},
     "later": {"latest": True, "leases": True},
     "later-without-leases": {"latest": True, "leases": False},
-    "as-of-1.17.10-hidden-public": {"latest": False, "leases": False, "hidden": True},
-    "later-hidden-public": {"latest": True, "leases": False, "hidden": True},
+    "hidden-public": {"latest": False, "leases": False, "hidden": True},
 }
+NAMED = ["live"] if LIVE else []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,18 +82,9 @@ class Place:
 
     def settings(self, **changes: Any) -> Settings:
         """The settings for it."""
-        settings = Settings(
-            address=parse(self.name),
-            named_by_user=True,
-            schema="deriva-ml",
-            workflow_types=(self.type,),
-            workflow_name=None,
-            refuses=False,
-            timeout=30.0,
-            recorded_by="auto",
-            correct_workflow=True,
-        )
-        return replace(settings, **changes)
+        address = changes.pop("address", parse(self.name))
+        config = Config(**{"workflow_type": (self.type,), "catalog_timeout": 30.0, **changes})
+        return Settings(address, named_by_user=True, config=config)
 
     def publisher(self, ledger: Ledger, **changes: Any) -> Publisher:
         """A publisher that has reached it."""
@@ -101,9 +92,13 @@ class Place:
         publisher.connect(30.0)
         return publisher
 
+    def sync(self, ledger: Ledger, **changes: Any) -> Report:
+        """What a sync of a ledger has done."""
+        return sync(Publisher(self.settings(**changes), ledger))
+
     def rows(self, publisher: Publisher, table: str, *filters: str) -> list[dict[str, Any]]:
         """The rows of a table that pass the filters."""
-        found = publisher.connection.get("/".join([f"/entity/deriva-ml:{table}", *filters]))
+        found = publisher.catalog.client.get("/".join([f"/entity/deriva-ml:{table}", *filters]))
         assert isinstance(found, list)
         return found
 
@@ -157,41 +152,34 @@ class Place:
         return begun(**(told | changes))
 
 
-@pytest.fixture
-def server(
-    tmp_path_factory: pytest.TempPathFactory, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Any]:
-    """Our own server, with a catalog in each form, and a credential for it in deriva-py's store."""
-    folder = tmp_path_factory.getbasetemp()
-    catalogs = {name: catalog_server.Catalog(**form) for name, form in FORMS.items()}
-    made = catalog_server.Server(folder, catalogs)
-    for name in (
-        "REQUESTS_CA_BUNDLE",
-        "CURL_CA_BUNDLE",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    credential = {"cookie": "webauthn=good"}
-    (home / ".deriva").mkdir()
-    (home / ".deriva" / "credential.json").write_text(
-        json.dumps({made.host: credential, "localhost:1": credential})
-    )
+@pytest.fixture(scope="session")
+def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Our own server, started once."""
+    made = catalog_server.Server(tmp_path_factory.mktemp("server"), {})
     yield made
     made.stop()
 
 
-@pytest.fixture(params=[*FORMS, "live"])
-def place(request: pytest.FixtureRequest, ledger: Ledger) -> Iterator[Place]:
-    """A catalog in each form, and a live one."""
-    if request.param != "live":
+@pytest.fixture
+def server(running_server: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Our own server, with an empty catalog in each form, and a credential for it in deriva-py's store."""
+    running_server.reset({name: catalog_server.Catalog(**form) for name, form in FORMS.items()})
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    credential = {"cookie": "webauthn=good"}
+    (home / ".deriva").mkdir()
+    store = {running_server.host: credential, "localhost:1": credential}
+    (home / ".deriva" / "credential.json").write_text(json.dumps(store))
+    return running_server
+
+
+def _place(request: pytest.FixtureRequest, ledger: Ledger, form: str) -> Iterator[Place]:
+    if form != "live":
         server = request.getfixturevalue("server")
-        yield Place(f"{server.host}/{request.param}", "Training", server)
+        yield Place(f"{server.host}/{form}", "Training", server)
         return
-    if LIVE is None:
-        pytest.skip("no live catalog: DERIVA_ML_HOOKS_TEST_CATALOG=host/id names one")
+    assert LIVE is not None
     request.getfixturevalue("home").joinpath(".deriva").symlink_to(HOME / ".deriva")
     place = Place(LIVE, "")
     publisher = place.publisher(ledger)
@@ -203,6 +191,24 @@ def place(request: pytest.FixtureRequest, ledger: Ledger) -> Iterator[Place]:
     _tidy(place, publisher)
 
 
+@pytest.fixture(params=[*FORMS, *NAMED])
+def place(request: pytest.FixtureRequest, ledger: Ledger) -> Iterator[Place]:
+    """A catalog in every form and under every policy, and a live one where it is named."""
+    yield from _place(request, ledger, request.param)
+
+
+@pytest.fixture(params=["later", *NAMED])
+def later(request: pytest.FixtureRequest, ledger: Ledger) -> Iterator[Place]:
+    """A catalog in the later form, and a live one: for what does not depend on the form."""
+    yield from _place(request, ledger, request.param)
+
+
+@pytest.fixture
+def ours(request: pytest.FixtureRequest, ledger: Ledger) -> Iterator[Place]:
+    """Our own catalog in the later form: for what needs faults, or rights that come and go."""
+    yield from _place(request, ledger, "later")
+
+
 @pytest.fixture
 def tidy() -> Callable[[Place, Publisher], None]:
     """What is done at the end on a live catalog."""
@@ -211,10 +217,10 @@ def tidy() -> Callable[[Place, Publisher], None]:
 
 def _tidy(place: Place, publisher: Publisher) -> None:
     """Delete what a test has made, as far as the user may."""
-    publisher.connection.restart()
+    publisher.catalog.client.restart()
     mine = f"::regexp::{place.mark}"
     executions = place.rows(publisher, "Execution", f"Description{mine}")
-    tables = publisher.model.tables
+    tables = publisher.catalog.schema.tables
     files = [
         link["Execution_Metadata"]
         for row in executions
@@ -234,18 +240,18 @@ def _tidy(place: Place, publisher: Publisher) -> None:
                 f"Execution_Metadata_Asset_Type/Execution_Metadata={rid}",
                 f"Execution_Metadata/RID={rid}",
             )
-            publisher.connection.service("DELETE", row["URL"].partition(":")[0])
+            publisher.catalog.client.service("DELETE", row["URL"].partition(":")[0])
     for row in place.rows(publisher, "Workflow", f"URL{mine}"):
         if "Workflow_Workflow_Type" in tables:
             _delete(publisher, f"Workflow_Workflow_Type/Workflow={row['RID']}")
         _delete(publisher, f"Workflow/RID={row['RID']}")
-    publisher.connection.close()
+    publisher.catalog.client.close()
 
 
 def _delete(publisher: Publisher, *paths: str) -> None:
     for path in paths:
         try:
-            publisher.connection._send("DELETE", publisher.connection._catalog(f"/entity/deriva-ml:{path}"))
+            publisher.catalog.client.delete(f"/entity/deriva-ml:{path}")
         except CatalogError:
             continue
 
@@ -257,16 +263,15 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 @pytest.fixture
-def publish(place: Place, ledger: Ledger) -> Callable[..., Work]:
+def publish() -> Callable[[Execution, Publisher], Work]:
     """Adds an execution to the ledger, or brings it there to what it is, and publishes it once."""
 
-    def run(execution: Execution, publisher: Publisher | None = None, into: Ledger = ledger) -> Work:
-        publisher = publisher or place.publisher(into)
-        publisher.connection.restart()
-        if any(known.id == execution.id for known in into.newest()):
-            into.close(execution)
+    def run(execution: Execution, publisher: Publisher) -> Work:
+        publisher.catalog.client.restart()
+        if any(known.id == execution.id for known in publisher.ledger.newest()):
+            publisher.ledger.close(execution)
         else:
-            into.add(execution)
+            publisher.ledger.add(execution)
         work = next(w for w in publisher.publications.take("", 1000) if w.execution.id == execution.id)
         publisher.publications.release([execution.id])
         outcome = publisher.publish([work])

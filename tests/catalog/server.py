@@ -341,6 +341,21 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, folder: Path, catalogs: dict[str, Catalog], *, delay: float = 0.0) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.delay = delay
+        self.released = threading.Event()
+        self.news = threading.Condition()
+        self.reset(catalogs)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate(folder))
+        # The handshake is made in the thread of the request: a silent client stops nobody else.
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.host = f"localhost:{self.server_port}"
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def reset(self, catalogs: dict[str, Catalog]) -> None:
+        """Begin anew with these catalogs, and let what hangs go."""
+        self.released.set()
+        self.released = threading.Event()
         self.catalogs = catalogs
         self.aliases: dict[str, str] = {}
         self.objects: dict[str, bytes] = {}
@@ -350,14 +365,12 @@ class Server(ThreadingHTTPServer):
         self.credentials: set[str] = set()
         self.cookies = dict(COOKIES)
         self.scope = "https://auth.globus.org/scopes/localhost/deriva_all"
-        self.delay = delay
-        self.released = threading.Event()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate(folder))
-        # The handshake is made in the thread of the request: a silent client stops nobody else.
-        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-        self.host = f"localhost:{self.server_port}"
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def wait_for(self, method: str, path: str = "") -> None:
+        """Wait until a request has come whose path holds `path`."""
+        with self.news:
+            came = self.news.wait_for(lambda: any(m == method and path in p for m, p in self.seen), 60)
+        assert came, f"no {method} {path}"
 
     def stop(self) -> None:
         """Stop, and let what hangs go."""
@@ -395,10 +408,13 @@ class Handler(BaseHTTPRequestHandler):
     def _do(self) -> None:
         server = self.server
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        server.seen.append((self.command, self.path))
+        with server.news:
+            server.seen.append((self.command, self.path))
+            server.news.notify_all()
         server.credentials |= {v for k, v in self.headers.items() if k in ("Authorization", "Cookie")}
         fault = next((f for f in list(server.faults) if f.fits(self.command, self.path)), None)
-        time.sleep(server.delay)
+        if server.delay:
+            time.sleep(server.delay)
         if fault is not None and fault.kind == "hang":
             server.released.wait(120)
             self.close_connection = True

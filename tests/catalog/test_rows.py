@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from deriva_ml_hooks.catalog.address import AddressError, parse
-from deriva_ml_hooks.catalog.errors import LoginError, RequestError, ServerError, of_answer
-from deriva_ml_hooks.catalog.rows import described, duration, holds, holds_any, workflow_of
-from deriva_ml_hooks.catalog.session import moment
-from deriva_ml_hooks.catalog.settings import settings_of
+from deriva_ml_hooks.catalog.adopt import _moment
+from deriva_ml_hooks.catalog.errors import LoginError, of_answer
+from deriva_ml_hooks.catalog.rows import blocks, described, duration, outgoing, workflow_of
+from deriva_ml_hooks.catalog.settings import AddressError, parse, settings_of
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions import ledger as ledger_module
 from deriva_ml_hooks.executions.ledger import Ledger
@@ -81,27 +80,57 @@ def test_a_duration_is_told_as_deriva_ml_tells_it(seconds: float, told: str) -> 
 def test_what_the_user_quotes_is_not_taken_for_a_block(old_execution: Any) -> None:
     other = replace(old_execution, id=new_id())
     quoted = replace(old_execution, description=f"Again, see below\nderiva-ml-hooks execution `{other.id}`")
-    text = described(quoted)
-    assert holds(text, old_execution.id)
-    assert not holds(text, other.id)
+    assert blocks(described(quoted)) == [old_execution.id]
     inline = replace(old_execution, description=f"After deriva-ml-hooks execution `{other.id}`")
-    assert not holds(described(inline), other.id)
-    assert not holds_any(f"After deriva-ml-hooks execution `{other.id}`")
+    assert blocks(described(inline)) == [old_execution.id]
+
+
+def test_what_is_sent_of_an_execution_holds_no_secret(old_execution: Any) -> None:
+    secret = "planted-secret-1"
+    url = f"https://ada:{secret}@git.example.org/x"
+    leaky = replace(
+        old_execution,
+        command=["python", "x.py", "--token", secret],
+        description=f"password={secret}\nand more",
+        detail=f"token={secret}",
+        entry_point=old_execution.entry_point | {"url": url},
+        provenance=old_execution.provenance | {"repository_url": url, "branch": f"token={secret}"},
+        changed_during_run=[{"code": "unstaged", "path": f"token={secret}", "message": "modified"}],
+    )
+    sent = outgoing(leaky)
+    assert secret not in repr(sent)
+    assert sent.command == ["python", "x.py", "--token", "***"]
+    assert described(sent).startswith("password=***\nand more\n")
+    assert outgoing(old_execution) == old_execution
 
 
 @pytest.mark.parametrize("digits", ["", ".1", ".12345", ".123456", ".1234567"])
 def test_a_time_is_read_with_any_number_of_digits(digits: str) -> None:
-    read = moment(f"2026-11-23T15:57:50{digits}+00:00")
+    read = _moment(f"2026-11-23T15:57:50{digits}+00:00")
     assert read.isoformat().startswith("2026-11-23T15:57:50")
     assert read.utcoffset() == timedelta()
 
 
-def test_an_answer_is_told_by_what_can_be_done_about_it() -> None:
-    assert isinstance(of_answer("h", 401, ""), LoginError)
-    assert isinstance(of_answer("h", 503, "<html>"), ServerError)
-    error = of_answer("h", 400, "bad\n password=planted-secret " + "x" * 1000)
-    assert isinstance(error, RequestError)
-    assert error.row
+@pytest.mark.parametrize(
+    ("status", "text", "row", "passing"),
+    [
+        (400, "bad", True, False),
+        (401, "", False, False),
+        (403, "insert access", False, False),
+        (403, "insert access with non-leased value '1-A'", True, False),
+        (404, "", False, False),
+        (409, "duplicate key", True, False),
+        (429, "slowly", False, True),
+        (503, "<html>", False, True),
+    ],
+)
+def test_an_answer_is_told_by_what_can_be_done_about_it(
+    status: int, text: str, row: bool, passing: bool
+) -> None:
+    error = of_answer("h", status, text + "\n password=planted-secret " + "x" * 1000)
+    assert (error.status, error.row, error.passing) == (status, row, passing)
+    assert isinstance(error, LoginError) is (status == 401)
+    assert error.fix
     assert "planted" not in str(error)
     assert len(str(error)) < 400
 

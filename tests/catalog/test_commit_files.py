@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deriva_ml_hooks.catalog.code import Code
+from deriva_ml_hooks.catalog.commit_files import CommitFiles
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.record import Execution, begun
 from deriva_ml_hooks.git.discovery import discover
@@ -34,7 +34,8 @@ def ran(repo: Repo) -> Callable[[], Execution]:
 
 
 def found(repo: Repo, execution: Execution, checksum: str, path: str | None) -> tuple[str, str] | None:
-    file = Code(discover(str(repo.path)), {}).find(execution, checksum, path)
+    files = CommitFiles(discover(str(repo.path)), {})
+    file = files.find(execution, checksum, [path] if path is not None else [])
     return (file.path, file.url) if file is not None else None
 
 

@@ -1,8 +1,8 @@
-"""A connection to one catalog through deriva-py, with one deadline for everything sent over it.
+"""Requests to one catalog's server through deriva-py's session, with one deadline for all of them.
 
 deriva-py's own settings try again for minutes where there is no hope (a certificate that is not trusted:
-over eight), so its sessions get adapters that never do: what to do again is decided where it is known
-what a second try can spoil. Credentials come from deriva-py's own store and are never shown or kept.
+over eight), so its session gets an adapter that never does: what to send again is decided where it is known
+what a second time can spoil. Credentials come from deriva-py's own store and are never shown or kept.
 """
 
 from __future__ import annotations
@@ -12,76 +12,74 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
-from deriva_ml_hooks.catalog.address import Address
 from deriva_ml_hooks.catalog.credentials import credential_of, require_approved
 from deriva_ml_hooks.catalog.errors import (
     LOGIN,
     CatalogError,
-    ForbiddenError,
     LoginError,
     NoDerivaError,
     of_answer,
     of_failure,
     senseless,
 )
+from deriva_ml_hooks.catalog.settings import Settings
 from deriva_ml_hooks.redact import MASK
 
 Row = dict[str, Any]
 Answer = tuple[int, str, Mapping[str, str]]
 
-_ROLLED_BACK = "transaction aborted"
 _LARGEST = 64 * 1024 * 1024
 """Bytes of an answer, unpacked; more is nothing that was asked for."""
 _PAUSES = (0.1, 0.3, 0.9)
 """Seconds, about, before a transaction that was rolled back is tried again."""
 
 
-class Connection:
+class Client:
     """ERMrest's and Hatrac's requests for one catalog; each raises CatalogError.
 
     `timeout` is in seconds, for everything together from the last `restart` on; `clock_skew` how far the
-    server's clock is ahead of this one. `named_by_user`: whether the words of this very call name the server.
+    server's clock is ahead of this one.
     """
 
-    def __init__(self, address: Address, timeout: float, *, named_by_user: bool = False) -> None:
-        self.address = address
+    def __init__(self, settings: Settings, timeout: float) -> None:
+        self.address = settings.address
         self.timeout = timeout
         self.requests = 0
         self.clock_skew = timedelta()
-        self._whoami: list[Row | None] = []
         self._ends = time.monotonic() + timeout
+        host = self.address.host
         try:
             from deriva.core import DEFAULT_SESSION_CONFIG, ErmrestCatalog
         except ImportError:
             raise NoDerivaError from None
-        try:
-            require_approved(address.host, named_by_user=named_by_user)
-        except (OSError, ValueError) as failure:
-            raise _unusable(address.host, failure) from None
         for name in ("bdbag", "deriva", "globus_sdk", "urllib3"):  # what matters is raised; the rest is noise
             logging.getLogger(name).addHandler(logging.NullHandler())
-        binding = ErmrestCatalog(
-            "https", address.host, address.id, None, caching=False, session_config={**DEFAULT_SESSION_CONFIG}
-        )
-        self._session: Any = binding._session
-        self._session.auth = _nothing_more  # else requests takes what ~/.netrc has for the host, over ours
-        self._mount()
         try:
-            credential = credential_of(address.host)
-            binding.set_credentials(credential, address.host)
+            require_approved(host, named_by_user=settings.named_by_user)
+            binding = ErmrestCatalog(
+                "https", host, self.address.id, None, caching=False, session_config={**DEFAULT_SESSION_CONFIG}
+            )
+            self._session: Any = binding._session
+            self._session.auth = lambda request: request  # else requests takes ~/.netrc's for the host
+            self._mount()
+            credential = credential_of(host)
+            binding.set_credentials(credential, host)
         except CatalogError:
             raise
         except OSError as failure:  # the network, where a token has to be renewed
-            raise of_failure(address.host, failure, timeout) from None
-        except Exception as failure:
-            raise _unusable(address.host, failure) from None
+            raise of_failure(host, failure, timeout) from None
+        except Exception as failure:  # a store of another form: what is told of it may hold a credential
+            raise LoginError(
+                f"{host}: deriva-py's credential cannot be used ({type(failure).__name__})",
+                fix=f"see ~/.deriva/credential.json, or {LOGIN.format(host=host)}",
+            ) from None
         self.has_credential = bool(credential)
         self._secrets = _secrets(credential)
 
@@ -95,76 +93,64 @@ class Connection:
 
     def get(self, path: str) -> Any:
         """The JSON document at `path`, below the catalog."""
-        return self._json(self._send("GET", self._catalog(path)))
+        return self._json(self._send("GET", self.catalog_url(path)))
 
-    def insert(self, table: str, rows: Sequence[Row], *, query: str) -> list[Row]:
-        """Insert `rows` into `schema:table`; those that the server says it has inserted."""
-        return self._rows("POST", f"/entity/{table}?{query}", rows)
+    def send_rows(self, method: str, path: str, rows: Sequence[Row]) -> list[Row]:
+        """Send rows as JSON; those that the server says it has written."""
+        data = json.dumps(rows).encode("ascii")
+        headers = {"Content-Type": "application/json"}
+        found = self._json(self._send(method, self.catalog_url(path), data=data, headers=headers))
+        if not isinstance(found, list):
+            raise senseless(self.address.host, "rows were expected")
+        return found
 
-    def update(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
-        """Set `columns` of the rows with these RIDs; those that the server says it has updated."""
-        try:
-            return self._rows("PUT", f"/attributegroup/{table}/RID;{','.join(columns)}", rows)
-        except ForbiddenError as error:
-            error.row = True  # whose row it is decides
-            raise
+    def delete(self, path: str) -> None:
+        """Delete what `path` names, below the catalog."""
+        self._send("DELETE", self.catalog_url(path))
+
+    def catalog_url(self, path: str) -> str:
+        """The address of `path` below the catalog."""
+        return f"https://{self.address.host}/ermrest/catalog/{quote(self.address.id, safe='')}{path}"
 
     def settle_address(self) -> None:
         """Call the catalog by its id from here on, also where an alias was given."""
         self.address = replace(self.address, id=self.id_of(self.address.id))
 
     def id_of(self, name: str) -> str:
-        """The id of the catalog that `name` (an id or an alias) leads to; raises MissingError."""
+        """The id of the catalog that `name` (an id or an alias) leads to."""
         url = f"https://{self.address.host}/ermrest/catalog/{quote(name, safe='')}"
         document = self._json(self._send("GET", url))
         target = document.get("alias_target") if isinstance(document, dict) else None
         return str(target or name)
 
     def whoami(self) -> Row | None:
-        """Who the server takes this user for; None where nobody is logged in. Asked once."""
-        if not self._whoami:
-            status, text, _ = self._request("GET", f"https://{self.address.host}/authn/session")
-            if status in (401, 404):
+        """Who the server takes this user for; None where nobody is logged in."""
+        try:
+            document = self._json(self._send("GET", f"https://{self.address.host}/authn/session"))
+        except CatalogError as error:
+            if error.status in (401, 404):
                 return None
-            document = self._json(self._checked((status, text, {})))
-            client = document.get("client") if isinstance(document, dict) else None
-            self._whoami = [client if isinstance(client, dict) else None]
-        return self._whoami[0]
+            raise
+        client = document.get("client") if isinstance(document, dict) else None
+        return client if isinstance(client, dict) else None
 
     def service(self, method: str, path: str, **sent: Any) -> Answer:
         """Status, text and headers of a request to another service of the host (Hatrac)."""
         return self._request(method, f"https://{self.address.host}{path}", **sent)
 
-    def _rows(self, method: str, path: str, rows: Sequence[Row]) -> list[Row]:
-        found = self._json(
-            self._send(
-                method,
-                self._catalog(path),
-                data=json.dumps(rows).encode("ascii"),
-                headers={"Content-Type": "application/json"},
-            )
-        )
-        if not isinstance(found, list):
-            raise senseless(self.address.host, "rows were expected")
-        return found
-
-    def _catalog(self, path: str) -> str:
-        return f"https://{self.address.host}/ermrest/catalog/{quote(self.address.id)}{path}"
-
     def _send(self, method: str, url: str, **sent: Any) -> Answer:
         answer = self._request(method, url, **sent)
         for pause in _PAUSES:
-            # ERMrest's word for a transaction that met another one, which it has rolled back.
-            if answer[0] != 503 or not (_can_be_repeated(method, url) or _ROLLED_BACK in answer[1].lower()):
+            # An insertion can be repeated where what is there already is passed over, and where ERMrest says
+            # that it has rolled it back because it met another transaction.
+            repeatable = method != "POST" or "onconflict=skip" in url
+            if answer[0] != 503 or not (repeatable or "transaction aborted" in answer[1].lower()):
                 break
             pause *= 0.5 + random.random()  # noqa: S311  # those that met should not meet again
             if time.monotonic() + pause >= self._ends:
                 break
             time.sleep(pause)
             answer = self._request(method, url, **sent)
-        return self._checked(answer)
-
-    def _checked(self, answer: Answer) -> Answer:
         status, text, _ = answer
         if status >= 400:
             raise of_answer(self.address.host, status, self._masked(text))  # it may show what it was sent
@@ -173,22 +159,28 @@ class Connection:
         return answer
 
     def _request(self, method: str, url: str, **sent: Any) -> Answer:
+        from requests.exceptions import RequestException
+        from urllib3.exceptions import HTTPError
+
         self.requests += 1
-        # ERMrest redirects nobody, and a credential must not follow to wherever it is said.
-        response, body = self._guarded(lambda: self._exchange(method, url, **sent))
-        if body is None:
-            raise senseless(self.address.host, f"more than {_LARGEST // 1024 // 1024} MB")
+        try:
+            response, body = self._exchange(method, url, **sent)
+        except (RequestException, HTTPError, OSError, ValueError) as failure:
+            raise of_failure(self.address.host, failure, self.timeout, self._masked) from None
         self._note_clock(response.headers.get("Date"))
         return response.status_code, body.decode("utf-8", "replace"), response.headers
 
-    def _exchange(self, method: str, url: str, **sent: Any) -> tuple[Any, bytes | None]:
-        """An answer and its body, None where that is larger than any: it may be packed a thousandfold."""
+    def _exchange(self, method: str, url: str, **sent: Any) -> tuple[Any, bytes]:
+        """An answer and its body, which is not read to its end where it is too large.
+
+        ERMrest redirects nobody, and a credential must not follow to wherever an answer says.
+        """
         body = bytearray()
         with self._session.request(method, url, allow_redirects=False, stream=True, **sent) as response:
             for part in response.iter_content(16 * 1024):
                 body += part
                 if len(body) > _LARGEST:
-                    return response, None
+                    raise senseless(self.address.host, f"more than {_LARGEST // 1024 // 1024} MB")
         return response, bytes(body)
 
     def _note_clock(self, date: str | None) -> None:
@@ -207,15 +199,6 @@ class Connection:
         except (ValueError, RecursionError):
             raise senseless(self.address.host, "no JSON") from None
 
-    def _guarded(self, action: Callable[[], Any]) -> Any:
-        from requests.exceptions import RequestException
-        from urllib3.exceptions import HTTPError
-
-        try:
-            return action()
-        except (RequestException, HTTPError, OSError, ValueError) as failure:
-            raise of_failure(self.address.host, failure, self.timeout, self._masked) from None
-
     def _masked(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
@@ -224,14 +207,13 @@ class Connection:
     def _mount(self) -> None:
         import urllib3
         from requests.adapters import HTTPAdapter
+        from requests.exceptions import Timeout
 
-        connection = self
+        client = self
 
         class Adapter(HTTPAdapter):
             def send(self, request: Any, *args: Any, **settings: Any) -> Any:
-                from requests.exceptions import Timeout
-
-                left = connection._ends - time.monotonic()
+                left = client._ends - time.monotonic()
                 if left <= 0:
                     raise Timeout(request=request)
                 settings["timeout"] = left
@@ -240,29 +222,6 @@ class Connection:
         self._session.mount("https://", Adapter(max_retries=urllib3.Retry(0, read=False, redirect=0)))
         if not self._session.verify:  # deriva-py trusts localhost, whatever it shows
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-
-
-def _nothing_more(request: Any) -> Any:
-    """Authentication of requests' kind that adds nothing to what the session sends."""
-    return request
-
-
-def _unusable(host: str, failure: Exception) -> LoginError:
-    """The error of a store of credentials that cannot be read; what is told of it may hold one."""
-    return LoginError(
-        f"{host}: deriva-py's credential cannot be used ({type(failure).__name__})",
-        fix=f"see ~/.deriva/credential.json, or {LOGIN.format(host=host)}",
-    )
-
-
-def moment(text: str) -> datetime:
-    """A time as ERMrest writes it, with as many digits of a second as it happens to have."""
-    return datetime.fromisoformat(re.sub(r"\.\d+", lambda digits: digits[0][:7].ljust(7, "0"), text))
-
-
-def _can_be_repeated(method: str, url: str) -> bool:
-    """Whether a request can be sent twice: an insertion only where what is there already is passed over."""
-    return method != "POST" or "onconflict=skip" in url
 
 
 def _secrets(credential: Any) -> list[str]:

@@ -1,7 +1,7 @@
-"""Waiting for a catalog no longer than is meant, whatever it does.
+"""A deadline that holds whatever the catalog does.
 
-The waiting is done beside a thread, since nothing else bounds the look-up of a host's name, or an answer
-that comes a byte at a time. The thread heeds no signal: those are for whoever waits.
+The work is done in a thread, since nothing else limits the look-up of a host's name, or an answer that
+comes a byte at a time.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from deriva_ml_hooks.catalog.errors import LateError
 
@@ -33,22 +33,14 @@ def within(seconds: float, host: str, action: Callable[[], T]) -> T:
         finally:
             done.set()
 
-    _start_deaf(threading.Thread(target=work, name="catalog", daemon=True))
+    # The thread gets no signals: those are for whoever waits.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        threading.Thread(target=work, name="catalog", daemon=True).start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if not done.wait(seconds):
         raise LateError(host, seconds)
     if failures:
         raise failures[0]
     return results[0]
-
-
-def _start_deaf(thread: threading.Thread) -> None:
-    """Start a thread to which the system never gives a signal that is meant for the run."""
-    mask: Any = getattr(signal, "pthread_sigmask", None)
-    if mask is None:
-        thread.start()
-        return
-    before = mask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        thread.start()
-    finally:
-        mask(signal.SIG_SETMASK, before)
