@@ -25,8 +25,9 @@ from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.gate.reasons import Reason
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
-from deriva_ml_hooks.runner import child, publishing, recording
+from deriva_ml_hooks.runner import child, recording
 from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
+from deriva_ml_hooks.runner.publication import prepared
 from deriva_ml_hooks.runner.recording import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Say
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -84,7 +85,7 @@ class Recording:
         env[PROVENANCE_VARIABLE] = recording.provenance_file(self._ledger, self._execution)
         config, repository = accepted.verdict.config, accepted.repository
         try:
-            self._published = publishing.part_in_run(
+            self._published = prepared(
                 accepted.request.catalog, config, repository, self._ledger, self._execution, complain
             )
             with _held() as mask:
@@ -102,7 +103,7 @@ class Recording:
         if self._published is None:
             return {}
         try:
-            return publishing.begin(self._published, mask)
+            return self._published.begin(mask)
         except HooksError as error:
             ended = replace(
                 self._execution,
@@ -112,7 +113,7 @@ class Recording:
                 duration=0.0,
             )
             recording.close(self._ledger, ended, self._complain)
-            publishing.finish(self._published, ended, mask)
+            self._published.finish(ended, mask)
             raise
 
     def close(self, status: Status, *, exit_code: int, detail: str | None = None) -> Execution:
@@ -132,7 +133,8 @@ class Recording:
             results = child.interruptible(lambda: recording.results_of(self._accepted, changes), mask) or []
             ended = replace(ended, changed_during_run=changes, results=results)
             recording.close(self._ledger, ended, self._complain)
-            publishing.finish(self._published, ended, mask)
+            if self._published is not None:
+                self._published.finish(ended, mask)
         os.environ.clear()
         os.environ.update(self._variables)
         self._say(recording.closing_line(ended))
