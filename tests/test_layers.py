@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import deriva_ml_hooks
-from deriva_ml_hooks.hooks import hook_ids
 
 ROOT = Path(deriva_ml_hooks.__file__).parent
 
@@ -121,34 +118,6 @@ def test_only_the_catalog_imports_deriva() -> None:
     for path in modules():
         if room_of(path) != "catalog":
             assert "deriva" not in {name.split(".")[0] for name, _ in imports(path)}, path
-
-
-@pytest.mark.parametrize("hook", hook_ids())
-def test_the_help_of_a_hook_loads_nothing_heavy(hook: str) -> None:
-    script = (
-        "import sys\nfrom deriva_ml_hooks.cli import main\n"
-        f"try:\n    main(['hook', {hook!r}, '--help'])\nexcept SystemExit:\n    pass\n"
-        "print('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.rpartition("LOADED")[2].split())
-    assert not loaded & HEAVY
-
-
-@pytest.mark.parametrize("words", ["check", "executions list", "executions show last", "provenance"])
-def test_a_hot_command_loads_nothing_heavy_but_typer(repo: object, repo_folder: Path, words: str) -> None:
-    script = (
-        "import sys\nfrom deriva_ml_hooks.cli import main\n"
-        f"main({words.split()!r})\n"
-        "print('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))"
-    )
-    for _ in range(2):  # the first one may fill the cache, with setuptools-scm
-        done = subprocess.run(
-            [sys.executable, "-c", script], cwd=repo_folder, capture_output=True, text=True, check=True
-        )
-    loaded = set(done.stdout.rpartition("LOADED")[2].split())
-    assert "typer" in loaded
-    assert not loaded & (HEAVY - {"typer"})
 
 
 def test_library_code_neither_prints_nor_exits() -> None:

@@ -21,7 +21,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deriva_ml_hooks.config import parse_toml
@@ -246,6 +245,8 @@ def _scheme(part: str, value: Any) -> Any:
         return several if several and all(several) else None
     if not isinstance(value, str) or value.startswith("towncrier"):  # that looks at files
         return None
+    from importlib.metadata import entry_points  # 10 ms, which a cached record needs not
+
     for scheme in entry_points(group=f"setuptools_scm.{part}", name=value):
         if scheme.module.partition(".")[0] in ("setuptools_scm", "vcs_versioning"):
             return scheme.load()
