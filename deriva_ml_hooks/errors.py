@@ -25,6 +25,12 @@ class HooksError(Exception):
         super().__init__(what)
         self.fix = fix
 
+    def __str__(self) -> str:
+        """What and where, without secrets: a caller's own traceback may print it."""
+        from deriva_ml_hooks.redact import redact  # not before there is an error
+
+        return redact(super().__str__())
+
 
 class UsageError(HooksError):
     """The words of a command, or what they name, do not fit."""

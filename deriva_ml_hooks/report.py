@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from deriva_ml_hooks.errors import HooksError
-from deriva_ml_hooks.redact import redact
+from deriva_ml_hooks.redact import redact, redacted
 
 LISTED = 20
 """How many paths of one kind are listed before the rest is counted."""
@@ -25,8 +25,9 @@ class Finding(NamedTuple):  # a dataclass would cost every hook the import of in
     fix: str
 
     def as_json(self) -> dict[str, Any]:
-        """The finding as JSON keys `code`, `path`, `message`, `fix`."""
-        return self._asdict()
+        """The finding as JSON keys `code`, `path`, `message`, `fix`, without secrets."""
+        found: dict[str, Any] = redacted(self._asdict())
+        return found
 
 
 def printable(text: str) -> str:
@@ -47,6 +48,10 @@ def shown(text: str) -> str:
     return "\n".join(map(printable, redact(text).split("\n")))
 
 
+def _safe(text: str) -> str:
+    return printable(redact(text))
+
+
 def few(names: Sequence[str], most: int = 1) -> str:
     """The first `most` names, printable, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
@@ -55,13 +60,13 @@ def few(names: Sequence[str], most: int = 1) -> str:
 
 def as_line(finding: Finding) -> str:
     """`path: what is wrong`, or only what is wrong where no path is concerned."""
-    message = printable(redact(finding.message))
-    return f"{printable(redact(finding.path))}: {message}" if finding.path is not None else message
+    message = _safe(finding.message)
+    return f"{_safe(finding.path)}: {message}" if finding.path is not None else message
 
 
 def as_error(error: HooksError) -> str:
     """An error for people: what and where on one line, the way out on the next; secrets removed."""
-    return f"deriva-ml-hooks: {printable(redact(str(error)))}\nfix: {printable(redact(error.fix))}"
+    return f"deriva-ml-hooks: {_safe(str(error))}\nfix: {_safe(error.fix)}"
 
 
 def as_text(findings: Iterable[Finding], *, listed: int = LISTED) -> str:
@@ -79,7 +84,7 @@ def _group(findings: Sequence[Finding], listed: int) -> str:
     lines = [as_line(finding) for finding in findings[:listed]]
     if len(findings) > listed:
         lines.append(f"... and {len(findings) - listed} more")
-    lines.append(f"fix: {printable(redact(findings[0].fix))}")
+    lines.append(f"fix: {_safe(findings[0].fix)}")
     return "\n".join(lines)
 
 
@@ -89,8 +94,8 @@ def as_annotations(findings: Iterable[Finding], *, level: str = "error") -> str:
 
 
 def _annotation(finding: Finding, level: str) -> str:
-    where = f"file={_property(printable(redact(finding.path)))}," if finding.path is not None else ""
-    body = _data(f"{printable(redact(finding.message))}\nfix: {printable(redact(finding.fix))}")
+    where = f"file={_property(_safe(finding.path))}," if finding.path is not None else ""
+    body = _data(f"{_safe(finding.message)}\nfix: {_safe(finding.fix)}")
     return f"::{level} {where}title={_property(finding.code)}::{body}"
 
 

@@ -330,7 +330,7 @@ def test_a_defect_in_a_command_is_one_too(
         raise RuntimeError("a defect")
 
     monkeypatch.chdir(repo.path)
-    monkeypatch.setattr("deriva_ml_hooks.gate.discover", broken)
+    monkeypatch.setattr("deriva_ml_hooks.gate.verdict.load", broken)
     assert main(["check"]) == DEFECT
     assert capfd.readouterr().err.endswith("RuntimeError: a defect\n")
 

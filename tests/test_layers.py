@@ -14,7 +14,8 @@ ROOT = Path(deriva_ml_hooks.__file__).parent
 
 # A layer may import those before it, and its own modules.
 LAYERS = (
-    {"errors", "redact", "files", "globs", "packages", "programs"},
+    {"redact"},
+    {"errors", "files", "globs", "packages", "programs"},
     {"report", "patterns", "untracked"},
     {"config", "notebooks"},
     {"git"},

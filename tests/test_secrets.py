@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from deriva_ml_hooks.cli import main
+from deriva_ml_hooks.cli import guarded, main
+from deriva_ml_hooks.commands import output
+from deriva_ml_hooks.errors import GitError, HooksError, UsageError
+from deriva_ml_hooks.gate import RefusedError, Verdict
+from deriva_ml_hooks.hooks._common import tell
 from deriva_ml_hooks.redact import shown_command
+from deriva_ml_hooks.report import Finding, as_annotations, as_error, as_text
 
 if TYPE_CHECKING:
     from tests.conftest import Ran, Repo
@@ -295,3 +301,48 @@ def test_the_later_words_of_a_command_are_kept(repo: Repo, program: Program) -> 
     shown = shown_command(kept)
     assert shown in program("executions", "list").out
     assert shown in program("executions", "show", record["id"]).out
+
+
+PLANTED = f"see {URL} and {TOKEN}"
+FOUND = Finding("a-code", TOKEN, PLANTED, f"git push {URL}")
+BORDERS: dict[str, Callable[[], object]] = {
+    "an error": lambda: sys.stdout.write(as_error(UsageError(PLANTED, fix=f"git push {URL}"))),
+    "an error in somebody else's traceback": lambda: sys.stdout.write(str(UsageError(PLANTED, fix=""))),
+    "an error of git": lambda: sys.stdout.write(str(GitError(PLANTED, URL))),
+    "findings": lambda: sys.stdout.write(as_text([FOUND, FOUND])),
+    "annotations": lambda: sys.stdout.write(as_annotations([FOUND])),
+    "a finding as JSON": lambda: sys.stdout.write(json.dumps(FOUND.as_json())),
+    "a verdict as JSON": lambda: sys.stdout.write(json.dumps(Verdict((FOUND,), (FOUND,)).as_json())),
+    "a refusal": lambda: sys.stdout.write(str(RefusedError(Verdict((FOUND,))))),
+    "what a hook finds": lambda: (tell([FOUND], as_json=True), tell([FOUND], as_json=False)),
+    "a document": lambda: output.data({"url": URL, "words": [PLANTED], TOKEN: 1}),
+    "an answer": lambda: output.text(f"{PLANTED}\n{PLANTED}"),
+    "a line": lambda: output.line(PLANTED),
+    "a note": lambda: output.note(PLANTED),
+    "an error that a user can cause": lambda: guarded(raising(UsageError(PLANTED, fix=URL))),
+    "an error that nobody has foreseen": lambda: guarded(raising(ValueError(PLANTED))),
+}
+
+
+def raising(error: Exception) -> Callable[[], int]:
+    def action() -> int:
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_whatever_is_printed_has_lost_its_secrets(border: str, capsys: pytest.CaptureFixture[str]) -> None:
+    BORDERS[border]()
+    said = "".join(capsys.readouterr())
+    assert S not in said
+    assert "***" in said
+
+
+def test_every_error_of_ours_has_lost_its_secrets() -> None:
+    kinds = [HooksError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        error = kind.__new__(kind)
+        HooksError.__init__(error, PLANTED, fix="")
+        assert S not in str(error), kind

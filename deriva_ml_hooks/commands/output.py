@@ -16,7 +16,12 @@ from deriva_ml_hooks.report import printable, shown
 
 def data(document: Any) -> None:
     """One JSON document on stdout."""
-    as_is(json.dumps(redacted(document), indent=2))
+    as_is(document_of(document))
+
+
+def document_of(values: Any) -> str:
+    """A JSON document as text, without secrets."""
+    return json.dumps(redacted(values), indent=2)
 
 
 def text(words: str) -> None:

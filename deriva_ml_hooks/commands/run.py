@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
@@ -172,7 +171,7 @@ def _write(path: str | None, document: Any) -> None:
     if path is None:
         return
     try:
-        put(path, json.dumps(document, indent=2).encode("ascii") + b"\n")
+        put(path, output.document_of(document).encode("ascii") + b"\n")
     except OSError as error:
         problem = UsageError(
             f"{path}: not written: {error.strerror}", fix="name a file in a folder that exists"

@@ -22,7 +22,7 @@ from deriva_ml_hooks.executions.places import ledger_of
 from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.redact import redact, redacted
+from deriva_ml_hooks.redact import redacted
 from deriva_ml_hooks.report import Finding, as_text, few, printable
 from deriva_ml_hooks.verify.verdicts import GRAVEST_FIRST, Row, Verdict, Verification, verify
 
@@ -154,7 +154,7 @@ def _tell(gathered: _Gathered, counts: Counter[Verdict]) -> None:
     if everything:
         output.note(as_text(everything) + "\n")
     for note, ids in gathered.notes.items():
-        output.note(f"note: {few(ids)}: {printable(redact(note))}")
+        output.note(f"note: {few(ids)}: {printable(note)}")
     if gathered.left_out:
         output.note(f"and {gathered.left_out:,} more findings and notes: deriva-ml-hooks verify --json\n")
     total = counts.total()

@@ -30,7 +30,6 @@ from deriva_ml_hooks.git.traces import Traces
 from deriva_ml_hooks.globs import matcher
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.provenance.record import Provenance
-from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding, as_text, few
 
 SCHEMA = 1
@@ -214,10 +213,9 @@ def _no_remote(configured: str | None) -> Finding:
     found = Reason.NO_REMOTE.finding()
     if configured is None:
         return found
-    name = redact(configured)  # somebody may have written an address there, password and all
     return found._replace(
-        message=f"the configured remote {name} is not here",
-        fix=f"git remote add {shlex.quote(name)} URL, or set remote to the name of one that is here",
+        message=f"the configured remote {configured} is not here",
+        fix=f"git remote add {shlex.quote(configured)} URL, or set remote to the name of one that is here",
     )
 
 

@@ -104,9 +104,7 @@ def tell(findings: Sequence[Finding], *, as_json: bool) -> int:
     if as_json:
         import json
 
-        from deriva_ml_hooks.redact import redacted
-
-        sys.stdout.write(json.dumps(redacted([finding.as_json() for finding in findings]), indent=2) + "\n")
+        sys.stdout.write(json.dumps([finding.as_json() for finding in findings], indent=2) + "\n")
     elif findings:
         sys.stdout.write(as_text(findings) + "\n")
         if wants_annotations():

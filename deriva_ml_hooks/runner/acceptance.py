@@ -18,7 +18,6 @@ from deriva_ml_hooks.gate import RefusedError, Verdict, judge
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.record import Provenance
-from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner import child, modules
 from deriva_ml_hooks.runner.command.detached import handed_over
@@ -162,9 +161,7 @@ def _of_the_commit(verdict: Verdict, argv: Sequence[str]) -> Verdict:
         path, variable = loaded[0]
         more = f" (and {len(loaded) - 1} more)" if len(loaded) > 1 else ""
         message = f"named by {variable} in the environment, and code that is in no commit{more}"
-        found_there = Finding(
-            ENVIRONMENT, redact(path), message, f"unset {variable}, or commit what it names"
-        )
+        found_there = Finding(ENVIRONMENT, path, message, f"unset {variable}, or commit what it names")
         verdict = replace(verdict, warnings=(*verdict.warnings, found_there))
     if not verdict.accepted:
         return verdict

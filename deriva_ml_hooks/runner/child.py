@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from deriva_ml_hooks.errors import HooksError
-from deriva_ml_hooks.redact import redact
 
 ABORTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals by which somebody ends a run."""
@@ -35,9 +34,7 @@ class CommandNotFoundError(HooksError):
     exit_code = 127
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            f"{redact(name)}: command not found", fix="see how it is spelled, and whether it is on PATH"
-        )
+        super().__init__(f"{name}: command not found", fix="see how it is spelled, and whether it is on PATH")
 
 
 class NotExecutableError(HooksError):
@@ -48,7 +45,7 @@ class NotExecutableError(HooksError):
     def __init__(self, name: str, why: str = "not executable") -> None:
         executable = f"chmod +x {shlex.quote(name)}, or name its interpreter before it"
         fix = "name a program in it" if os.path.isdir(name) else executable
-        super().__init__(f"{redact(name)}: {why}", fix=fix)
+        super().__init__(f"{name}: {why}", fix=fix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import MISSING
 from deriva_ml_hooks.provenance.record import NotInCommitError
-from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.verify.repository_facts import Facts, NotFetchedError, fetching, intact_tag
 
@@ -79,7 +78,7 @@ def _missing(facts: Facts, provenance: Mapping[str, Any], oid: str, error: GitEr
     fix = fetching(where, facts.addresses, oid)
     recorded = provenance.get("repository_url")
     if recorded is not None and recorded not in facts.addresses.values():  # a ledger can be of several
-        return f"commit {oid[:12]} is not here; the record is of {redact(str(recorded))}", fix
+        return f"commit {oid[:12]} is not here; the record is of {recorded}", fix
     return f"commit {oid[:12]} is not here", fix
 
 

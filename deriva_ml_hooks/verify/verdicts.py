@@ -18,7 +18,6 @@ from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.executions.rows import Damaged
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.versions import Named, scm_versions
-from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding, few
 from deriva_ml_hooks.verify.consistency import contradictions, seconds, stays_inside
 from deriva_ml_hooks.verify.objects import against_objects, mismatch
@@ -180,7 +179,7 @@ def _command(facts: Facts, execution: Execution, path: str | None) -> Iterator[F
         excused = bool(warned) if not path else path in _from_top(execution.cwd, warned)
         excused = excused or _is_linked(facts, execution, path)
     if not excused:
-        what = "no file" if not path else redact(path)
+        what = path or "no file"
         yield mismatch(execution, f"the command runs {what}, and the record names {told or 'the whole tree'}")
 
 
@@ -282,4 +281,4 @@ def _elsewhere(facts: Facts, remote: str | None, execution: Execution) -> Iterat
     """Where the commit was looked for, if the record names another address: the remote may have moved."""
     recorded = execution.provenance.get("repository_url")
     if remote is not None and recorded != facts.addresses.get(remote):
-        yield f"looked for on {facts.addresses.get(remote)}, while the record names {redact(str(recorded))}"
+        yield f"looked for on {facts.addresses.get(remote)}, while the record names {recorded}"

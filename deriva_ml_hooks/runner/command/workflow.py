@@ -17,7 +17,6 @@ from typing import Any
 from deriva_ml_hooks import packages
 from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
-from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner.command.entry_point import Invocation, Kind, invocation
 from deriva_ml_hooks.runner.command.installed import installed_from, sites
@@ -126,7 +125,7 @@ def _other(found: Invocation, named: str, cwd: str) -> Finding | None:
         return None
     if os.path.realpath(found.path) == os.path.realpath(named):
         return None
-    shown = redact(os.path.relpath(found.path, cwd))
+    shown = os.path.relpath(found.path, cwd)
     message = "the command runs it, and you have named another file as the workflow"
     return Finding(CODE, shown, message, "nothing, if that is what you mean; else leave --entry-point out")
 
@@ -140,8 +139,8 @@ def _not_committed(code: Loose, cwd: str, provenance: Provenance) -> Finding:
     worktree, path = provenance.source.repository.worktree, Path(code.path)
     if inside(code.path, worktree) is None:
         message = f"code outside the repository {worktree}, so no commit of it holds it"
-        return Finding(CODE, redact(code.path), message, _BRING)
-    shown = redact(os.path.relpath(code.path, cwd))
+        return Finding(CODE, code.path, message, _BRING)
+    shown = os.path.relpath(code.path, cwd)
     message = f"code that is not a file of commit {provenance.commit[:12]} (untracked or ignored)"
     if code.compiled:
         fix = NAME_IT
@@ -210,7 +209,6 @@ def _word_for(found: Invocation, argv: Sequence[str], cwd: str) -> str:
 
 
 def _file(path: str, shown: str, provenance: Provenance, worktree: str, name_it: str = NAME_IT) -> Resolved:
-    shown = redact(shown)  # it may be an address with a password in it
     if "://" in path and not os.path.lexists(path):
         message = "not in the repository, so no commit of it holds this code"
         return Resolved(None, Finding(CODE, shown, message, _BRING))

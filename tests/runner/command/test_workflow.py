@@ -15,6 +15,7 @@ import pytest
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.cache import provenance_of
+from deriva_ml_hooks.report import as_line
 from deriva_ml_hooks.runner.command.workflow import Resolved, resolve
 
 NOTEBOOK = {
@@ -61,7 +62,7 @@ def reason_of(repo: Any, *argv: str, cwd: str = ".", explicit: str | None = None
     assert found.reason is not None
     assert found.reason.code == "entry-point"
     assert found.reason.fix
-    return f"{found.reason.path}: {found.reason.message}"
+    return as_line(found.reason)
 
 
 @pytest.mark.parametrize(
@@ -572,7 +573,7 @@ def test_a_notebook_at_an_address_is_refused_and_its_password_not_repeated(repo:
 def test_an_address_named_as_the_workflow_is_refused_and_its_password_not_repeated(repo: Any) -> None:
     found = resolved(repo, "true", explicit="https://ada:hunter2secret@example.org/x.py")
     assert found.reason is not None
-    assert "hunter2secret" not in str(found.reason)
+    assert "hunter2secret" not in as_line(found.reason)
 
 
 def test_the_named_file_is_the_workflow_whatever_runs(repo: Any, tmp_path: Path) -> None:
