@@ -29,6 +29,9 @@ def install(
     ci: list[Service] = typer.Option(
         [], "--ci", help="Write a workflow that checks pushes and pull requests; a file is never replaced."
     ),
+    guard: bool = typer.Option(
+        False, "--guard", help="Gate Hydra applications in this clone: they run as under `run`."
+    ),
     dry_run: bool = _DRY_RUN,
 ) -> None:
     """Put the hooks in place: the native ones, pre-commit's where it has none yet, and the cache.
@@ -42,6 +45,7 @@ def install(
         pre_commit=pre_commit,
         gitignore=gitignore,
         services=[service.value for service in ci],
+        guard=guard,
         dry_run=dry_run,
         say=output.line,
     )

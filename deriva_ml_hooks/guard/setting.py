@@ -34,13 +34,19 @@ def of(folder: str) -> Setting:
         own = load(top).guard
         if own is not None:
             return Setting(own, "the repository's own setting", top)
-    if b"deriva-ml-hooks" in _bytes(_configuration(top)):
-        from deriva_ml_hooks.git import process
-
-        asked = process.run("config", "--local", "--type=bool", "--get", KEY, cwd=top)
-        if asked.stdout.strip() == b"true":
-            return Setting(True, "the setting of this clone", top)
+    if of_clone(top):
+        return Setting(True, "the setting of this clone", top)
     return Setting(False, "the default", top)
+
+
+def of_clone(top: str) -> bool:
+    """Whether the clone whose worktree is `top` has it switched on in git's configuration."""
+    if b"deriva-ml-hooks" not in _bytes(_configuration(top)):
+        return False
+    from deriva_ml_hooks.git import process
+
+    asked = process.run("config", "--local", "--type=bool", "--get", KEY, cwd=top)
+    return asked.stdout.strip() == b"true"
 
 
 def worktree_of(folder: str) -> str | None:

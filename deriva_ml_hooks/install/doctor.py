@@ -11,6 +11,7 @@ from functools import cache
 
 from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.guard import setting
 from deriva_ml_hooks.install import files, frameworks, native
 from deriva_ml_hooks.install.setup import WITHOUT_HOOKS_PATH
 from deriva_ml_hooks.provenance.cache import cache_path
@@ -31,6 +32,8 @@ def examine(start: str = ".", *, say: Callable[[str], None]) -> list[Finding]:
             shown = os.path.relpath(hook.wanted, repository.worktree)
             missing.append(Finding(problem[0], shown, problem[1], _INSTALL))
     missing += _of_frameworks(repository, say)
+    guarded = setting.of(repository.worktree)
+    say(f"guard: {'on' if guarded.on else 'off'} ({guarded.why})")
     for line in files.offers(repository):
         say(line)
     if repository.head() is not None and not os.path.exists(cache_path(repository)):

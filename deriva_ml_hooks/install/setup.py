@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.git.discovery import measured
-from deriva_ml_hooks.install import files, frameworks, native
-from deriva_ml_hooks.install.steps import take
+from deriva_ml_hooks.guard import setting
+from deriva_ml_hooks.install import files, frameworks, native, steps
 from deriva_ml_hooks.provenance.cache import provenance_of
 
 WITHOUT_HOOKS_PATH = (
@@ -24,14 +24,16 @@ def install(
     pre_commit: bool = False,
     gitignore: bool = False,
     services: Sequence[str] = (),
+    guard: bool = False,
     dry_run: bool = False,
     say: Callable[[str], None],
 ) -> None:
     """Put everything in place that is missing; `say` is told each step, or that there was none.
 
     `pre_commit` writes a configuration with the recommended ids, or says what to add to the one that is
-    there; `gitignore` brings the lines that are missing into .gitignore, and `services` the files of CI. All
-    is planned, and what stands against it is raised as InstallError, before anything is done.
+    there; `gitignore` brings the lines that are missing into .gitignore, and `services` the files of CI;
+    `guard` gates Hydra applications in this clone. All is planned, and what stands against it is raised as
+    InstallError, before anything is done.
     """
     repository = measured(start)
     written, left = files.wanted(repository, pre_commit=pre_commit, gitignore=gitignore, services=services)
@@ -46,12 +48,15 @@ def install(
         has_framework = False
     if has_framework:
         plan.append(frameworks.install_step(repository))
+    if guard and not setting.of(repository.worktree).on:
+        words = ["git", "config", "--local", setting.KEY, "true"]
+        plan.append(steps.run(words, repository.worktree, "gates Hydra applications in this clone"))
     for line in left:
         say(line)
     undo = files.with_written(repository, files.remembered(repository), written)
     if not dry_run:
         files.remember(repository, undo)
-    take(plan, say, dry_run=dry_run, none="everything is in place already")
+    steps.take(plan, say, dry_run=dry_run, none="everything is in place already")
     if dry_run:
         return
     if has_framework:
@@ -68,6 +73,9 @@ def uninstall(start: str = ".", *, dry_run: bool = False, say: Callable[[str], N
     repository = measured(start)
     undo = files.remembered(repository)
     plan = [*native.uninstall_steps(repository, undo.types), *files.restore_steps(repository, undo, say)]
-    take(plan, say, dry_run=dry_run, none="nothing of ours is installed")
+    if setting.of_clone(repository.worktree):
+        words = ["git", "config", "--local", "--unset-all", setting.KEY]
+        plan.append(steps.run(words, repository.worktree, "the guard of this clone"))
+    steps.take(plan, say, dry_run=dry_run, none="nothing of ours is installed")
     if not dry_run:
         files.remember(repository, files.NOTHING)

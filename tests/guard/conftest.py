@@ -57,6 +57,19 @@ def main() -> int:
 if __name__ == "__main__":
     main()
 """
+NOTEBOOK = """\
+import sys
+
+import papermill
+
+
+def main() -> None:
+    if "--inspect" in sys.argv:
+        return print("inspected")
+    output = "outputs/executed.ipynb"
+    papermill.execute_notebook(sys.argv[1], output, kernel_name="python3", progress_bar=False)
+    print("executed")
+"""
 IGNORED = "__pycache__/\noutputs/\nmultirun/\n"
 
 
@@ -69,6 +82,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     installed = [path for path in sys.path if "-packages" in path]
     (site / "beside.pth").write_text("\n".join([str(ROOT), *installed]) + "\n")
     (site / "deriva_ml_run.py").write_text(START)
+    (site / "deriva_ml_run_notebook.py").write_text(NOTEBOOK)
+    script = folder / "bin" / "deriva-ml-run-notebook"
+    script.write_text(f"#!{folder}/bin/python\nfrom deriva_ml_run_notebook import main\nmain()\n")
+    script.chmod(0o755)
     script = folder / "bin" / "deriva-ml-run"
     script.write_text(
         f"#!{folder}/bin/python\nimport sys\nfrom deriva_ml_run import main\nsys.exit(main())\n"

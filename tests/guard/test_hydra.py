@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nbformat
 import pytest
 
 from tests.guard.conftest import rows
@@ -214,3 +215,28 @@ from hydra import compose, initialize
 with initialize(version_base=None):
     print(compose())
 """
+
+
+class TestANotebook:
+    """DerivaML's own command, which knows nothing of Hydra."""
+
+    @pytest.fixture
+    def notebook(self, project: Repo) -> str:
+        cell = nbformat.v4.new_code_cell("import os; print(os.environ['DERIVA_ML_HOOKS_EXECUTION'])")
+        project.write("analysis.ipynb", nbformat.writes(nbformat.v4.new_notebook(cells=[cell])))
+        project.commit("Notebook")
+        (project.path / "outputs").mkdir()
+        return "analysis.ipynb"
+
+    def test_it_is_started_again_under_run(self, project: Repo, typed: Typed, notebook: str) -> None:
+        done = typed("deriva-ml-run-notebook", notebook)
+        assert (done.returncode, done.stdout) == (0, "executed\n")
+        (row,) = rows(project)
+        assert row["entry_point"]["path"] == notebook
+
+    def test_a_tree_that_is_not_the_commit_is_refused(
+        self, project: Repo, typed: Typed, notebook: str
+    ) -> None:
+        project.write("src/models/helper.py", "FACTOR = 11\n")
+        assert_refused(project, typed("deriva-ml-run-notebook", notebook))
+        assert typed("deriva-ml-run-notebook", "--inspect", notebook).stdout == "inspected\n"
