@@ -21,7 +21,7 @@ from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.filters import hiding
 from deriva_ml_hooks.git.index import LS_FILES, Listing, parse_listing
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.git.traces import Traces, newest_move, ref_stamps, renamed, stamped
+from deriva_ml_hooks.git.traces import Traces, newest_move, stamped
 from deriva_ml_hooks.git.unseen import EXCLUDED, OUTSIDE, unseen
 
 _STATUS = (
@@ -88,14 +88,13 @@ def measure(repository: Repository, *, paranoid: bool = False) -> Measurement:
     """
     settings = candid_settings(repository)
     where = repository.worktree
-    moves = newest_move(repository), ref_stamps(repository)
+    newest = newest_move(repository)
     with (
         process.start(*settings, *LS_FILES, cwd=where, strict=True) as listing_process,
         process.start(*settings, *_STATUS, cwd=where, strict=True) as status_process,
     ):
         listing = parse_listing(_answer(listing_process, where))
         stamps, unsure = stamped(where, listing.entries)
-        folders = renamed(where, listing.folders)
         status = parse_status(_answer(status_process, where))
 
     changes = list(status.changes)
@@ -123,11 +122,10 @@ def measure(repository: Repository, *, paranoid: bool = False) -> Measurement:
         if within is not None:
             top = os.fsencode(entry.path) + b"/"
             stamps |= {top + path: stamp for path, stamp in within.stamps.items()}
-            folders |= {top + folder: state for folder, state in within.folders.items()}
     operation = repository.operation()
     if operation is not None:
         changes.append(Change("operation-in-progress", None, operation))
-    return Measurement(status.head, tuple(changes), Traces(stamps, folders, *moves))
+    return Measurement(status.head, tuple(changes), Traces(stamps, newest))
 
 
 def _with_new(changes: list[Change], more: Iterable[Change]) -> list[Change]:

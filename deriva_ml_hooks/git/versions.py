@@ -18,6 +18,7 @@ _LENIENT = re.compile(
 _LONGEST = 255
 """Characters; semver.org's own advice, and what a file name holds."""
 _PART = re.compile(r"\d+|[^\d.-]+")
+_KINDS = {"a": "alpha", "b": "beta", "c": "rc", "pre": "rc", "preview": "rc"}
 
 
 @total_ordering
@@ -55,7 +56,7 @@ def version_of(tag: str) -> Version | None:
         return None
     numbers = tuple(int(n) for n in match["release"].split("."))
     release = numbers + (0,) * (3 - len(numbers))
-    pre = tuple(_PART.findall(match["pre"] or ""))
+    pre = tuple(_KINDS.get(part, part) for part in _PART.findall(match["pre"] or ""))
     return Version(release, pre, {"dev": -1, "post": 2}.get(pre[0], 0) if pre else 0)
 
 
@@ -86,7 +87,6 @@ _PEP440 = re.compile(
     r"[-._]?(?P<kind>alpha|a|beta|b|preview|pre|rc|c|dev)[-._]?(?P<number>[0-9]*)(?P<rest>.*)",
     re.IGNORECASE,
 )
-_KINDS = {"a": "alpha", "b": "beta", "c": "rc", "pre": "rc", "preview": "rc"}
 
 
 def right_spelling(tag: str, prefix: str) -> str | None:
@@ -98,7 +98,6 @@ def right_spelling(tag: str, prefix: str) -> str | None:
     """
     if len(tag) > _LONGEST or version_tag(tag, prefix) is not None:
         return None
-    tag = _in_ascii(tag)
     stem = re.escape(prefix.rstrip("vV").rstrip("-_/."))
     word = rf"(?:(?:{stem}|release|rel|version|ver)[-_/.]?)?v?[-_/.]?"
     match = re.fullmatch(rf"(?i:{word})(?P<numbers>[0-9]+(?:\.[0-9]+){{1,3}}){_TAIL}", tag)
@@ -110,29 +109,10 @@ def right_spelling(tag: str, prefix: str) -> str | None:
     return f"{prefix}{release}{_right_tail(match['tail'] or '')}"
 
 
-def _in_ascii(tag: str) -> str:
-    """The tag with the digits and dots of other scripts as ours: people read them as the same version."""
-    if tag.isascii():
-        return tag
-    import unicodedata
-
-    normal = unicodedata.normalize("NFKC", tag)
-    return "".join(str(unicodedata.decimal(character, character)) for character in normal)
-
-
 def same_release(first: str, second: str) -> bool:
     """Whether two spellings of a version mean one: `1.2.0rc1` (PEP 440) and `1.2.0-rc.1` (SemVer)."""
-    return _plain(first) == _plain(second)
-
-
-def _plain(text: str) -> str:
-    public = text.strip().removeprefix("v").partition("+")[0]
-    spelled = (public if semver(public) else right_spelling(public, "")) or public
-    release, dash, pre = spelled.partition("-")
-    parts = re.findall(r"[a-z]+|[0-9]+", pre.lower())
-    return f"{release}{dash}" + ".".join(
-        _KINDS.get(p, p) if p.isalpha() else p.lstrip("0") or "0" for p in parts
-    )
+    one, other = version_of(first.strip()), version_of(second.strip())
+    return first == second if one is None else one == other
 
 
 def _right_tail(tail: str) -> str:
