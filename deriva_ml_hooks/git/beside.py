@@ -24,16 +24,12 @@ def excludes(repository: Repository) -> list[str]:
     return _own(repository, "exclude", "ignore", "excludesFile")
 
 
-def only_git_can_tell(repository: Repository) -> bool:
-    """Whether these files may be others: `%(prefix)` is beside git's own program (git-config(1), Values)."""
-    named = (repository.setting("core", name) or "" for name in ("attributesFile", "excludesFile"))
-    return any(path.startswith("%(") for path in named)
-
-
 def _own(repository: Repository, name: str, default: str, setting: str) -> list[str]:
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    files = [os.path.join(repository.common_dir, "info", name)]
     users = repository.setting("core", setting)
     if users is None:
+        home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
         users = os.path.join(home, "git", default)
-    named = [os.path.join(repository.worktree, os.path.expanduser(users))] if users else []
-    return [os.path.join(repository.common_dir, "info", name), *named]
+    if users.startswith("%("):  # beside git's own program (git-config(1), Values): it may say anything
+        users = os.devnull
+    return [*files, os.path.join(repository.worktree, os.path.expanduser(users))] if users else files

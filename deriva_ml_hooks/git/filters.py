@@ -60,8 +60,7 @@ def _others_speak(repository: Repository, listing: Listing) -> bool:
     names = (folder + b"/.gitattributes" if folder else b".gitattributes" for folder in listing.folders)
     inside = {name for name in names if os.path.lexists(top + name)}
     return (
-        beside.only_git_can_tell(repository)
-        or repository.setting("attr", "tree") is not None
+        repository.setting("attr", "tree") is not None
         or any(os.path.exists(file) for file in beside.attributes(repository))
         or bool(inside and inside.difference(path for *_, path, _ in listing.entries))
     )

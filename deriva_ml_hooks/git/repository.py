@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import process
@@ -48,6 +48,10 @@ _OPERATIONS = (
 _MOST_LINKS = 8
 _FOLDER = 0o040000
 _LONGEST_REF = 65536
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0", ""), False),
+}
 _OF_REFTABLES = b"ref: refs/heads/.invalid"
 """What HEAD holds where only git knows (reftable specification, "Backward compatibility")."""
 _OID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -64,18 +68,11 @@ def reading(what: str, *, fix: str = "git fsck") -> Iterator[None]:
     except HooksError:
         raise
     except Exception as error:
-        _let_go(error)
+        import traceback
+
+        traceback.clear_frames(error.__traceback__)  # a pack that they hold on to cannot be closed
         problem = MISSING if isinstance(error, KeyError) else f"broken ({type(error).__name__})"
         raise GitError(what, problem, fix=fix) from error
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Free what dulwich was reading from: a pack that a traceback holds on to cannot be closed."""
-    import traceback
-
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__context__
 
 
 @dataclass(frozen=True)
@@ -95,17 +92,9 @@ class Repository:
     env: Mapping[str, str] = field(default_factory=process.environment, compare=False, repr=False)
     _peeled: dict[bytes, bytes] = field(default_factory=dict, compare=False, repr=False)
 
-    def git(
-        self,
-        *words: str,
-        stdin: bytes | None = None,
-        strict: bool = False,
-        timeout: float = process.TIMEOUT,
-    ) -> process.Completed:
+    def git(self, *words: str, stdin: bytes | None = None, strict: bool = False) -> process.Completed:
         """Run `git WORDS` at the top of the worktree; see `process.run`."""
-        return process.run(
-            *words, cwd=self.worktree, env=self.env, stdin=stdin, strict=strict, timeout=timeout
-        )
+        return process.run(*words, cwd=self.worktree, env=self.env, stdin=stdin, strict=strict)
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
@@ -129,12 +118,7 @@ class Repository:
     def is_set(self, section: str, name: str, *, default: bool) -> bool:
         """A boolean configuration value; anything that git would not read as one counts as `default`."""
         value = self.setting(section, name)
-        if value is None:
-            return default
-        word = value.lower()
-        if word in ("true", "yes", "on", "1"):
-            return True
-        return False if word in ("false", "no", "off", "0", "") else default
+        return default if value is None else _BOOLEANS.get(value.lower(), default)
 
     @cached_property
     def refs(self) -> RefsContainer | None:
@@ -143,14 +127,7 @@ class Repository:
             return None
         from dulwich.refs import DiskRefsContainer
 
-        class Refs(DiskRefsContainer):
-            def get_packed_refs(self) -> Any:
-                try:
-                    return super().get_packed_refs()
-                except StopIteration:  # an empty file, which git takes for one without refs
-                    return {}
-
-        return Refs(self.common_dir, self.git_dir)
+        return DiskRefsContainer(self.common_dir, self.git_dir)
 
     def _ask(self, *words: str) -> bytes | None:
         """What git answers; None where there is none. Raises GitError, also for a git that is too old."""

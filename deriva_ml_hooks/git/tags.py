@@ -144,7 +144,7 @@ def refs_of_remote(
     A name with `^{}` behind it is what that tag leads to (git-ls-remote(1)). Raises GitError.
     """
     words = ("ls-remote", "--quiet", "--heads", "--tags", "--", remote)
-    done = replace(repository, env=env or repository.env).git(*words, timeout=timeout)
+    done = process.run(*words, cwd=repository.worktree, env=env or repository.env, timeout=timeout)
     if done.returncode:
         fix = f"see why it does not answer: git ls-remote {shlex.quote(remote)}"
         raise GitError(f"remote {remote}", done.said.rpartition("\n")[2] or "no answer", fix=fix)

@@ -7,12 +7,10 @@ says hides them from whoever reads the record, and so does a link that leads out
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
-from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.files import read_regular
 from deriva_ml_hooks.git import beside, process
 from deriva_ml_hooks.git.content import GITLINK, SYMLINK
@@ -38,34 +36,41 @@ def unseen(repository: Repository, listing: Listing, settings: Sequence[str]) ->
     """
     tracked = {path for *_, path, _ in listing.entries}
     yield from _links(repository.worktree, listing, tracked)
-    own = {
-        name
-        for folder in listing.folders
-        if (name := _join(folder, b".gitignore")) not in tracked
-        and os.path.lexists(_join(os.fsencode(repository.worktree), name))
-    }
-    own.update(_of_packages(os.fsencode(repository.worktree), listing, tracked))
-    if own or beside.only_git_can_tell(repository) or any(map(_says_something, beside.excludes(repository))):
-        known = tracked.union(map(os.fsencode, listing.untracked))
-        yield from _ignored(repository, [*_code_beside(repository.worktree, listing, known)], own, settings)
+    code, own = _beside(repository.worktree, listing, tracked)
+    if own or any(map(_says_something, beside.excludes(repository))):
+        yield from _ignored(repository, code, own, settings)
+
+
+def _beside(worktree: str, listing: Listing, tracked: set[bytes]) -> tuple[list[bytes], set[bytes]]:
+    """The code, and the .gitignore files, that stand in the commit's folders without being in the commit.
+
+    A package counts as a whole, and its .gitignore may hide itself. Other folders that hold nothing of the
+    commit are environments, caches, results.
+    """
+    top = os.fsencode(worktree)
+    known = tracked.union(map(os.fsencode, listing.untracked), listing.folders)
+    code: list[bytes] = []
+    own: set[bytes] = set()
+    for folder in sorted(listing.folders):
+        with suppress(OSError), os.scandir(_join(top, folder)) as entries:
+            for entry in entries:
+                path = _join(folder, entry.name)
+                if entry.name == b".gitignore":
+                    own |= {path} - tracked
+                elif path in known:
+                    continue
+                elif entry.is_dir(follow_symlinks=False):
+                    package, ignoring = path + b"/__init__.py", path + b"/.gitignore"
+                    if os.path.isfile(_join(top, package)):
+                        code += [] if package in known else [package]
+                        own |= {ignoring} if os.path.lexists(_join(top, ignoring)) else set()
+                elif has_code_suffix(os.fsdecode(path)) and entry.is_file() and not _is_idle(path, top):
+                    code.append(path)
+    return code, own
 
 
 def _join(folder: bytes, name: bytes) -> bytes:
-    return folder + b"/" + name if folder else name
-
-
-def _of_packages(top: bytes, listing: Listing, tracked: set[bytes]) -> Iterator[bytes]:
-    """The .gitignore of each package beside the commit's files: one that says `*` hides itself, too."""
-    for folder in listing.folders:
-        with suppress(OSError), os.scandir(_join(top, folder) if folder else top) as entries:
-            for entry in entries:
-                path = _join(folder, entry.name)
-                if path in listing.folders or not entry.is_dir(follow_symlinks=False):
-                    continue
-                name, package = _join(path, b".gitignore"), _join(path, b"__init__.py")
-                places = [_join(top, each) for each in (name, package)]
-                if name not in tracked and all(map(os.path.lexists, places)):
-                    yield name
+    return folder + b"/" + name if folder and name else folder or name
 
 
 def _says_something(path: str) -> bool:
@@ -77,29 +82,6 @@ def _says_something(path: str) -> bool:
     except (OSError, ValueError):
         return True
     return any(line.strip() and not line.startswith(b"#") for line in lines)
-
-
-def _code_beside(worktree: str, listing: Listing, known: set[bytes]) -> Iterator[bytes]:
-    """The code in the folders of the commit that is not `known`: files, and packages as a whole.
-
-    Other folders that hold nothing of the commit are environments, caches, results.
-    """
-    top = os.fsencode(worktree)
-    for folder in sorted(listing.folders):
-        where = os.path.join(top, folder) if folder else top
-        if os.path.realpath(where) != where:
-            continue
-        with suppress(OSError), os.scandir(where) as entries:
-            for entry in entries:
-                path = _join(folder, entry.name)
-                if path in known or path in listing.folders:
-                    continue
-                if entry.is_dir():
-                    path = path + b"/__init__.py"
-                    if path not in known and not entry.is_symlink() and os.path.isfile(_join(top, path)):
-                        yield path
-                elif has_code_suffix(os.fsdecode(path)) and entry.is_file() and not _is_idle(path, top):
-                    yield path
 
 
 def _is_idle(path: bytes, top: bytes) -> bool:
@@ -114,11 +96,9 @@ def _ignored(
     if not paths:
         return
     words = (*settings, "check-ignore", "--verbose", "-z", "--stdin")
-    done = process.run(
-        *words, cwd=repository.worktree, stdin=b"".join(path + b"\0" for path in paths), strict=True
-    )
-    if done.returncode not in (0, 1):
-        raise GitError(shlex.join(words[-4:]), done.said)
+    done = repository.git(*words, stdin=b"".join(path + b"\0" for path in paths), strict=True)
+    if done.returncode != 1:  # none of them is ignored
+        done.checked()
     with process.answer("check-ignore"):
         fields = done.stdout.split(b"\0")
         told = [*zip(fields[::4], fields[2::4], fields[3::4], strict=False)]

@@ -211,18 +211,6 @@ def test_a_damaged_pack_can_be_closed_while_the_error_is_kept(repo: Repo) -> Non
     repository.objects.close()
 
 
-def test_an_empty_file_of_packed_refs_holds_no_ref(repo: Repo) -> None:
-    repo.git("tag", "v1.0.0")
-    (repo.git_dir / "packed-refs").write_text("")
-    found = discover(str(repo.path))
-    assert repo.git("status", "--porcelain") == ""
-    for _ in range(2):
-        assert found.head() == repo.git("rev-parse", "HEAD").encode()
-        assert [name for name, _ in found.refs_under("refs/tags/")] == ["refs/tags/v1.0.0"]
-    repo.git("tag", "v2.0.0")
-    assert len([*found.refs_under("refs/tags/")]) == 2
-
-
 def test_a_home_that_is_no_folder_is_passed_over_as_git_does(
     repo: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
