@@ -384,7 +384,7 @@ def test_the_list_of_packages_names_every_folder() -> None:
         "packages"
     ]
     package = ROOT / "deriva_ml_hooks"
-    folders = {path.parent for path in package.rglob("*.py")}
+    folders = {path.parent for top in (package, ROOT / "hydra_plugins") for path in top.rglob("*.py")}
     named = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
     assert set(listed) == named | {"deriva_ml_hooks.native"}
 

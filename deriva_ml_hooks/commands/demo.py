@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
+import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
+from deriva_ml_hooks import programs
 from deriva_ml_hooks.commands import output
-from deriva_ml_hooks.errors import GitError, GitMissingError
 from deriva_ml_hooks.git import process
 
 _SCRIPT = """\
@@ -59,7 +60,7 @@ def demo(
         if keep:
             output.note(f"\nkept: {folder}")
         else:
-            _remove(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _play(folder: Path) -> None:
@@ -93,7 +94,7 @@ def _play(folder: Path) -> None:
 
     _say("What is on record")
     _ours(work, "executions", "list")
-    listed = _program(work, "executions", "list", "--json", capture=True)
+    listed = _program(work, "executions", "list", "--json")
     first = json.loads(listed.stdout)[-1]["id"]
     output.text("")
     _ours(work, "executions", "show", first)
@@ -107,36 +108,20 @@ def _say(words: str) -> None:
 def _ours(work: Path, *words: str) -> None:
     output.text(f"$ deriva-ml-hooks {shlex.join(words)}")
     sys.stdout.flush()
-    done = _program(work, *words)
+    done = _program(work, *words, shown=("stdout", "stderr"))
     if done.returncode:
         output.text(f"(exit {done.returncode})")
 
 
-def _program(work: Path, *words: str, capture: bool = False) -> subprocess.CompletedProcess[bytes]:
+def _program(work: Path, *words: str, shown: Sequence[str] = ()) -> programs.Ended:
     # The interpreter that runs this may not be on PATH, and the demo's script wants it.
     env = process.command_environment()
     env["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), env.get("PATH", os.defpath)])
     command = [sys.executable, "-m", "deriva_ml_hooks", *words]
-    return subprocess.run(
-        command,
-        cwd=work,
-        env=env,
-        check=False,
-        stdout=subprocess.PIPE if capture else None,
-        stderr=subprocess.STDOUT if not capture else None,
-    )
+    return programs.run(command, cwd=str(work), env=env, stdin=None, shown=shown)
 
 
 def _git(folder: Path, *words: str) -> None:
     author = ("-c", "user.name=Demo", "-c", "user.email=demo@example.org", "-c", "commit.gpgSign=false")
     plain = ("-c", "tag.gpgSign=false", "-c", f"core.hooksPath={os.devnull}", "-c", "core.autocrlf=false")
-    try:
-        process.run(*author, *plain, *words, cwd=str(folder)).checked()
-    except GitMissingError:
-        raise GitError("the demo", "needs the git program", fix="install git") from None
-
-
-def _remove(folder: str) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
+    process.run(*author, *plain, *words, cwd=str(folder)).checked()

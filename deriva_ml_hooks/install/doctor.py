@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
 
+from deriva_ml_hooks import programs
 from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.guard import setting
@@ -64,7 +64,7 @@ def _works(python: str, packages: str) -> bool:
     probe = "import site, sys; p = sys.argv[1]; p and site.addsitedir(p); import deriva_ml_hooks"
     words = [python, "-I", "-c", probe, packages] if python else ["deriva-ml-hooks", "--version"]
     try:
-        return subprocess.run(words, cwd=os.sep, capture_output=True, check=False).returncode == 0
+        return programs.run(words, cwd=os.sep).returncode == 0
     except OSError:
         return False
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from deriva_ml_hooks import programs
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.git import process
@@ -61,8 +61,7 @@ def run(words: Sequence[str], cwd: str, why: str) -> Step:
     name = os.path.basename(words[0])
 
     def make() -> None:
-        environment = process.command_environment()
-        done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, check=False)
+        done = programs.run(words, cwd=cwd, env=process.command_environment())
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).decode(errors="replace").split())
             raise InstallError(f"{name}: {said or f'exit {done.returncode}'}", fix=" ".join(words))

@@ -16,11 +16,11 @@ def test_it_shows_a_run_recorded_and_one_refused_and_cleans_up(
     done = program("demo", env={"TMPDIR": str(tmp_path), "GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere"})
     assert done.code == 0, done.err
     assert "Traceback" not in done.out + done.err
-    assert "refused; nothing was started" in done.out
-    assert "train.py: " in done.out
+    assert "refused; nothing was started" in done.err
+    assert "train.py: " in done.err
     assert "(exit 125)" in done.out
     assert done.out.count("trained: score") == 2
-    assert done.out.count("  Completed  ") >= 2
+    assert (done.out + done.err).count("  Completed  ") >= 2
     assert "v0.1.0" in done.out
     assert os.listdir(tmp_path) == []
     assert sorted(os.listdir(home)) == there
