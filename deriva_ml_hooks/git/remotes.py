@@ -30,19 +30,14 @@ _ALIASES = {
     "altssh.gitlab.com": "gitlab.com",
     "altssh.bitbucket.org": "bitbucket.org",
 }
-_COMMIT = {
-    "github": "{url}/commit/{oid}",
-    "gitlab": "{url}/-/commit/{oid}",
-    "bitbucket": "{url}/commits/{oid}",
+_PAGES = {
+    "github": ("{url}/commit/{oid}", "{url}/blob/{oid}/{path}", "{url}/tree/{oid}"),
+    "gitlab": ("{url}/-/commit/{oid}", "{url}/-/blob/{oid}/{path}", "{url}/-/tree/{oid}"),
+    "bitbucket": ("{url}/commits/{oid}", "{url}/src/{oid}/{path}", "{url}/src/{oid}"),
 }
-FORGES_KNOWN = tuple(_COMMIT)
+"""The pages of a commit, of a file in it, and of its whole tree."""
+FORGES_KNOWN = tuple(_PAGES)
 """The forges whose addresses are known, wherever they run."""
-_BLOB = {
-    "github": "{url}/blob/{oid}/{path}",
-    "gitlab": "{url}/-/blob/{oid}/{path}",
-    "bitbucket": "{url}/src/{oid}/{path}",
-}
-_TREE = {"github": "{url}/tree/{oid}", "gitlab": "{url}/-/tree/{oid}", "bitbucket": "{url}/src/{oid}"}
 
 # git-clone(1), GIT URLS: `[user@]host:path` unless a slash stands before the first colon.
 _SCP = re.compile(r"(?:[^/:\[]*@)?(?P<host>\[[^\]/]+\]|[^/@:]{2,}):(?!//)(?P<path>.*)", re.DOTALL)
@@ -62,7 +57,7 @@ class Remote:
 
     def commit_url(self, oid: str) -> str | None:
         """The page of commit `oid`, where the forge is known."""
-        return _COMMIT[self.forge].format(url=self.url, oid=oid) if self.forge else None
+        return _PAGES[self.forge][0].format(url=self.url, oid=oid) if self.forge else None
 
 
 def chosen(repository: Repository, *, configured: str | None, hosts: Mapping[str, str]) -> Remote | None:
@@ -78,9 +73,8 @@ def chosen(repository: Repository, *, configured: str | None, hosts: Mapping[str
     branch = repository.branch()
     upstream = repository.setting("branch", "remote", branch) if branch is not None else None
     wanted = (configured, upstream, repository.setting("remote", "pushDefault"), "origin")
-    name = next((name for name in wanted if name is not None and name in names), None)
-    if name is None and len(names) == 1:
-        name = names[0]
+    only = names[0] if len(names) == 1 else None
+    name = next((name for name in wanted if name is not None and name in names), only)
     if name is None:
         return None
     url, forge = public_url(_url(repository, name), base=repository.worktree, hosts=hosts)
@@ -237,11 +231,8 @@ def permalink(remote: Remote | None, *, repository: str, oid: str, path: str | N
     """
     quoted = quote(path, errors="surrogateescape") if path is not None else None
     if remote is not None and remote.forge and remote.url:
-        template = _TREE if quoted is None else _BLOB
-        return template[remote.forge].format(url=remote.url, oid=oid, path=quoted)
-    url = (
-        remote.url
-        if remote is not None and remote.url
-        else "file://" + quote(repository, errors="surrogateescape")
-    )
+        _, file, tree = _PAGES[remote.forge]
+        return (tree if quoted is None else file).format(url=remote.url, oid=oid, path=quoted)
+    url = remote.url if remote is not None else None
+    url = url or "file://" + quote(repository, errors="surrogateescape")
     return f"git+{url}@{oid}" + (f"#{quoted}" if quoted is not None else "")
