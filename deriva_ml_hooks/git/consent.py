@@ -18,19 +18,18 @@ Kind = Literal["code", "host", "place"]
 `host`: a server that may be sent the credential kept for it. `place`: a file or folder to write to."""
 
 KINDS: tuple[Kind, ...] = ("code", "host", "place")
-_SECTION = "deriva-ml-hooks"
 _OUTSIDE = os.sep  # no repository of the user's is asked
+_NOTHING_TO_UNSET = 5  # git-config(1)
 
 
 def agreed(kind: Kind) -> frozenset[str]:
     """Everything of this kind that the user has agreed to; empty where git cannot say."""
-    name = f"trusted{kind}"
     try:
         found = configuration(cwd=_OUTSIDE, env=process.environment())
     except GitError:
         return frozenset()
     users = [each for each in found if each.scope in ("global", "system")]
-    return frozenset(each.value for each in users if (each.section, each.name) == (_SECTION, name))
+    return frozenset(each.value for each in users if f"{each.section}.{each.name}" == _key(kind).lower())
 
 
 def agree(kind: Kind, value: str) -> None:
@@ -42,12 +41,9 @@ def agree(kind: Kind, value: str) -> None:
 def withdraw(kind: Kind, value: str) -> None:
     """Take the user's consent back; what was never given is no error. Raises GitError."""
     done = process.run("config", "--global", "--fixed-value", "--unset-all", _key(kind), value, cwd=_OUTSIDE)
-    if done.returncode not in (0, _NOTHING_TO_UNSET):
+    if done.returncode != _NOTHING_TO_UNSET:
         done.checked()
 
 
-_NOTHING_TO_UNSET = 5
-
-
 def _key(kind: Kind) -> str:
-    return f"{_SECTION}.trusted{kind.capitalize()}"
+    return f"deriva-ml-hooks.trusted{kind.capitalize()}"

@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
 
 SYMLINK = 0o120000
@@ -50,15 +49,13 @@ def differing(
     for entry in entries:
         file = os.path.join(repository.worktree, entry.path)
         try:
-            mode = os.lstat(file).st_mode
             if entry.mode == SYMLINK:
-                target = os.fsencode(os.readlink(file)) if stat.S_ISLNK(mode) else None
-                same = target is not None and object_id("blob", target, like=entry.oid) == entry.oid
-                changed += [] if same else [entry]
-            elif not stat.S_ISREG(mode) or not _same_mode(entry.mode, mode, repository):
-                changed.append(entry)
-            else:
+                target = os.fsencode(os.readlink(file))
+                changed += [] if object_id("blob", target, like=entry.oid) == entry.oid else [entry]
+            elif _same_kind(entry.mode, os.lstat(file).st_mode, repository):
                 to_hash.append(entry)
+            else:
+                changed.append(entry)
         except OSError:
             changed.append(entry)
     complaint = ""
@@ -70,8 +67,9 @@ def differing(
     return changed + to_hash, complaint
 
 
-def _same_mode(recorded: int, actual: int, repository: Repository) -> bool:
-    return not modes_are_kept(repository) or (recorded == EXECUTABLE) == bool(actual & stat.S_IXUSR)
+def _same_kind(recorded: int, actual: int, repository: Repository) -> bool:
+    same = not modes_are_kept(repository) or (recorded == EXECUTABLE) == bool(actual & stat.S_IXUSR)
+    return same and stat.S_ISREG(actual)
 
 
 def _hashed(
@@ -80,8 +78,7 @@ def _hashed(
     if not paths:
         return [], ""
     stdin = b"".join(_quoted(os.fsencode(path)) + b"\n" for path in paths)
-    words = (*settings, "hash-object", "--stdin-paths", *options)
-    done = process.run(*words, cwd=repository.worktree, stdin=stdin)
+    done = repository.git(*settings, "hash-object", "--stdin-paths", *options, stdin=stdin)
     oids: list[str | None] = [*done.stdout.decode("ascii").split()]
     return oids + [None] * (len(paths) - len(oids)), done.said if done.returncode else ""
 

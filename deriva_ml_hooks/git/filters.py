@@ -86,25 +86,18 @@ def _attributes(
 def _of_the_commit(repository: Repository, paths: Sequence[str], like: str) -> dict[str, tuple[str, ...]]:
     """The same, as the commit alone has it: in a git directory without any attributes of its own."""
     with tempfile.TemporaryDirectory(prefix="deriva-ml-hooks-") as folder:
-        for name in ("objects", "refs"):
-            os.mkdir(os.path.join(folder, name))
-        with open(os.path.join(folder, "HEAD"), "w", encoding="ascii") as file:
-            file.write("ref: refs/heads/none\n")
-        with open(os.path.join(folder, "config"), "w", encoding="ascii") as file:
-            kind = "sha256" if len(like) == 64 else "sha1"
-            file.write("[core]\nrepositoryformatversion = 1\nbare = true\n")
-            file.write(f"[extensions]\nobjectFormat = {kind}\n")
-        index = {"GIT_INDEX_FILE": os.path.join(folder, "index")}
+        kind = "sha256" if len(like) == 64 else "sha1"
+        made = ("init", "--quiet", "--bare", f"--object-format={kind}", folder)
+        process.run(*process.QUIETLY, *made, cwd=folder).checked()
         plain = ("-c", "core.splitIndex=false", "-c", "index.sparse=false")
-        env = process.environment() | index
+        env = process.environment() | {"GIT_INDEX_FILE": os.path.join(folder, "index")}
         process.run(*plain, "read-tree", "HEAD", cwd=repository.worktree, env=env).checked()
         env |= {
             "GIT_DIR": folder,
             "GIT_OBJECT_DIRECTORY": os.path.join(repository.common_dir, "objects"),
             "GIT_ATTR_NOSYSTEM": "1",
         }
-        words = ("-c", f"core.attributesFile={os.devnull}")
-        return _attributes(folder, paths, words, env)
+        return _attributes(folder, paths, ("-c", f"core.attributesFile={os.devnull}"), env)
 
 
 def _same_cells(repository: Repository, entry: Entry) -> bool:

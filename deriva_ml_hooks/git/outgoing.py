@@ -7,7 +7,6 @@ the same.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,15 +41,6 @@ class Outgoing:
     known: tuple[str, ...]
     tracking: tuple[str, ...]
     loose: tuple[str, ...] = ()
-
-    def arguments(self) -> list[str]:
-        """Words for git-rev-list(1), to go with `stdin`."""
-        return ["--not", *(f"--remotes={name}" for name in self.tracking), "--not", "--stdin"]
-
-    def stdin(self, tips: Sequence[str] | None = None) -> bytes:
-        """The commits for `git rev-list --stdin`: from `tips` (default: what is sent) to what is there."""
-        lines = [*(self.tips if tips is None else tips), *(f"^{oid}" for oid in self.known)]
-        return "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
 def outgoing(
@@ -108,23 +98,23 @@ def _weighed(
     repository: Repository, out: Outgoing, tips: Sequence[str], limit: int, named: Callable[[bytes], bool]
 ) -> Iterator[Sent]:
     """As `new_blobs`, from `tips` on, and with what the remote has elsewhere than at its own tips."""
+    there = ("--not", *(f"--remotes={name}" for name in out.tracking), "--not", "--stdin")
+    walk = (*_OBJECTS, "--in-commit-order", "--topo-order", "--reverse", *there)
     form = "--batch-check=%(objecttype) %(objectsize) %(objectname) %(rest)"
-    walk = (*_OBJECTS, "--in-commit-order", "--topo-order", "--reverse", *out.arguments())
-    commands, commit = (walk, ["cat-file", form, "--buffer"]), b""
+    stdin = "".join(f"{line}\n" for line in (*tips, *(f"^{oid}" for oid in out.known))).encode("ascii")
+    commit = None
     with (
-        piped(*commands, cwd=repository.worktree, env=repository.env, stdin=out.stdin(tips)) as lines,
+        piped(
+            walk, ("cat-file", form, "--buffer"), cwd=repository.worktree, env=repository.env, stdin=stdin
+        ) as lines,
         answer("cat-file"),
     ):
         for line in lines:
-            if line.startswith(b"blob "):
-                size, oid, path = line[5:-1].split(b" ", 2)
-                if int(size) > limit or named(path):
-                    adds = commit.split(b" ")[2].decode("ascii") if commit else None
-                    yield Sent(adds, path or None, oid, int(size))
-            elif line.startswith(b"commit "):
-                commit = line
-            elif not line.startswith(b"tree "):
-                raise missing(os.fsdecode(line.split(b" ")[0]))
+            kind, size, oid, path = line[:-1].split(b" ", 3)
+            if kind == b"commit":
+                commit = oid.decode("ascii")
+            elif kind == b"blob" and (int(size) > limit or named(path)):
+                yield Sent(commit, path or None, oid, int(size))
 
 
 def already_there(repository: Repository, out: Outgoing, oids: Collection[bytes]) -> set[bytes]:

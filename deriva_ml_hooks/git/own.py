@@ -15,9 +15,7 @@ FOLDER = "deriva-ml-hooks"
 """Name of our folder inside a git directory."""
 
 _NAMED = {
-    "group": 0o660,
-    "true": 0o660,
-    "1": 0o660,
+    **dict.fromkeys(("group", "true", "1"), 0o660),
     **dict.fromkeys(("all", "world", "everybody", "2"), 0o664),
 }
 

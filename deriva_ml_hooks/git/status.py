@@ -218,7 +218,7 @@ def _staged(repository: Repository, head: str, listing: Listing) -> Iterator[Cha
     """Where the index differs from HEAD's tree, whatever it remembers of trees: git believes that."""
     if listing.tree == repository.commit(head.encode("ascii")).tree.decode("ascii"):
         return
-    done = process.run("ls-tree", "-r", "-z", "--full-tree", head, cwd=repository.worktree)
+    done = repository.git("ls-tree", "-r", "-z", "--full-tree", head)
     with process.answer("ls-tree"):
         lines = [line.partition(b"\t") for line in done.checked().split(b"\0") if line]
         committed = {path: tuple(facts.split(b" ")[::2]) for facts, _, path in lines}

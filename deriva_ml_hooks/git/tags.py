@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from deriva_ml_hooks.errors import GitError
@@ -102,38 +102,37 @@ def highest_below(repository: Repository, tips: Collection[str], ranks: Mapping[
     return {tip: best[tip] for tip in tips if tip in best}
 
 
-@process.answer("rev-list")
 def beyond(repository: Repository, commits: Iterable[str], out: Outgoing) -> set[str]:
     """Those of `commits` that are not behind what `out` says is known."""
-    wanted = set(commits) - set(out.known)
-    if not wanted:
-        return set()
-    asked = replace(out, tips=tuple(sorted(wanted)))
-    listed = repository.git("rev-list", *asked.arguments(), stdin=asked.stdin()).checked()
-    return wanted & set(listed.decode("ascii").split())
+    return _outside(repository, commits, out.known, [f"--remotes={name}" for name in out.tracking])
+
+
+@process.answer("rev-parse")
+def on_no_branch(repository: Repository, commits: Iterable[str]) -> set[str]:
+    """Those of `commits` that no branch contains, local or of a remote, and HEAD neither."""
+    head = repository.git("rev-parse", "--verify", "--quiet", "HEAD").stdout.decode("ascii").split()
+    return _outside(repository, commits, head, ["--branches", "--remotes"])
 
 
 @process.answer("rev-list")
-def on_no_branch(repository: Repository, commits: Iterable[str]) -> set[str]:
-    """Those of `commits` that no branch contains, local or of a remote, and HEAD neither."""
-    wanted = set(commits)
-    stdin = "".join(f"{commit}\n" for commit in sorted(wanted)).encode("ascii")
-    head = [] if repository.git("rev-parse", "--verify", "--quiet", "HEAD").returncode else ["HEAD"]
-    words = ("rev-list", "--stdin", "--not", "--branches", "--remotes", *head)
-    return (
-        wanted & set(repository.git(*words, stdin=stdin).checked().decode("ascii").split())
-        if wanted
-        else set()
-    )
+def _outside(
+    repository: Repository, commits: Iterable[str], known: Sequence[str], refs: Sequence[str]
+) -> set[str]:
+    """Those of `commits` that are behind none of the commits `known`, nor of `refs` (git-rev-list(1))."""
+    wanted = set(commits).difference(known)
+    if not wanted:
+        return set()
+    stdin = "".join(f"{commit}\n" for commit in sorted(wanted)) + "".join(f"^{commit}\n" for commit in known)
+    listed = repository.git("rev-list", "--not", *refs, "--not", "--stdin", stdin=stdin.encode("ascii"))
+    return wanted & set(listed.checked().decode("ascii").split())
 
 
 def branch_with(repository: Repository, commit: str) -> str | None:
     """A local branch that contains `commit`, the one that is checked out before others."""
     form = "--format=%(HEAD)%(refname:short)"
     listed = repository.git("for-each-ref", f"--contains={commit}", form, "refs/heads/")
-    lines = os.fsdecode(listed.stdout).splitlines()
-    current = [line[1:] for line in lines if line.startswith("*")]
-    return next((name for name in (*current, *(line[1:] for line in lines))), None)
+    lines = sorted(os.fsdecode(listed.stdout).splitlines(), key=lambda line: not line.startswith("*"))
+    return lines[0][1:] if lines else None
 
 
 def refs_of_remote(
