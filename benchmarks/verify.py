@@ -15,7 +15,7 @@ from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import ledger_path
 from deriva_ml_hooks.executions.record import new_id
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.provenance.versions import Named, scm_versions
+from deriva_ml_hooks.provenance.version import Named, scm_versions
 
 COMMITS, EXECUTIONS, TAG_EVERY = 5_000, 10_000, 100
 OURS = (sys.executable, "-m", "deriva_ml_hooks")

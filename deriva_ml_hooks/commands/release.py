@@ -44,7 +44,7 @@ def bump_version(
     from deriva_ml_hooks.errors import GitError
     from deriva_ml_hooks.gate import RefusedError
     from deriva_ml_hooks.release.bump import BumpError, Wanted, plan
-    from deriva_ml_hooks.release.making import make, require_possible
+    from deriva_ml_hooks.release.create import create, require_possible
 
     wanted = Wanted(
         part=part.value,
@@ -59,11 +59,11 @@ def bump_version(
     )
     reasons: tuple[Finding, ...]
     try:
-        repository, bump = plan(wanted, fetch=not dry_run)
+        repository, bump = plan(wanted, fetching=not dry_run)
         if dry_run:
             require_possible(repository, bump)
         else:
-            bump = make(repository, bump, wanted, say=output.note)
+            bump = create(repository, bump, wanted, say=output.note)
     except RefusedError as refused:
         reasons = refused.reasons
     except BumpError as error:

@@ -19,9 +19,9 @@ from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.git import own, remotes
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.provenance.reading import collect, pushed_ref
+from deriva_ml_hooks.provenance.read import collect, pushed_ref
 from deriva_ml_hooks.provenance.record import Provenance, Source, from_json
-from deriva_ml_hooks.provenance.version import project_of
+from deriva_ml_hooks.provenance.scm_settings import project_of
 
 SCHEMA = 1
 
@@ -42,7 +42,7 @@ def provenance_of(repository: Repository, config: Config, *, refresh: bool = Fal
     record = None if refresh else _cached(repository, key, Source(repository, remote))
     if record is None:
         record = collect(repository, remote, config.hosts)
-        # A version that could not be told may be tellable a moment later.
+        # A version that is not known may be known a moment later.
         if record.version is not None and record.commit == key["commit"]:
             _store(repository, key, record)
     return replace(record, pushed=pushed_ref(repository, remote))

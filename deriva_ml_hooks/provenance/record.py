@@ -14,6 +14,7 @@ from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.content import GITLINK, object_id
 from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.filters import nbstripout_keys
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
 
@@ -91,12 +92,8 @@ class Provenance:
         if path is None:
             return {"name": name, "url": self.tree_url(), "checksum": self.tree, "version": self.version}
         found = self.file(path)
-        return {
-            "name": f"{name}/{found.path}",
-            "url": found.url,
-            "checksum": found.checksum,
-            "version": self.version,
-        }
+        name = f"{name}/{found.path}"
+        return {"name": name, "url": found.url, "checksum": found.checksum, "version": self.version}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +137,8 @@ def _checksum(repository: Repository, blob: bytes, path: str) -> str:
         return blob.decode("ascii")
     from deriva_ml_hooks.notebooks import NotebookError, StripOptions, textconv
 
-    options = StripOptions(
-        extra_keys=tuple((repository.setting("filter", "extrakeys", "nbstripout") or "").split()),
-        keep_metadata_keys=tuple(
-            (repository.setting("filter", "keepmetadatakeys", "nbstripout") or "").split()
-        ),
-    )
+    extra, keep = nbstripout_keys(repository)
+    options = StripOptions(extra_keys=tuple(extra), keep_metadata_keys=tuple(keep))
     try:
         stripped = textconv(repository.blob(blob).data, options, path=path)
     except NotebookError:  # stripping says nothing of it, so its own bytes do
@@ -153,24 +146,25 @@ def _checksum(repository: Repository, blob: bytes, path: str) -> str:
     return object_id("blob", stripped, like=blob.decode("ascii"))
 
 
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("commit", "tree", "committed_at"), str),
+    **dict.fromkeys(("submodules", "lockfiles"), list),
+    "shallow": bool,
+    "no_version": (dict, type(None)),
+}
+
+
 def from_json(document: Mapping[str, Any], source: Source) -> Provenance:
     """The record that `as_json` gave; raises ValueError where `document` is not one of schema 1."""
-    names = [f.name for f in fields(Provenance) if f.name not in ("source", "no_version")]
-    if document.get("schema") != SCHEMA or any(name not in document for name in names):
+    names = [f.name for f in fields(Provenance) if f.name != "source"]
+    values = {"no_version": None, **document}  # not in what earlier releases wrote
+    if values.pop("schema", None) != SCHEMA or any(name not in values for name in names):
         raise ValueError("not a provenance record of schema 1")
-    values = {name: document[name] for name in names}
-    kinds: dict[str, type] = {"shallow": bool, "submodules": list, "lockfiles": list}
-    kinds |= dict.fromkeys(("commit", "tree", "committed_at"), str)
-    for name, value in values.items():
-        kind = kinds.get(name, (str, type(None)))
-        if not isinstance(value, kind):
+    for name in names:
+        if not isinstance(values[name], _KINDS.get(name, (str, type(None)))):
             raise ValueError(f"{name} is of the wrong type")
-    none = document.get("no_version")  # not in what earlier releases wrote
-    fits = isinstance(none, dict) and all(isinstance(none.get(name), str) for name in ("reason", "fix"))
-    if none is not None and not fits:
+    none = values["no_version"]
+    if none is not None and not all(isinstance(none.get(name), str) for name in ("reason", "fix")):
         raise ValueError("no_version is of the wrong type")
-    return Provenance(
-        **values | {"submodules": tuple(values["submodules"]), "lockfiles": tuple(values["lockfiles"])},
-        source=source,
-        no_version=none,
-    )
+    values |= {name: tuple(values[name]) for name in ("submodules", "lockfiles")}
+    return Provenance(**{name: values[name] for name in names}, source=source)

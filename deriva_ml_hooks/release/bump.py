@@ -1,4 +1,4 @@
-"""`bump-version`: which version comes next, and whether anything stands in its way (`making` makes it)."""
+"""`bump-version`: which version comes next, and whether anything stands in its way (`create` makes it)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 from deriva_ml_hooks.config import hook_settings
 from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.gate import Verdict, judge, require_accepted
-from deriva_ml_hooks.git import process, remotes
+from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import Version, semver
 from deriva_ml_hooks.hooks import check_version_tags
-from deriva_ml_hooks.release import published
+from deriva_ml_hooks.release import unfinished
 from deriva_ml_hooks.release.numbers import PRE_RELEASES, Part, following, spelled
-from deriva_ml_hooks.release.series import Series, is_contained
+from deriva_ml_hooks.release.push import fetch, remote_refs
+from deriva_ml_hooks.release.version_tags import VersionTags, is_contained
 
 SCHEMA = 1
 HOOK = "check-version-tags"
@@ -67,14 +68,14 @@ class Bump:
         return {"schema": SCHEMA, **{name: getattr(self, name) for name in names}}
 
 
-def plan(wanted: Wanted, start: str = ".", *, fetch: bool = True) -> tuple[Repository, Bump]:
-    """What `make` would do. The remote is asked what it has; with `fetch` its new versions come here too.
+def plan(wanted: Wanted, start: str = ".", *, fetching: bool = True) -> tuple[Repository, Bump]:
+    """What `create` would do. The remote is asked; with `fetching` its new versions come here too.
 
     Raises RefusedError where the gate refuses, BumpError where something else stands in the way,
     UsageError for words that fit nothing, and GitError.
     """
     discover(start)  # an image may be accepted without a repository; nothing can be tagged there
-    verdict = require_accepted(_without_what_a_bump_mends(judge(start), wanted))
+    verdict = require_accepted(_without_what_a_bump_fixes(judge(start), wanted))
     if verdict.repository is None or verdict.provenance is None:
         raise AssertionError("an accepted verdict names its commit")
     repository, commit, branch = verdict.repository, verdict.provenance.commit, verdict.provenance.branch
@@ -85,39 +86,47 @@ def plan(wanted: Wanted, start: str = ".", *, fetch: bool = True) -> tuple[Repos
     _check_pre_release(repository, wanted)
     remote = _remote(repository, verdict, wanted)
     target = _target(repository, branch, remote) if remote is not None else None
-    there: dict[str, str] = {}
-    if remote is not None and target is not None:
-        there = published.remote_refs(repository, remote)
-        series = Series(repository, prefix, there)
-        _require_same_tags(series, remote)
+    _settle(repository, may_settle=remote is not None and fetching)
+    there = remote_refs(repository, remote) if remote is not None else {}
+    if remote is not None:
+        tags = VersionTags(repository, prefix, there)
+        _require_same_tags(tags, remote)
         theirs = f"refs/heads/{target}"
-        if fetch:
+        if fetching:
             is_news = theirs in there and not is_contained(repository, there[theirs])
-            published.fetch(repository, remote, [*series.news(), *([theirs] if is_news else [])])
-            repository = discover(repository.worktree)  # with the refs as they are now
+            fetch(repository, remote, [*tags.only_there(), *([theirs] if is_news else [])])
+            repository = replace(repository)  # with the refs as they are now
         _require_current(repository, there.get(theirs), f"{remote}/{target}", branch)
     _require_current(repository, _upstream(repository), _UPSTREAM, branch)
-    bump = _numbered(Series(repository, prefix, there), wanted, commit, remote)
+    bump = _numbered(VersionTags(repository, prefix, there), wanted, commit, remote)
     if wanted.push and _is_checked(repository):
         _require_passing(repository, bump)
     return repository, replace(bump, branch=branch, remote=remote, target=target)
 
 
-def _without_what_a_bump_mends(verdict: Verdict, wanted: Wanted) -> Verdict:
+def _settle(repository: Repository, *, may_settle: bool) -> None:
+    note = unfinished.left_behind(repository)
+    if note is None:
+        return
+    if not may_settle:
+        message = f"a call that was to push {note.tag} to {note.remote} has not ended, or was killed"
+        raise BumpError("unfinished", message, fix="deriva-ml-hooks bump-version finishes or removes it")
+    unfinished.settle(repository, note)
+
+
+def _without_what_a_bump_fixes(verdict: Verdict, wanted: Wanted) -> Verdict:
     """A policy that wants a version tag, or a pushed commit, is what this is called for."""
-    mended = {"untagged", "unpushed"} if wanted.push else {"untagged"}
-    return replace(verdict, reasons=tuple(found for found in verdict.reasons if found.code not in mended))
+    fixed = {"untagged", "unpushed"} if wanted.push else {"untagged"}
+    return replace(verdict, reasons=tuple(found for found in verdict.reasons if found.code not in fixed))
 
 
 def _prefix(repository: Repository, wanted: Wanted) -> str:
     prefix = wanted.prefix
     if prefix is None:
         prefix = str(hook_settings(repository.worktree, HOOK).get("prefix", "v"))
-    from dulwich.refs import check_ref_format
-
     # A digit or a dot at its end would run into the version.
     usable = not prefix.startswith("-") and not prefix[-1:].isdigit() and not prefix.endswith(".")
-    if not usable or not check_ref_format(b"refs/tags/" + os.fsencode(prefix) + b"0.1.0"):  # type: ignore[arg-type]
+    if not usable or repository.git("check-ref-format", f"refs/tags/{prefix}0.1.0").returncode:
         raise UsageError(f"--prefix {prefix}: no tag can begin with it", fix="such as --prefix v")
     return prefix
 
@@ -155,7 +164,7 @@ def _require_passing(repository: Repository, bump: Bump) -> None:
 
 def _is_checked(repository: Repository) -> bool:
     """Whether git's pre-push hook here is ours."""
-    done = process.run("rev-parse", "--git-path", "hooks", cwd=repository.worktree)
+    done = repository.git("rev-parse", "--git-path", "hooks")
     folder = os.path.join(repository.worktree, os.fsdecode(done.checked()).rstrip("\n"))
     for name in ("pre-push", "pre-push.legacy"):
         with contextlib.suppress(OSError), open(os.path.join(folder, name), "rb") as file:
@@ -208,7 +217,7 @@ def _target(repository: Repository, branch: str | None, remote: str) -> str:
 
 def _upstream(repository: Repository) -> str | None:
     """The commit of the branch's upstream, as far as it is known here."""
-    done = process.run("rev-parse", "--verify", "--quiet", "@{upstream}", cwd=repository.worktree)
+    done = repository.git("rev-parse", "--verify", "--quiet", "@{upstream}")
     return done.stdout.decode("ascii").strip() or None
 
 
@@ -220,8 +229,8 @@ def _require_current(repository: Repository, tip: str | None, name: str, branch:
     raise BumpError("behind", message, fix=f"git pull --rebase{where}, or merge: git pull --no-rebase{where}")
 
 
-def _require_same_tags(series: Series, remote: str) -> None:
-    ref = series.other_object()
+def _require_same_tags(tags: VersionTags, remote: str) -> None:
+    ref = tags.other_object()
     if ref is not None:
         fix = shlex.join(["git", "fetch", remote, f"+{ref}:{ref}"])
         name = ref.removeprefix("refs/tags/")
@@ -229,19 +238,19 @@ def _require_same_tags(series: Series, remote: str) -> None:
         raise BumpError("moved-version", message, fix=f"take theirs: {fix}")
 
 
-def _numbered(series: Series, wanted: Wanted, commit: str, remote: str | None) -> Bump:
-    name = next((tagged.name for tagged in series.all if tagged.commit == commit), None)
+def _numbered(tags: VersionTags, wanted: Wanted, commit: str, remote: str | None) -> Bump:
+    name = next((tagged.name for tagged in tags.all() if tagged.commit == commit), None)
     if name is not None and not wanted.force_new:
-        published = remote is None or series.is_there(name)
-        use = f"use {name}" if published else f"publish it: {shlex.join(['git', 'push', str(remote), name])}"
+        is_pushed = remote is None or tags.is_there(name)
+        use = f"use {name}" if is_pushed else f"push it: {shlex.join(['git', 'push', str(remote), name])}"
         raise BumpError(
             "tagged", f"this commit is {name} already", fix=f"{use}, or commit first, or --force-new"
         )
-    previous = series.highest_contained()
+    previous = tags.highest_contained()
     version = following(previous.version, wanted.part, wanted.pre) if previous else _initial(wanted)
-    tag = series.prefix + spelled(version)
-    if series.is_here(tag) or series.is_there(tag):
-        first = "" if series.is_here(tag) else shlex.join(["git", "fetch", str(remote), "tag", tag]) + " && "
+    tag = tags.prefix + spelled(version)
+    if tags.is_here(tag) or tags.is_there(tag):
+        first = "" if tags.is_here(tag) else shlex.join(["git", "fetch", str(remote), "tag", tag]) + " && "
         raise BumpError(
             "exists",
             f"{tag} exists already, on a commit that this one does not contain",

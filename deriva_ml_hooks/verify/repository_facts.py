@@ -15,7 +15,7 @@ from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import MISSING, Repository
 from deriva_ml_hooks.git.versions import version_of
-from deriva_ml_hooks.provenance.reading import committed_at, lockfiles, submodules
+from deriva_ml_hooks.provenance.read import committed_at, lockfiles, submodules
 from deriva_ml_hooks.provenance.record import Source
 from deriva_ml_hooks.verify.consistency import OID
 

@@ -17,7 +17,7 @@ from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.executions.rows import Damaged
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.provenance.versions import Named, scm_versions
+from deriva_ml_hooks.provenance.version import Named, scm_versions
 from deriva_ml_hooks.report import Finding, few
 from deriva_ml_hooks.verify.consistency import contradictions, seconds, stays_inside
 from deriva_ml_hooks.verify.objects import against_objects, mismatch

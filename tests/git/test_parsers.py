@@ -31,8 +31,7 @@ from deriva_ml_hooks.git import (
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.outgoing import Outgoing
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.provenance.version import scm_version
-from deriva_ml_hooks.provenance.versions import Named, scm_versions
+from deriva_ml_hooks.provenance.version import Named, scm_version, scm_versions
 
 if TYPE_CHECKING:
     from tests.conftest import Repo

@@ -17,7 +17,7 @@ import pytest
 import deriva_ml_hooks
 from deriva_ml_hooks import provenance
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.provenance import reading
+from deriva_ml_hooks.provenance import read
 from deriva_ml_hooks.provenance.cache import cache_path
 
 if TYPE_CHECKING:
@@ -349,7 +349,7 @@ def test_two_writers_at_once_leave_a_whole_file(repo: Repo) -> None:
 def test_a_record_is_not_stored_under_the_key_of_another_commit(repo: Repo, monkeypatch: Any) -> None:
     provenance(str(repo.path))
     before = cache_of(repo).read_bytes()
-    original = reading.collect
+    original = read.collect
 
     def moved(*words: Any) -> Any:
         repo.commit("Meanwhile")

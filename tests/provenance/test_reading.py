@@ -16,7 +16,7 @@ from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.remotes import chosen
-from deriva_ml_hooks.provenance.reading import collect, pushed_ref
+from deriva_ml_hooks.provenance.read import collect, pushed_ref
 from deriva_ml_hooks.provenance.record import Provenance
 
 if TYPE_CHECKING:

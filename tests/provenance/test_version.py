@@ -14,8 +14,7 @@ import pytest
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.git import consent
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.provenance.version import scm_version
-from deriva_ml_hooks.provenance.versions import Named, scm_versions
+from deriva_ml_hooks.provenance.version import Named, scm_version, scm_versions
 
 if TYPE_CHECKING:
     from tests.conftest import Repo

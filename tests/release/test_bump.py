@@ -15,7 +15,7 @@ import pytest
 from deriva_ml_hooks.errors import GitError, UsageError
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.release.bump import Bump, BumpError, Wanted, plan
-from deriva_ml_hooks.release.making import make
+from deriva_ml_hooks.release.create import create
 
 if TYPE_CHECKING:
     from tests.conftest import Ran, Repo
@@ -27,7 +27,7 @@ State = tuple[str, str]
 def bump(repo: Repo, said: list[str] | None = None, **wanted: Any) -> Bump:
     asked = Wanted(**wanted)
     repository, planned = plan(asked, str(repo.path))
-    return make(repository, planned, asked, say=(said if said is not None else []).append)
+    return create(repository, planned, asked, say=(said if said is not None else []).append)
 
 
 def refused(repo: Repo, **wanted: Any) -> BumpError:
@@ -40,6 +40,11 @@ def refused(repo: Repo, **wanted: Any) -> BumpError:
 def state(*repos: Repo) -> list[str]:
     """Every ref of some repositories, HEAD and index included."""
     return [repo.git("for-each-ref") + repo.git("rev-parse", "HEAD") for repo in repos]
+
+
+def notes(repo: Repo) -> list[Path]:
+    """What a call notes while it pushes."""
+    return list(repo.git_dir.glob("deriva-ml-hooks/bump-version*"))
 
 
 def hook(repo: Repo, name: str, script: str) -> None:
@@ -262,17 +267,12 @@ class TestAtTheRemote:
         assert refused(repo).code == "several-addresses"
         assert state(repo, remote) == before
 
-    @pytest.mark.parametrize("way", ["folder", "lock"])
-    def test_a_name_that_cannot_be_taken_here_is_not_given_there(
-        self, repo: Repo, remote: Repo, way: str
-    ) -> None:
-        if way == "folder":
-            repo.git("tag", "v0.1.0/x")
-        else:
-            (repo.git_dir / "refs/tags/v0.1.0.lock").touch()
-        before = state(remote)
-        assert refused(repo).code == "name"
-        assert state(remote) == before
+    def test_a_name_that_cannot_be_taken_here_is_not_given_there(self, repo: Repo, remote: Repo) -> None:
+        repo.git("tag", "v0.1.0/x")
+        before = state(repo, remote)
+        with pytest.raises(GitError, match="cannot lock ref"):
+            bump(repo)
+        assert (state(repo, remote), notes(repo)) == (before, [])
 
     def test_it_goes_where_git_push_goes(self, repo: Repo, remote: Repo, make_repo: Any) -> None:
         fork = make_repo("fork.git", "--bare")
@@ -409,7 +409,7 @@ class TestRefused:
     ) -> None:
         tag_elsewhere(clone, "v0.1.0")
         with pytest.raises(BumpError) as caught:
-            plan(Wanted(), str(repo.path), fetch=False)
+            plan(Wanted(), str(repo.path), fetching=False)
         assert repo.git("tag") == ""
         subprocess.run(caught.value.fix.partition(", or")[0], shell=True, cwd=repo.path, check=True)
         assert refused(repo).fix.startswith("use v0.1.0")
@@ -634,33 +634,55 @@ class TestInterrupted:
         (tmp_path / "waits").read_text()
         return started
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-    def test_everybody_at_once_as_by_a_key(
-        self, repo: Repo, remote: Repo, pushing: subprocess.Popen[bytes], number: int
+    def test_an_interrupt_takes_the_tag_away(
+        self, repo: Repo, remote: Repo, pushing: subprocess.Popen[bytes]
     ) -> None:
-        before = remote.git("rev-parse", "main")
-        os.killpg(pushing.pid, number)
+        before = state(remote)
+        os.killpg(pushing.pid, signal.SIGINT)
         _, said = pushing.communicate()
-        assert pushing.returncode == (130 if number == signal.SIGINT else -number)
-        assert (b"interrupted" in said) == (number == signal.SIGINT)
-        assert repo.git("tag") == remote.git("tag") == ""
-        assert remote.git("rev-parse", "main") == before
+        assert (pushing.returncode, b"interrupted" in said) == (130, True)
+        assert (repo.git("tag"), state(remote), notes(repo)) == ("", before, [])
+
+    def test_what_a_kill_leaves_is_removed_by_the_next_call(
+        self, repo: Repo, remote: Repo, pushing: subprocess.Popen[bytes]
+    ) -> None:
+        os.killpg(pushing.pid, signal.SIGKILL)
+        pushing.communicate()
+        left = repo.git("rev-parse", "v0.1.0")
+        assert remote.git("tag") == ""
+        for dry in ({"push": False}, {}):
+            with pytest.raises(BumpError) as caught:
+                plan(Wanted(**dry), str(repo.path), fetching=False)
+            assert caught.value.code == "unfinished"
+        assert repo.git("rev-parse", "v0.1.0") == left
         for name in ("pre-receive", "post-receive"):
             (remote.git_dir / "hooks" / name).unlink()
         assert bump(repo).tag == "v0.1.0"
+        assert repo.git("rev-parse", "v0.1.0") == remote.git("rev-parse", "v0.1.0")
+        assert notes(repo) == []
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-    def test_the_program_alone_while_git_goes_on(
-        self, repo: Repo, remote: Repo, tmp_path: Path, pushing: subprocess.Popen[bytes], number: int
+    def test_what_a_kill_leaves_is_kept_where_the_remote_has_taken_it(
+        self, repo: Repo, remote: Repo, tmp_path: Path, pushing: subprocess.Popen[bytes]
     ) -> None:
-        os.kill(pushing.pid, number)
+        with pytest.raises(GitError, match="another call of bump-version"):
+            bump(repo)
+        os.kill(pushing.pid, signal.SIGKILL)  # alone, while git goes on
         pushing.communicate()
-        assert repo.git("tag") == ""
         (tmp_path / "goes-on").write_text("\n")
         (tmp_path / "done").read_text()
-        # The remote took both; the next call learns of it.
         commit = repo.git("rev-parse", "HEAD")
         assert remote.git("rev-parse", "main", "v0.1.0^{}").split() == [commit, commit]
-        assert repo.git("tag") == ""
         assert "v0.1.0" in str(refused(repo))
-        assert repo.git("tag") == "v0.1.0"
+        assert repo.git("rev-parse", "v0.1.0") == remote.git("rev-parse", "v0.1.0")
+        assert notes(repo) == []
+
+    @pytest.mark.parametrize(
+        "note", ["", "[]", '{"tag": "v9.0.0"}', '{"tag": "x", "commit": 1, "remote": 2}']
+    )
+    def test_a_note_without_its_tag_changes_nothing(self, repo: Repo, remote: Repo, note: str) -> None:
+        repo.git("tag", "x")
+        path = repo.git_dir / "deriva-ml-hooks" / "bump-version.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(note)
+        assert bump(repo).tag == "v0.1.0"
+        assert repo.git("tag").split() == ["v0.1.0", "x"]

@@ -535,7 +535,7 @@ class TestPushed:
 @pytest.mark.parametrize("settings", ["", "git_describe_command = ['git', 'describe', '--tags', '--long']\n"])
 def test_versions_of_a_branching_history_are_what_setuptools_scm_prints(repo: Any, settings: str) -> None:
     """Merges, tags on side branches, commits before any tag: each in a clean checkout of that commit."""
-    from deriva_ml_hooks.provenance.versions import Named, scm_versions
+    from deriva_ml_hooks.provenance.version import Named, scm_versions
 
     repo.write("pyproject.toml", f"[tool.setuptools_scm]\n{settings}")
     repo.commit("Configured")

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import io
 import os
-from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml_hooks.errors import GitError
-from deriva_ml_hooks.git import process, remotes
+from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.content import GITLINK
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import version_of
 from deriva_ml_hooks.packages import is_lockfile
 from deriva_ml_hooks.provenance.record import Provenance, Source
-from deriva_ml_hooks.provenance.version import Told, scm_version
+from deriva_ml_hooks.provenance.version import Version, scm_version
 from deriva_ml_hooks.redact import redact
 
 if TYPE_CHECKING:
@@ -39,9 +38,9 @@ def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, s
     oid = head.decode("ascii")
     tag, tag_object = version_tag(repository, head)
     try:
-        told = scm_version(repository, head)
-    except GitError as error:  # a repository that git does not read can still be named
-        told = Told(None, str(error), error.fix)
+        version = scm_version(repository, head)
+    except GitError as error:  # a commit can be named though its history cannot be read
+        version = Version(None, str(error), error.fix)
     return Provenance(
         commit=oid,
         tree=commit.tree.decode("ascii"),
@@ -49,8 +48,8 @@ def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, s
         branch=repository.branch(),
         tag=tag,
         tag_object=tag_object,
-        version=told.version,
-        no_version={"reason": redact(told.reason), "fix": told.fix} if told.reason else None,
+        version=version.version,
+        no_version={"reason": redact(version.reason), "fix": version.fix} if version.reason else None,
         repository_url=remote.url if remote else None,
         commit_url=remote.commit_url(oid) if remote else None,
         remote=remote.name if remote else None,
@@ -64,20 +63,14 @@ def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, s
 
 def committed_at(commit: Commit) -> str:
     """The committer's time, ISO 8601 in the committer's zone."""
+    seconds, offset = commit.commit_time, commit.commit_timezone
+    if abs(offset) >= 86400:  # some tools wrote minutes, or nonsense
+        offset = 0
     try:
-        zone = timezone(timedelta(seconds=commit.commit_timezone))
-    except ValueError:  # a day or more: some tools wrote minutes, or nonsense
-        zone = timezone.utc
-    try:
-        return datetime.fromtimestamp(commit.commit_time, zone).isoformat()
-    except (
-        ValueError,
-        OverflowError,
-        OSError,
-    ):  # beyond the year 9999: as git writes seconds (git-commit(1))
-        minutes = int(zone.utcoffset(None).total_seconds() // 60)
-        sign = "-" if minutes < 0 else "+"
-        return f"@{commit.commit_time} {sign}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
+        return datetime.fromtimestamp(seconds, timezone(timedelta(seconds=offset))).isoformat()
+    except (ValueError, OverflowError, OSError):  # beyond the year 9999: as git writes it (git-commit(1))
+        hours, minutes = divmod(abs(offset) // 60, 60)
+        return f"@{seconds} {'-' if offset < 0 else '+'}{hours:02}{minutes:02}"
 
 
 def version_tag(repository: Repository, head: bytes) -> tuple[str | None, str | None]:
@@ -106,38 +99,9 @@ def pushed_ref(repository: Repository, remote: Remote | None) -> str | None:
     for name in (own, *tips):
         if tips.get(name) == head:
             return name
-    # What lies behind HEAD does not contain it: most of the time that settles it without a process.
-    behind = _ancestors(repository, head, limit=256)
-    if all(oid in behind for oid in tips.values()):
-        return None
-    try:
-        found = process.run(
-            "for-each-ref",
-            "--contains",
-            head.decode(),
-            "--format=%(refname)",
-            prefix,
-            cwd=repository.worktree,
-        ).checked()
-    except GitError:  # no git, or one that does not read this repository
-        names = [name for name, oid in tips.items() if head in _ancestors(repository, oid)]
-    else:
-        names = [os.fsdecode(name) for name in found.splitlines()]
+    listed = repository.git("for-each-ref", f"--contains={head.decode()}", "--format=%(refname)", prefix)
+    names = [] if listed.returncode else os.fsdecode(listed.stdout).splitlines()
     return own if own in names else next((name for name in names if name in tips), None)
-
-
-def _ancestors(repository: Repository, start: bytes, limit: int | None = None) -> set[bytes]:
-    """The commits behind `start`, nearest first, at most about `limit` of them."""
-    seen: set[bytes] = set()
-    waiting = deque([start])
-    while waiting and (limit is None or len(seen) < limit):
-        try:
-            parents = repository.commit(waiting.popleft()).parents
-        except GitError:  # the edge of a shallow clone
-            continue
-        waiting += [oid for oid in parents if oid not in seen]
-        seen.update(parents)
-    return seen
 
 
 def submodules(
