@@ -28,7 +28,18 @@ from deriva_ml_hooks.cli import DEFECT, main
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.executions import processes, rows
 from deriva_ml_hooks.gate import image
-from deriva_ml_hooks.git import blobs, index, objects, process, pushes, remotes, status, tags, versions
+from deriva_ml_hooks.git import (
+    blobs,
+    configuration,
+    index,
+    objects,
+    process,
+    pushes,
+    remotes,
+    status,
+    tags,
+    versions,
+)
 from deriva_ml_hooks.hooks import _cells, hook_ids
 from deriva_ml_hooks.redact import redact, redact_command, redacted
 from deriva_ml_hooks.release import published
@@ -146,6 +157,10 @@ OF_GIT: dict[str, tuple[Callable[[bytes], object], st.SearchStrategy[bytes]]] = 
     "cat-file": (
         git_said(lambda data: objects.parse(data, with_data=True)),
         of(OID, b" blob ", b"3\n", b"abc\n", b" missing\n", b"-5\n", b"99999999999999999999\n", b"\n"),
+    ),
+    "config": (
+        git_said(configuration.parse),
+        of(b"local", b"\0", b"core.bare", b"\n", b"true", b"url.x.y.insteadof", b"."),
     ),
     "for-each-ref": (
         git_said(tags.parse_refs),

@@ -9,22 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.export import code as export
 from deriva_ml_hooks.gate import judge
 from deriva_ml_hooks.git import (
     blobs,
-    configuration,
-    index,
     lfs,
-    objects,
     outgoing,
     process,
     pushes,
-    status,
     tags,
     versions,
 )
@@ -35,49 +29,6 @@ from deriva_ml_hooks.provenance.version import Named, scm_version, scm_versions
 
 if TYPE_CHECKING:
     from tests.conftest import Repo
-
-# Pieces of what git writes, so that a random row of them gets past the first test of a parser.
-PIECES = [
-    *(b"\0", b"\n", b"\t", b" ", b":", b"1 ", b"2 ", b"u ", b"? ", b"# branch.oid ", b"missing", b"blob"),
-    *(b"tag", b"commit", b"tree", b"100644", b"160000", b"120000", b"M.", b".M", b"S...", b"N...", b"H "),
-    *(b"h ", b"S ", b"object ", b"type ", b"\n\n", b"refs/tags/v1", b"0", b"-1", b"9" * 30, b"\xff\xfe"),
-    *(b"a" * 40, b"0" * 40, b"-0-g", b"(initial)", b"\xd9\xa3"),  # the last one is a digit, and no ASCII
-]
-BYTES = st.one_of(st.binary(max_size=80), st.lists(st.sampled_from(PIECES), max_size=24).map(b"".join))
-
-
-PARSERS: dict[str, Callable[[bytes], Any]] = {
-    "for-each-ref": tags.parse_refs,
-    "a tag object": tags.parse_tag_object,
-    "ls-remote": tags.parse_remote_refs,
-    "status": status.parse_status,
-    "ls-files": index.parse_listing,
-    "diff-index": blobs.parse_raw,
-    "cat-file --batch": lambda data: objects.parse(data, with_data=True),
-    "config": configuration.parse,
-    "pre-push": pushes.parse_ref_updates,
-}
-
-
-@pytest.mark.parametrize("name", PARSERS)
-@settings(max_examples=150, deadline=None)
-@given(data=BYTES)
-def test_a_parser_reads_any_bytes_or_says_that_it_cannot(name: str, data: bytes) -> None:
-    with suppress(HooksError):
-        PARSERS[name](data)
-
-
-TEXTS = st.one_of(st.text(max_size=40), st.from_regex(r"v?[0-9.]{1,20}([-+.]?(a|rc|dev)?[0-9٣²]{0,9}){0,3}"))
-
-
-@settings(max_examples=200, deadline=None)
-@given(text=TEXTS)
-def test_any_name_of_a_tag_is_a_version_or_none(text: str) -> None:
-    for read in (versions.version_of, versions.semver):
-        found = read(text)
-        assert found is None or found <= found
-    versions.right_spelling(text, "v")
-    versions.same_release(text, "1.0.0")
 
 
 @pytest.mark.parametrize(

@@ -103,24 +103,6 @@ def test_a_remote_may_have_an_odd_name(repo: Repo) -> None:
     assert name_of(repo) == "My Ünïted/Fork"
 
 
-def test_configuration_that_is_included_counts(repo: Repo, tmp_path: Path) -> None:
-    (tmp_path / "more.inc").write_text('[remote "shared"]\n\turl = https://github.com/o/r\n')
-    repo.git("config", "include.path", str(tmp_path / "more.inc"))
-    assert name_of(repo) == "shared"
-
-
-def test_a_linked_worktree_has_settings_of_its_own(repo: Repo, tmp_path: Path) -> None:
-    repo.git("remote", "add", "origin", "https://github.com/o/r")
-    repo.git("remote", "add", "fork", "https://github.com/f/r")
-    repo.git("config", "extensions.worktreeConfig", "true")
-    repo.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "linked"))
-    repo.git("-C", str(tmp_path / "linked"), "config", "--worktree", "remote.pushDefault", "fork")
-    linked = chosen(discover(str(tmp_path / "linked")), configured=None, hosts={})
-    assert linked is not None
-    assert linked.name == "fork"
-    assert name_of(repo) == "origin"
-
-
 @pytest.mark.parametrize(
     ("base", "prefix", "url"),
     [

@@ -111,15 +111,6 @@ def test_the_branch_is_what_git_says(repo: Repo, name: str) -> None:
     assert discover(str(repo.path)).branch() is None
 
 
-def test_a_setting_is_what_git_says(repo: Repo, home: Path) -> None:
-    repo.git("config", "--global", "user.email", "global@example.org")
-    repo.git("config", "user.name", "local")
-    repo.git("config", "--add", "user.name", "later")
-    found = discover(str(repo.path))
-    for name in ("name", "email", "signingKey"):
-        assert (found.setting("user", name) or "") == repo.git("config", f"user.{name}", check=False)
-
-
 @pytest.mark.parametrize(
     ("value", "read"),
     [
@@ -135,14 +126,6 @@ def test_a_setting_is_what_git_says(repo: Repo, home: Path) -> None:
 def test_a_boolean_setting_is_read_as_git_reads_it(repo: Repo, value: str, read: bool) -> None:
     repo.git("config", "core.fileMode", value)
     assert discover(str(repo.path)).is_set("core", "fileMode", default=True) is read
-
-
-def test_configuration_that_cannot_be_read_is_an_error_without_its_content(repo: Repo) -> None:
-    with (repo.git_dir / "config").open("a") as file:
-        file.write('[remote "origin"\n\turl = https://ada:Hunter2@github.com/o/r\n')
-    with pytest.raises(GitError) as raised:
-        discover(str(repo.path)).setting("user", "name")
-    assert "Hunter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -209,15 +192,6 @@ def test_a_damaged_pack_can_be_closed_while_the_error_is_kept(repo: Repo) -> Non
         repository.object(repository.head() or b"")
     assert caught.value.fix
     repository.objects.close()
-
-
-def test_a_home_that_is_no_folder_is_passed_over_as_git_does(
-    repo: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("HOME", str(tmp_path / "file" / "home"))
-    assert repo.git("config", "--get", "init.defaultBranch", check=False) == ""
-    assert discover(str(repo.path)).setting("init", "defaultBranch") is None
 
 
 def test_configuration_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from deriva_ml_hooks.git import tags
 from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.outgoing import Outgoing
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.git.versions import right_spelling, same_release, semver, version_tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,88 +120,3 @@ def test_a_file_is_read_from_many_commits_at_once(repo: Repo) -> None:
     place = place_of(repo)
     assert tags.files_at(place, [first, second, third], "config") == {second: b"a\n\nb 1\n"}
     assert tags.files_at(place, [third, fourth], "other") == {fourth: b""}
-
-
-IDENTIFIERS = st.from_regex(r"(0|[1-9][0-9]{0,3}|[0-9]{0,2}[A-Za-z-][0-9A-Za-z-]{0,4})", fullmatch=True)
-NUMBERS = st.integers(0, 10**6)
-
-
-@given(NUMBERS, NUMBERS, NUMBERS, st.lists(IDENTIFIERS, max_size=3), st.sampled_from(["", "v", "model-v"]))
-def test_what_semver_spells_is_a_version_under_every_prefix(
-    major: int, minor: int, patch: int, pre: list[str], prefix: str
-) -> None:
-    text = f"{major}.{minor}.{patch}" + ("-" + ".".join(pre) if pre else "")
-    version = version_tag(prefix + text, prefix)
-    assert version is not None
-    assert (version.release, version.pre) == ((major, minor, patch), tuple(pre))
-    assert right_spelling(prefix + text, prefix) is None
-
-
-@given(
-    st.text(alphabet="vV0123456789.-_+/releasmodRELx ", max_size=14), st.sampled_from(["", "v", "model-v"])
-)
-def test_the_right_spelling_is_always_a_version(tag: str, prefix: str) -> None:
-    right = right_spelling(tag, prefix)
-    if right is not None:
-        assert version_tag(right, prefix) is not None
-        assert version_tag(tag, prefix) is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("1.2", "01.2.3", "1.02.3", "1.2.3-", "1.2.3-01", "1.2.3-a..b", "1.2.3+", "1.2.3-é", "1.2.3\n"),
-        *("1.2.\N{ARABIC-INDIC DIGIT THREE}", "1.2.3.4", "-1.2.3", "1.2.3+a+b", "9" * 300 + ".0.0", ""),
-    ],
-)
-def test_what_semver_does_not_spell_is_no_version(text: str) -> None:
-    assert semver(text) is None
-
-
-def test_versions_are_ordered_as_semver_has_it() -> None:
-    ordered = (
-        "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0"
-    )
-    versions = [version for text in ordered.split() if (version := semver(text)) is not None]
-    assert len(versions) == 8
-    assert all(low < high for low, high in itertools.pairwise(versions))
-
-
-@pytest.mark.parametrize(
-    ("tag", "right"),
-    [
-        ("v1.2.3rc1", "v1.2.3-rc.1"),
-        ("v1.2rc1", "v1.2.0-rc.1"),
-        ("v1.2-rc1", "v1.2.0-rc1"),
-        ("1.2.3.dev4", "v1.2.3-dev.4"),
-        ("v1.2.3a1", "v1.2.3-alpha.1"),
-        ("v1.2.3-rc.01", "v1.2.3-rc.1"),
-        ("v1.2.3.post1", "v1.2.3"),
-        ("V1.2+cu118", "v1.2.0+cu118"),
-        *((tag, None) for tag in ("exp-1", "exp-1.2", "data-2026", "2026-11-23", "2026", "nightly", "vgg16")),
-        *(
-            (tag, None)
-            for tag in ("v", "", "v1.x", "v1..2", "model-v1.2.3", "v1.2.3.4.5", "v" + "1" * 300 + ".0")
-        ),
-    ],
-)
-def test_a_look_alike_is_read_as_what_was_meant_and_no_other_name_is(tag: str, right: str | None) -> None:
-    assert right_spelling(tag, "v") == right
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "same"),
-    [
-        ("1.2.0", "1.2.0", True),
-        ("1.2", "1.2.0", True),
-        ("1.2.0rc1", "1.2.0-rc.1", True),
-        ("1.2.0a1", "1.2.0-alpha.1", True),
-        ("1.2.0.dev1", "1.2.0-dev.1", True),
-        ("1.2.0", "1.2.0+cu118", True),
-        ("1.2.0", "1.2.1", False),
-        ("1.2.0rc1", "1.2.0", False),
-        ("nonsense", "1.2.0", False),
-    ],
-)
-def test_python_and_semver_spellings_of_one_release_are_the_same(first: str, second: str, same: bool) -> None:
-    assert same_release(first, second) is same
