@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Literal
 
+from deriva_ml_hooks import programs
 from deriva_ml_hooks.errors import HooksError
 
 SECONDS = 1
@@ -57,17 +57,11 @@ def fits(
     Raises PatternError where it is no pattern, or has not told within SECONDS.
     """
     try:
-        done = subprocess.run(
-            # -S: nothing but the standard library, and that at once.
-            [sys.executable, "-I", "-S", "-c", _MATCH],
-            cwd=os.sep,
-            input=json.dumps([pattern, how, [*texts]]).encode("ascii"),
-            capture_output=True,
-            check=False,
-            timeout=_WALL,
-        )
+        words = [sys.executable, "-I", "-S", "-c", _MATCH]  # -S: the standard library alone, and that at once
+        asked = json.dumps([pattern, how, [*texts]]).encode("ascii")
+        done = programs.run(words, cwd=os.sep, stdin=asked, timeout=_WALL)
         told = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+    except (OSError, ValueError):
         raise PatternError(pattern, f"no answer within {SECONDS} s") from None
     if isinstance(told, str):
         raise PatternError(pattern, f"not a regular expression: {told}")

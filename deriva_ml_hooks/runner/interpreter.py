@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from deriva_ml_hooks import programs
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.runner.witness import pythons_of, split_words
 
@@ -86,15 +86,7 @@ def version_in(environment: str) -> str | None:
 def asked(words: Sequence[str], cwd: str, env: Mapping[str, str]) -> str | None:
     """What a program says, stripped; None where it fails."""
     try:
-        done = subprocess.run(
-            words,
-            cwd=cwd,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=_TIMEOUT,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = programs.run(words, cwd=cwd, env=env, timeout=_TIMEOUT)
+    except OSError:
         return None
     return None if done.returncode else os.fsdecode(done.stdout).strip()

@@ -11,12 +11,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 
+from deriva_ml_hooks import programs
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.report import Finding
@@ -273,17 +273,10 @@ def _asked(python: str, env: Mapping[str, str]) -> list[str]:
     """Where a Python that reads no variables imports from, as it says itself."""
     script = "import json, sys; print('\\n' + json.dumps(sys.path[1:]))"
     try:
-        done = subprocess.run(
-            [python, "-E", "-c", script],
-            cwd=os.sep,  # where nobody else can put a module
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=_TIMEOUT,
-        )
+        # In a folder where nobody else can put a module.
+        done = programs.run([python, "-E", "-c", script], cwd=os.sep, env=env, timeout=_TIMEOUT)
         return [place for place in json.loads(done.stdout.splitlines()[-1]) if isinstance(place, str)]
-    except (OSError, ValueError, IndexError, TypeError, subprocess.TimeoutExpired):
+    except (OSError, ValueError, IndexError, TypeError):
         raise OtherWorktreeError(
             f"{python}: does not say where it imports from", fix="name a Python that starts"
         ) from None

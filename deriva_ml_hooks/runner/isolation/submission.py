@@ -10,12 +10,12 @@ import json
 import os
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deriva_ml_hooks import programs
 from deriva_ml_hooks.errors import HooksError, NotARepositoryError, UsageError
 from deriva_ml_hooks.executions import jobs
 from deriva_ml_hooks.executions.ledger import Ledger
@@ -137,8 +137,9 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
             say(f"{execution.id}  {head.decode('ascii')[:12]}  in {temporary.repository.worktree}")
             with _closed_unless_submitted(ledger, execution, temporary):
                 done = _submitted(executable, [*wanted.argv[:at], wrapper, *arguments])
-                answer(done.stdout)
-                number = jobs.number_in(done.stdout)
+                said = done.stdout.decode(errors="replace")
+                answer(said)
+                number = jobs.number_in(said)
                 is_taken = done.returncode == 0 and number is not None
                 if not is_taken and ledger.find(execution.id).status == "Submitted":
                     raise _NotTakenError(submitter, done.returncode)
@@ -287,11 +288,10 @@ def _write(path: str, lines: Sequence[str], callback: Sequence[str]) -> None:
     write_atomically(path, os.fsencode(text), mode=0o700)
 
 
-def _submitted(executable: str, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _submitted(executable: str, argv: Sequence[str]) -> programs.Ended:
     """Run the submitter, the terminal's and the user's own but for what it prints."""
     # Slurm would start it again in a worktree that its first try has changed.
     env = process.command_environment() | {"SBATCH_NO_REQUEUE": "1"}
     for name in _TASK_VARIABLES:  # of a job that submits another one
         env.pop(name, None)
-    told: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "errors": "replace", "check": False}
-    return subprocess.run([*argv], executable=executable, env=env, **told)
+    return programs.run(argv, executable=executable, env=env, stdin=None, shown=("stderr",))
