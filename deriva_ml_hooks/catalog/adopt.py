@@ -17,7 +17,6 @@ from deriva_ml_hooks.catalog import executions
 from deriva_ml_hooks.catalog.catalog import Catalog
 from deriva_ml_hooks.catalog.client import Row
 from deriva_ml_hooks.catalog.commit_files import CommitFiles
-from deriva_ml_hooks.catalog.errors import CatalogError, no_right_to_update
 from deriva_ml_hooks.catalog.own_rows import begun
 from deriva_ml_hooks.catalog.rows import WorkflowRow, address, changes, described_too, detail, workflow_of
 from deriva_ml_hooks.catalog.workflows import workflow_rids
@@ -35,13 +34,12 @@ _PATH = re.compile(r"(?:/(?:blob|src)/[0-9a-f]{7,64}/|@[0-9a-f]{40,64}#|;path=/)
 class Adopted:
     """What became of an execution that recorded itself: its `rows`, none if none is its own.
 
-    `said` is what is to be said of it. `error`: why a later sync has something left to do.
+    `said` is what is to be said of it.
     """
 
     work: Work
     rows: dict[str, Row]
     said: list[str] = field(default_factory=list)
-    error: CatalogError | None = None
 
 
 def adopt(
@@ -78,41 +76,21 @@ def adopt(
         why = "which names other code than what ran (correct-workflow = false)"
         done.said += [_linked(rows, rid, why) for rid in stale]
         stale = {}
-    right = {} if not catalog.may_update else _right_rids(catalog, stale)
+    right = _right_rids(catalog, stale)
     plan = {rid: _changes(catalog, execution, row, unknown, right) for rid, row in rows.items()}
     own = publication.own_rid
     if publication.recorded_by == "runner" and publication.rid not in (None, *rows):
         own = publication.rid
     if own is not None:
-        plan[own] = {
-            "Status": catalog.schema.status("Aborted"),
-            "Status_Detail": executions.folded_into(head),
-        }
-    if catalog.may_update:
-        updated = catalog.update("Execution", {rid: columns for rid, columns in plan.items() if columns})
-        done.said += _relinked(
-            rows, [r for r in rows if r in updated and "Workflow" in plan[r]], plan, commit
-        )
-        if own in updated:
-            done.said.append(f"the command recorded itself as {head}; {own} is marked as aborted")
-    else:
-        owed = [rid for rid, columns in plan.items() if columns.keys() - {"Description"}]
-        owed += [rid for rid, row in rows.items() if row["Workflow"] in stale]
-        owed += [rid for rid, row in rows.items() if row["Workflow"] in unknown and plan[rid]]
-        if owed:
-            done.error = no_right_to_update(
-                catalog.client.address.host, f"{few([*dict.fromkeys(owed)])} is not as it should be"
-            )
-        else:
-            done.said.append(f"{head} is only noted here: this user may not update rows of Execution")
+        folded = executions.folded_into(head)
+        plan[own] = {"Status": catalog.schema.status("Aborted"), "Status_Detail": folded}
+    updated = catalog.update("Execution", {rid: columns for rid, columns in plan.items() if columns})
+    done.said += _relinked(rows, [r for r in rows if r in updated and "Workflow" in plan[r]], plan, commit)
+    if own in updated:
+        done.said.append(f"the command recorded itself as {head}; {own} is marked as aborted")
+    workflow = plan[head].get("Workflow", rows[head]["Workflow"])
     done.work = executions.changed(
-        work,
-        state="closed" if done.error is None else "published",
-        recorded_by="deriva-ml",
-        rid=head,
-        workflow=plan[head].get("Workflow", rows[head]["Workflow"]),
-        own_rid=own,
-        error=None,
+        executions.settled(work), recorded_by="deriva-ml", rid=head, workflow=workflow, own_rid=own
     )
     return done
 

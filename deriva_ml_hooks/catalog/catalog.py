@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from deriva_ml_hooks.catalog.client import Client, Row
-from deriva_ml_hooks.catalog.errors import CatalogError, SchemaError, is_spent_lease, not_logged_in, sensible
+from deriva_ml_hooks.catalog.errors import CatalogError, not_logged_in, sensible
 from deriva_ml_hooks.catalog.schema import Schema, read
 from deriva_ml_hooks.catalog.settings import Settings
 
@@ -46,11 +46,6 @@ class Catalog:
                 raise not_logged_in(host)
             client.settle_address()
             return cls(client, read_schema(client, settings.config.schema), str(user["id"]))
-
-    @property
-    def may_update(self) -> bool:
-        """Whether this user may update rows of Execution, at least some of them."""
-        return self.schema.tables["Execution"].may("update")
 
     def has(self, *tables: str) -> bool:
         """Whether the schema has all of these tables."""
@@ -122,7 +117,7 @@ class Catalog:
             try:
                 made = self.insert(table, given, once=leases is not None)
             except CatalogError as error:
-                if leases is None or not is_spent_lease(error.status, str(error)):
+                if leases is None or not (error.row and error.status == 403):
                     raise
                 continue  # it was leased to somebody else, whose row is there now, or who has not come back
             rids |= {tuple(row[name] for name in columns): row["RID"] for row in made}
@@ -165,13 +160,13 @@ class Catalog:
 
 
 def read_schema(client: Client, name: str) -> Schema:
-    """The deriva-ml schema called `name`. Raises SchemaError where it is none, and CatalogError."""
+    """The deriva-ml schema called `name`. Raises CatalogError where it is none, too."""
     try:
         document: Any = client.get(f"/schema/{quote(name)}")
     except CatalogError as error:
         if error.status != 404 or "schema" not in str(error):
             raise
-        raise SchemaError(
+        raise CatalogError(
             f"{client.address}: no schema {name}",
             fix='name it: schema = "...", or make it: deriva-ml-create-schema',
         ) from None

@@ -65,23 +65,9 @@ class LoginError(CatalogError):
     """No credential, or one that the server does not take (any more)."""
 
 
-class SchemaError(CatalogError):
-    """The catalog has no deriva-ml schema, or one of a form that is not known."""
-
-
-class TermError(CatalogError):
-    """A vocabulary does not hold the term that is needed."""
-
-
 def not_logged_in(host: str) -> LoginError:
     """The error of a host for which there is no credential, or that takes this user for nobody."""
     return LoginError(f"{host}: nobody is logged in there", fix=LOGIN.format(host=host))
-
-
-def no_right_to_update(host: str, left: str) -> CatalogError:
-    """The error of a row that stays as it is: `left` says what is left undone."""
-    what = f"{host}: {left}, and this user may not update rows of Execution"
-    return CatalogError(what, fix=ASK_FOR_RIGHT, row=True)
 
 
 def senseless(host: str, why: str) -> CatalogError:
@@ -123,13 +109,9 @@ def of_answer(host: str, status: int, text: str) -> CatalogError:
     else:
         fix = packages.installing("deriva-ml-hooks[catalog]", newer=True)
     kind = LoginError if status == 401 else CatalogError
-    row = is_spent_lease(status, text) or not (passing or status in (401, 403, 404))
+    # A RID that is not leased was used already, or is somebody else's.
+    row = "non-leased" in text if status == 403 else not passing and status not in (401, 404)
     return kind(what, fix=fix, status=status, row=row, passing=passing)
-
-
-def is_spent_lease(status: int | None, text: str) -> bool:
-    """Whether a row was refused because its RID is not leased: used already, or somebody else's."""
-    return status == 403 and "non-leased" in text
 
 
 def of_failure(

@@ -23,29 +23,32 @@ def put(
 ) -> list[Work]:
     """Bring the rows of these executions to what the ledger says; what is known of them afterwards.
 
-    Those whose row is open and may not be closed are not among them. `workflows` gives the RIDs of their
-    workflows by id, for those that are not known to be there. Raises CatalogError.
+    Those whose row is not begun, since it could not be closed, are not among them. `workflows` gives the RIDs
+    of their workflows by id, for those that are not known to be there. Raises CatalogError.
     """
+    may_update = catalog.schema.tables["Execution"].may("update")
     there = [work for work in works if work.publication.state == "published"]
     new = [
         changed(work, workflow=workflows[work.execution.id])
         for work in works
-        # A row that cannot be closed is not begun.
-        if work not in there and (catalog.may_update or work.execution.status != "Running")
+        if work.publication.state != "published" and (may_update or work.execution.status != "Running")
     ]
-    unstarted = [work for work in new if (work.execution.detail or "").startswith(NOT_STARTED)]
-    unnoted = [w.execution.id for w in new if w.publication.rid is None and w not in unstarted]
-    rids = catalog.lease(unnoted)
+    rids = catalog.lease([w.execution.id for w in new if w.publication.rid is None and _began(w)])
     # A lease ends with the row: what anybody has inserted before is there to be seen now.
     known, new = _looked_for(catalog, new)
-    never = [settled(work) for work in new if work in unstarted]
-    new = [work for work in new if work not in unstarted]
+    never = [settled(work) for work in new if not _began(work)]
+    new = [work for work in new if _began(work)]
     if rids is not None:
         new = publications.note([changed(w, rid=w.publication.rid or rids[w.execution.id]) for w in new])
     made, met = _insert(catalog, new, leased=rids is not None)
+    waiting = [*there, *met, *(work for work in known if work.publication.state != "closed")]
     closed = [work for work in known if work.publication.state == "closed"]
-    waiting = [*there, *met, *(work for work in known if work not in closed)]
     return [*made, *never, *closed, *_close(catalog, waiting)]
+
+
+def _began(work: Work) -> bool:
+    """Whether its command was started: what was given up before gets no row."""
+    return not (work.execution.detail or "").startswith(NOT_STARTED)
 
 
 def folded_into(rid: str) -> str:
@@ -119,28 +122,16 @@ def _insert(catalog: Catalog, works: Sequence[Work], *, leased: bool) -> tuple[l
 
 
 def _close(catalog: Catalog, works: Sequence[Work]) -> list[Work]:
-    """Update the rows of what has ended; the description is the user's own once the row is there."""
-    if not catalog.may_update:
-        return _closed_already(catalog, works)
-    ends = {
-        w.publication.rid: ending(w.execution, catalog.schema)
-        for w in works
-        if w.publication.rid is not None and w.execution.status != "Running"
-    }
-    gone = ends.keys() - catalog.update("Execution", ends)
-    return [
-        changed(w, state="closed", error=GONE) if w.publication.rid in gone else settled(w) for w in works
-    ]
-
-
-def _closed_already(catalog: Catalog, works: Sequence[Work]) -> list[Work]:
-    """Those that need no update: they run still, or their row is closed or gone."""
-    rows = by_rid(catalog, [work.publication.rid for work in works if work.publication.rid])
-    done = []
+    """Have the rows say how their executions ended; a description is the user's own once the row is there."""
+    rows = by_rid(catalog, [work.publication.rid for work in works if work.publication.rid is not None])
+    ends: dict[str, Row] = {}
     for work in works:
         row = rows.get(work.publication.rid or "")
-        if row is None:
-            done.append(changed(work, state="closed", error=GONE))
-        elif work.execution.status == "Running" or not catalog.schema.is_open(row["Status"]):
-            done.append(settled(work))
-    return done
+        end = ending(work.execution, catalog.schema)
+        if row is not None and work.execution.status != "Running" and row != {**row, **end}:
+            ends[row["RID"]] = end
+    catalog.update("Execution", ends)
+    return [
+        settled(work) if work.publication.rid in rows else changed(work, state="closed", error=GONE)
+        for work in works
+    ]

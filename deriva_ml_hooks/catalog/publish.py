@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from deriva_ml_hooks.catalog import adopt, assets, executions, own_rows
 from deriva_ml_hooks.catalog.catalog import Catalog
 from deriva_ml_hooks.catalog.commit_files import CommitFiles
-from deriva_ml_hooks.catalog.errors import CatalogError, no_right_to_update, sensible
+from deriva_ml_hooks.catalog.errors import CatalogError, sensible
 from deriva_ml_hooks.catalog.executions import changed, settled
 from deriva_ml_hooks.catalog.rows import outgoing, workflow_of
 from deriva_ml_hooks.catalog.settings import Settings
@@ -29,12 +29,6 @@ class Outcome:
     done: list[Work] = field(default_factory=list)
     failed: list[tuple[Work, CatalogError]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
-
-    def add(self, other: Outcome) -> None:
-        """Take in what became of others."""
-        self.done += other.done
-        self.failed += other.failed
-        self.said += other.said
 
 
 class Publisher:
@@ -106,10 +100,7 @@ class Publisher:
         outcome.said += adopted.said
         if not adopted.rows:
             return False
-        if adopted.error is not None:
-            self._fail(adopted.work, adopted.error, outcome)
-        else:
-            self._finish([(adopted.work, [*adopted.rows])], outcome)
+        self._finish([(adopted.work, [*adopted.rows])], outcome)
         return True
 
     def _write(self, works: Sequence[Work], outcome: Outcome) -> None:
@@ -136,11 +127,6 @@ class Publisher:
             self._write(works[:half], outcome)
             self._write(works[half:], outcome)
             return
-        known = {work.execution.id for work in done}
-        for work in works:
-            if work.execution.id not in known and work.execution.status != "Running":
-                host = self.settings.address.host
-                self._fail(work, no_right_to_update(host, "its row is there and open"), outcome)
         outcome.said += [f"{w.execution.id}: {w.publication.error}" for w in done if w.publication.error]
         self._finish(
             [(w, [w.publication.rid] if w.publication.rid and not w.publication.error else []) for w in done],

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deriva_ml_hooks.catalog.errors import SchemaError
+from deriva_ml_hooks.catalog.errors import CatalogError
 
 _NEEDED = {
     "Workflow": {"Name", "URL", "Checksum", "Version", "Description"},
@@ -70,7 +70,7 @@ class Schema:
 
 
 def read(document: Any, name: str, catalog: str) -> Schema:
-    """The schema that ERMrest's `document` describes. Raises SchemaError where it is not DerivaML's.
+    """The schema that ERMrest's `document` describes. Raises CatalogError where it is not DerivaML's.
 
     A document of another form raises what Python raises of it: see `errors.sensible`.
     """
@@ -85,7 +85,7 @@ def read(document: Any, name: str, catalog: str) -> Schema:
         missing = columns - tables[table].columns if table in tables else {table}
         if missing:
             lacking = ", ".join(sorted(missing))
-            raise SchemaError(
+            raise CatalogError(
                 f"{catalog}: schema {name} is not DerivaML's: no {lacking} in {table}",
                 fix='name the schema that DerivaML made: schema = "deriva-ml"',
             )

@@ -8,14 +8,14 @@ from functools import cache
 
 from deriva_ml_hooks.catalog.catalog import Catalog, Key
 from deriva_ml_hooks.catalog.client import Row
-from deriva_ml_hooks.catalog.errors import TermError
+from deriva_ml_hooks.catalog.errors import CatalogError
 from deriva_ml_hooks.catalog.rows import WorkflowRow
 
 
 def workflow_rids(catalog: Catalog, wanted: Iterable[WorkflowRow]) -> dict[Key, str]:
     """The RIDs of these workflows by URL and checksum; those that are missing are inserted.
 
-    Raises TermError where a type is unknown or none can be chosen, and CatalogError.
+    Raises CatalogError, also where a type is unknown or none can be chosen.
     """
     by_key = {(w.url, w.checksum): w for w in wanted}
     types_of = cache(lambda types: _types(catalog, types))
@@ -59,14 +59,14 @@ def _types(catalog: Catalog, wanted: tuple[str, ...]) -> tuple[str, ...]:
     choose = f"set workflow-type to one of: {', '.join(known)}"
     add = "add a term to Workflow_Type (in Chaise, or ml.add_term), then set workflow-type to it"
     if not known and needs_one:
-        raise TermError(f"{where}: no workflow type exists there yet, and a workflow needs one", fix=add)
+        raise CatalogError(f"{where}: no workflow type exists there yet, and a workflow needs one", fix=add)
     if not wanted:
         if len(known) > 1:
-            raise TermError(f"{where}: a workflow needs a type, and workflow-type is not set", fix=choose)
+            raise CatalogError(f"{where}: a workflow needs a type, and workflow-type is not set", fix=choose)
         return (known[0],)
     for name in wanted:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             fix = f"did you mean {near[0]}?" if near else choose if known else add
-            raise TermError(f"{where}: no workflow type is called {name}", fix=fix)
+            raise CatalogError(f"{where}: no workflow type is called {name}", fix=fix)
     return wanted

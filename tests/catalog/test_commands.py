@@ -530,6 +530,7 @@ def test_a_row_that_may_not_be_updated_keeps_no_other_from_being_published(
     with ledger:
         ledger.execute("UPDATE publications SET state = 'published' WHERE rid = ?", (theirs["RID"],))
     ledger.close()
+    theirs["Status"] = "Running"
     catalog.protected.add(theirs["RID"])
     done = program("sync")
     assert done.code == 1

@@ -15,7 +15,7 @@ from catalog_server import Fault
 
 from deriva_ml_hooks.catalog import executions
 from deriva_ml_hooks.catalog.check import examine
-from deriva_ml_hooks.catalog.errors import CatalogError, LoginError, SchemaError, TermError
+from deriva_ml_hooks.catalog.errors import CatalogError, LoginError
 from deriva_ml_hooks.catalog.sync import sync
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.publications import Work
@@ -170,7 +170,7 @@ def test_the_tree_as_a_whole_is_a_workflow_too(later: Any, ledger: Ledger, publi
 def test_an_unknown_workflow_type_names_the_near_one(later: Any, ledger: Ledger, publish: Publish) -> None:
     publisher = later.publisher(ledger, workflow_type=(later.type + "x",))
     execution = later.execution()
-    with pytest.raises(TermError) as raised:
+    with pytest.raises(CatalogError) as raised:
         publish(execution, publisher)
     assert raised.value.fix == f"did you mean {later.type}?"
     assert later.rows(publisher, "Workflow", f"URL::regexp::{later.mark}") == []
@@ -178,7 +178,7 @@ def test_an_unknown_workflow_type_names_the_near_one(later: Any, ledger: Ledger,
 
 
 def test_a_missing_schema_or_catalog_is_told(later: Any, ledger: Ledger) -> None:
-    with pytest.raises(SchemaError, match="no schema nowhere"):
+    with pytest.raises(CatalogError, match="no schema nowhere"):
         later.publisher(ledger, schema="nowhere")
     missing = replace(later.settings().address, id="does-not-exist")
     with pytest.raises(CatalogError, match="HTTP 404"):
@@ -253,11 +253,27 @@ def test_a_row_that_cannot_be_closed_stays_open_here(ours: Any, ledger: Ledger, 
     for _ in range(2):
         report = ours.sync(ledger)
         assert (report.published, report.left) == (0, 1)
-        assert "may not update rows" in report.reasons[0]["message"]
+        assert "HTTP 403" in report.reasons[0]["message"]
     ours.catalog.updates = True
     report = ours.sync(ledger)
     assert (report.published, report.left) == (1, 0)
     assert only(ours.of(publisher, execution))["Status_Detail"] == "exit 0"
+
+
+def test_without_the_right_to_update_a_run_is_published_when_it_has_ended(
+    ours: Any, ledger: Ledger, publish: Publish
+) -> None:
+    ours.catalog.updates = False
+    publisher = ours.publisher(ledger)
+    execution = ours.execution()
+    publish(running(execution), publisher)
+    assert ours.of(publisher, execution) == []
+    ledger.close(execution)
+    for _ in range(2):  # the second time the file, which is not there the first time
+        ours.server.faults[:] = [] if ours.server.faults else [Fault(503, "PUT", "/hatrac/")]
+        ours.sync(ledger)
+        assert only(ours.of(publisher, execution))["Status"] == "Uploaded"
+    assert publisher.publications.waiting() == 0
 
 
 def test_a_login_that_has_expired_is_told(ours: Any, ledger: Ledger) -> None:
