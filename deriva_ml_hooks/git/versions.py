@@ -84,8 +84,7 @@ def version_tag(tag: str, prefix: str) -> Version | None:
 
 _TAIL = r"(?P<tail>[-._+]?[A-Za-z][0-9A-Za-z.+_-]*|[-+][0-9A-Za-z.+_-]*)?"
 _PEP440 = re.compile(
-    r"[-._]?(?P<kind>alpha|a|beta|b|preview|pre|rc|c|dev)[-._]?(?P<number>[0-9]*)(?P<rest>.*)",
-    re.IGNORECASE,
+    r"[-._]?(?P<kind>alpha|a|beta|b|preview|pre|rc|c|dev)[-._]?(?P<number>[0-9]*)(?P<rest>.*)", re.IGNORECASE
 )
 
 

@@ -13,15 +13,7 @@ import pytest
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.export import code as export
 from deriva_ml_hooks.gate import judge
-from deriva_ml_hooks.git import (
-    blobs,
-    lfs,
-    outgoing,
-    process,
-    pushes,
-    tags,
-    versions,
-)
+from deriva_ml_hooks.git import blobs, lfs, outgoing, process, pushes, tags, versions
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.outgoing import Outgoing
 from deriva_ml_hooks.git.repository import Repository

@@ -59,10 +59,7 @@ ZERO, ONE, TWO = b"0" * 40, b"1" * 40, b"2" * 40
             b"1 M. SC.. 160000 160000 160000 %s %s lib" % (ONE, TWO),
             [Change("staged", "lib", "changed and staged, not committed")],
         ),
-        (
-            b"1 .M N... 100644 100644 100644 %s %s \xff\n" % (ONE, ONE),
-            [],
-        ),
+        (b"1 .M N... 100644 100644 100644 %s %s \xff\n" % (ONE, ONE), []),
         (b"? untracked", []),
         (b"! ignored", []),
         (b"# stash 3", []),
