@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +114,23 @@ def test_a_hook_imports_no_other_hook_and_nothing_that_records() -> None:
             assert parts[:2] != ["deriva_ml_hooks", "hooks"] or parts[2].startswith("_"), (path, name)
             assert parts[0] not in ("typer", "deriva"), (path, name)
             assert parts[1:2] not in (["executions"], ["runner"], ["catalog"]), (path, name)
+
+
+# What starts a process: git, any other program, the command of a run, and Hydra's own application again.
+STARTS = {"git/process.py", "programs.py", "runner/child.py", "guard/restart.py"}
+NOT_YET = {"executions/jobs.py", "executions/processes.py", "pre_push.py"}
+
+
+def test_processes_start_in_one_place_each() -> None:
+    starting = re.compile(r"exec[lv]p?e?|fork|forkpty|popen|posix_spawnp?|spawn[lv]p?e?|system")
+    for path in modules():
+        where = path.relative_to(ROOT).as_posix()
+        text = path.read_text(encoding="utf-8")
+        called = [node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
+        imported = {name.split(".")[0] for name, _ in imports(path)}
+        if any(map(starting.fullmatch, called)) or imported & {"subprocess", "multiprocessing", "pty"}:
+            assert where in STARTS | NOT_YET, where
+        assert where == "git/process.py" or not re.search(r"\.run\(\s*[\[(]\"git\"", text), where
 
 
 def test_only_the_catalog_imports_deriva() -> None:
