@@ -10,10 +10,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from deriva_ml_hooks.errors import ConfigError
+from deriva_ml_hooks.errors import ConfigError, UsageError
 from deriva_ml_hooks.files import read_regular
 
 Policy = Literal["refuse", "warn", "ignore"]
@@ -59,72 +60,72 @@ class Config(NamedTuple):  # a dataclass would cost every hook the import of ins
     correct_workflow: bool = True
 
 
-Settings = Mapping[str, Any]
-"""The settings of one hook by key; a key that is not set is absent."""
+Reader = Callable[[Any], Any]
+"""Reads a value of a table; raises UnfitError for one that does not fit."""
 
 
-class _UnfitError(Exception):
+class UnfitError(Exception):
     """A value that does not fit; its text is what was expected."""
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise _UnfitError("a string that is not empty, without NUL")
+        raise UnfitError("a string that is not empty, without NUL")
     return value
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(v, str) and v and "\0" not in v for v in value):
-        raise _UnfitError("an array of strings, none empty or with NUL")
+        raise UnfitError("an array of strings, none empty or with NUL")
     return tuple(value)
 
 
-def _text_or_texts(value: Any) -> tuple[str, ...]:
+def text_or_texts(value: Any) -> tuple[str, ...]:
     try:
-        return (_text(value),) if isinstance(value, str) else _texts(value)
-    except _UnfitError:
-        raise _UnfitError("a string, or an array of strings") from None
+        return (text(value),) if isinstance(value, str) else texts(value)
+    except UnfitError:
+        raise UnfitError("a string, or an array of strings") from None
 
 
-def _seconds(value: Any) -> float:
+def seconds(value: Any) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 3600:
-        raise _UnfitError("a number of seconds, above 0 and at most 3600")
+        raise UnfitError("a number of seconds, above 0 and at most 3600")
     return float(value)
 
 
-def _globs(value: Any) -> tuple[str, ...]:
+def globs(value: Any) -> tuple[str, ...]:
     from deriva_ml_hooks.globs import MAX_BYTES, matcher
 
     try:
-        matcher(map(os.fsencode, _texts(value)))
+        matcher(map(os.fsencode, texts(value)))
     except ValueError:
         expected = f"an array of globs as in .gitignore, of at most {MAX_BYTES} bytes"
-        raise _UnfitError(expected) from None
+        raise UnfitError(expected) from None
     return tuple(value)
 
 
-def _switch(value: Any) -> bool:
+def switch(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _UnfitError("true or false")
+        raise UnfitError("true or false")
     return value
 
 
-def _count(value: Any) -> int:
+def count(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
-        raise _UnfitError("a whole number, zero or more")
+        raise UnfitError("a whole number, zero or more")
     return value
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:
-        raise _UnfitError("a string without NUL")
+        raise UnfitError("a string without NUL")
     return value
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in choices:
-            raise _UnfitError("one of " + ", ".join(f'"{c}"' for c in choices))
+            raise UnfitError("one of " + ", ".join(f'"{c}"' for c in choices))
         return str(value)
 
     return read
@@ -133,7 +134,7 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
 def _hosts(value: Any) -> Mapping[str, str]:
     forges = ("github", "gitlab", "bitbucket")
     if not isinstance(value, dict) or not all(v in forges for v in value.values()):
-        raise _UnfitError(
+        raise UnfitError(
             'a table of hosts, such as { "git.example.org" = "gitlab" } (github, gitlab, bitbucket)'
         )
     return MappingProxyType({host.lower(): forge for host, forge in value.items()})
@@ -141,11 +142,11 @@ def _hosts(value: Any) -> Mapping[str, str]:
 
 _STRICTNESS = ("ignore", "warn", "refuse")
 _POLICY = _one_of(*reversed(_STRICTNESS))
-_READERS: Mapping[str, Callable[[Any], Any]] = {
-    "remote": _text,
+_READERS: Mapping[str, Reader] = {
+    "remote": text,
     "hosts": _hosts,
-    "untracked-ignore": _globs,
-    "ledger": _text,
+    "untracked-ignore": globs,
+    "ledger": text,
     "unpushed": _POLICY,
     "no-remote": _POLICY,
     "untagged": _POLICY,
@@ -154,41 +155,19 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "excluded-code": _POLICY,
     "link-outside": _POLICY,
     "lfs-pointer": _POLICY,
-    "paranoid": _switch,
-    "guard": _switch,
-    "catalog": _text,
-    "schema": _text,
-    "workflow-type": _text_or_texts,
-    "workflow-name": _text,
+    "paranoid": switch,
+    "guard": switch,
+    "catalog": text,
+    "schema": text,
+    "workflow-type": text_or_texts,
+    "workflow-name": text,
     "on-catalog-error": _one_of("defer", "refuse"),
-    "catalog-timeout": _seconds,
+    "catalog-timeout": seconds,
     "recorded-by": _one_of("auto", "runner", "deriva-ml"),
-    "correct-workflow": _switch,
+    "correct-workflow": switch,
 }
 KEYS = tuple(_READERS)
 """Every key of the table, in the order of the README."""
-
-_HOOKS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
-    "check-branch-name": {"protected": _texts, "pattern": _text},
-    "check-large-files": {"max-kb": _count, "allow": _texts, "deny": _texts},
-    "check-notebooks": {"skip": _texts},
-    "check-version-tags": {"prefix": _word, "allow-pre-releases": _switch},
-    "strip-notebook-outputs": {
-        "keep-output": _switch,
-        "keep-count": _switch,
-        "keep-id": _switch,
-        "extra-keys": _texts,
-        "keep-metadata-keys": _texts,
-        "drop-empty-cells": _switch,
-        "drop-tagged-cells": _texts,
-        "strip-init-cells": _switch,
-        "max-size": _text,
-        "drop-output-type": _texts,
-        "keep-output-type": _texts,
-    },
-}
-HOOK_KEYS: Mapping[str, tuple[str, ...]] = {hook: tuple(readers) for hook, readers in _HOOKS.items()}
-"""Every key of the table of each hook that has one, [tool.deriva-ml-hooks.ID]."""
 
 
 def load(root: str) -> Config:
@@ -226,17 +205,27 @@ def policy_on(config: Config, code: str) -> Policy:
 
 
 def _settings(file: str, table: Mapping[str, Any]) -> Config:
-    own = {key: value for key, value in table.items() if key not in _HOOKS}
-    for hook in table.keys() - own.keys():
-        _read_hook(hook, table[hook], file)
+    own = dict(table)
+    for hook in table.keys() - _READERS.keys():
+        if readers := _readers_of(hook):
+            _read_hook(hook, own.pop(hook), file, readers)
     values = _read(own, _READERS, file, "")
     return Config(**{key.replace("-", "_"): value for key, value in values.items()})
 
 
-def hook_settings(root: str, hook: str) -> Settings:
-    """What [tool.deriva-ml-hooks.HOOK] sets where the worktree is `root`. Raises ConfigError."""
+def _readers_of(hook: str) -> Mapping[str, Reader]:
+    """What the hook declares of its table. Hooks come after this layer, so their room is found by name."""
+    try:
+        readers: Mapping[str, Reader] = import_module("deriva_ml_hooks.hooks").declared(hook).settings
+    except UsageError:
+        return {}
+    return readers
+
+
+def hook_settings(root: str, hook: str) -> Mapping[str, Any]:
+    """What [tool.deriva-ml-hooks.HOOK] sets where the worktree is `root`, by key. Raises ConfigError."""
     file, table = _table(lambda name: _file(root, name))
-    return _read_hook(hook, table[hook], file) if hook in table else {}
+    return _read_hook(hook, table[hook], file, _readers_of(hook)) if hook in table else {}
 
 
 def settings_table(root: str, hook: str) -> tuple[str, str]:
@@ -245,25 +234,25 @@ def settings_table(root: str, hook: str) -> tuple[str, str]:
     return (STANDALONE, hook) if standalone and not whole else ("pyproject.toml", f"{TABLE}.{hook}")
 
 
-def _read_hook(hook: str, table: Any, file: str) -> Settings:
+def _read_hook(hook: str, table: Any, file: str, readers: Mapping[str, Reader]) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigError(file, hook, "not a table", fix=f"write it as [{TABLE}.{hook}]")
-    return _read(table, _HOOKS.get(hook, {}), file, f"{hook}.")
+    return _read(table, readers, file, f"{hook}.")
 
 
-def _read(
-    table: Mapping[str, Any], readers: Mapping[str, Callable[[Any], Any]], file: str, prefix: str
-) -> dict[str, Any]:
+def _read(table: Mapping[str, Any], readers: Mapping[str, Reader], file: str, prefix: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in table.items():
         reader = readers.get(key)
         if reader is None:
             key = key if len(key) <= 60 else key[:57] + "..."
-            known = (*readers, *_HOOKS) if readers is _READERS else tuple(readers)
+            known = tuple(readers)
+            if readers is _READERS:
+                known += tuple(filter(_readers_of, import_module("deriva_ml_hooks.hooks").hook_ids()))
             raise ConfigError(file, prefix + key, "no such setting", fix=_suggestion(key, file, known))
         try:
             values[key] = reader(value)
-        except _UnfitError as expected:
+        except UnfitError as expected:
             problem = f"expected {expected}, found {_shown(value)}"
             raise ConfigError(file, prefix + key, problem, fix=f"set {key} to {expected}") from None
     return values

@@ -7,13 +7,12 @@ no import of nbformat. It reads and writes no file and asks git nothing.
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from deriva_ml_hooks.errors import HooksError, UsageError
 
@@ -28,8 +27,6 @@ DEFAULT_EXTRA_KEYS = (
     "cell.metadata.scrolled",
 )
 """What nbstripout's command line strips besides outputs, counts and ids; it has no name for it to import."""
-
-Tree: TypeAlias = "dict[str, Tree | None]"
 
 _MARKER = re.compile(rb"^(?:<{7}|>{7})(?: |\r?$)", re.MULTILINE)
 _SIZE = re.compile(r"[0-9]+[KMG]?", re.IGNORECASE)
@@ -86,20 +83,16 @@ class StripOptions:
 
     def __post_init__(self) -> None:
         if not _SIZE.fullmatch(self.max_size):
-            raise UsageError(
-                f"max size {self.max_size!r}: not a size",
-                fix="give a number of characters, with K, M or G if you like: 500K",
-            )
+            fix = "give a number of characters, with K, M or G if you like: 500K"
+            raise UsageError(f"max size {self.max_size!r}: not a size", fix=fix)
         for tag in self.drop_tagged_cells:
-            if not tag or any(character.isspace() for character in tag):
-                raise UsageError(
-                    f"tag {tag!r}: nbstripout takes no tags with spaces", fix="rename the tag: to-drop"
-                )
+            if tag.split() != [tag]:
+                fix = "rename the tag: to-drop"
+                raise UsageError(f"tag {tag!r}: nbstripout takes no tags with spaces", fix=fix)
         for name in (*self.drop_output_type, *self.keep_output_type):
             if name.count(":") > 1:
-                raise UsageError(
-                    f"output type {name!r}: more than one colon", fix="write it as stream, or stream:stderr"
-                )
+                fix = "write it as stream, or stream:stderr"
+                raise UsageError(f"output type {name!r}: more than one colon", fix=fix)
 
     def stripped_keys(self) -> tuple[str, ...]:
         """The keys that are taken from metadata, defaults included."""
@@ -115,43 +108,23 @@ DEFAULTS = StripOptions()
 
 
 def options_of(
-    table: Mapping[str, Any],
-    extra_keys: Sequence[str] = (),
-    keep_metadata_keys: Sequence[str] = (),
-    *,
-    given: Mapping[str, Any] | None = None,
+    table: Mapping[str, Any], extra_keys: Sequence[str] = (), keep_metadata_keys: Sequence[str] = ()
 ) -> StripOptions:
-    """The options in force: what is `given` as arguments before the `table` of the settings.
+    """The options that `table` sets, by their names with hyphens; keys of the git configuration go with both.
 
-    The keys are those of the git configuration, which go with both.
+    A list may be one string, with spaces between its items, as it is on the command line.
     """
-    arguments = given or {}
-
-    def wanted(name: str) -> tuple[str, ...]:
-        value = arguments.get(name)
-        if value is None:
-            value = table.get(name.replace("_", "-"), ())
-        return tuple(value.split() if isinstance(value, str) else value)
-
-    def switched(name: str) -> bool:
-        value = arguments.get(name)
-        return bool(table.get(name.replace("_", "-"), False) if value is None else value)
-
-    max_size = arguments.get("max_size")
-    return StripOptions(
-        # Off means as nbstripout without the option: the notebook's own metadata decides.
-        keep_output=switched("keep_output") or None,
-        keep_count=switched("keep_count"),
-        keep_id=switched("keep_id"),
-        extra_keys=(*extra_keys, *wanted("extra_keys")),
-        keep_metadata_keys=(*keep_metadata_keys, *wanted("keep_metadata_keys")),
-        drop_empty_cells=switched("drop_empty_cells"),
-        drop_tagged_cells=wanted("drop_tagged_cells"),
-        strip_init_cells=switched("strip_init_cells"),
-        max_size=table.get("max-size", "0") if max_size is None else max_size,
-        drop_output_type=wanted("drop_output_type"),
-        keep_output_type=wanted("keep_output_type"),
-    )
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if isinstance(getattr(DEFAULTS, name), tuple):
+            value = tuple(value.split() if isinstance(value, str) else value)
+        values[name] = value
+    # Off means as nbstripout without the option: the notebook's own metadata decides.
+    values["keep_output"] = values.get("keep_output") or None
+    values["extra_keys"] = (*extra_keys, *values.get("extra_keys", ()))
+    values["keep_metadata_keys"] = (*keep_metadata_keys, *values.get("keep_metadata_keys", ()))
+    return StripOptions(**values)
 
 
 def strip(data: bytes, options: StripOptions = DEFAULTS, *, zeppelin: bool = False, path: str = "") -> bytes:
@@ -160,7 +133,7 @@ def strip(data: bytes, options: StripOptions = DEFAULTS, *, zeppelin: bool = Fal
     That is `data` itself, in whatever style it was written, where there is nothing to strip. `zeppelin`
     is nbstripout's `--mode zeppelin`; `path` is for messages only. Raises NotebookError.
     """
-    if is_clean(data, options, zeppelin=zeppelin):
+    if not zeppelin and is_clean(data, options):
         return data
     return _nbstripout(data, options, zeppelin=zeppelin, path=path, in_place=True)
 
@@ -176,12 +149,14 @@ def textconv(
     return _nbstripout(data, options, zeppelin=zeppelin, path=path, in_place=False)
 
 
-def is_clean(data: bytes, options: StripOptions = DEFAULTS, *, zeppelin: bool = False) -> bool:
+def is_clean(data: bytes, options: StripOptions = DEFAULTS) -> bool:
     """Whether stripping certainly leaves `data` as it is, read without nbformat.
 
-    True is certain. False says only that nbstripout has to be asked: outputs that the options keep,
-    formats before 4.0 and whatever is unusual are not looked into.
+    True is certain. False says only that nbstripout has to be asked: outputs that the options keep, cells
+    that they drop, formats before 4.0 and whatever is unusual are not looked into.
     """
+    if options.drop_empty_cells or options.drop_tagged_cells:
+        return False
     if b'"output_type":' in data:  # the key of an output: inside of text its quotes would be escaped
         return False
     try:
@@ -190,33 +165,41 @@ def is_clean(data: bytes, options: StripOptions = DEFAULTS, *, zeppelin: bool = 
         return False
     if not isinstance(notebook, dict):
         return False
-    return _zeppelin_is_clean(notebook) if zeppelin else _jupyter_is_clean(notebook, options)
+    version, minor = notebook.get("nbformat"), notebook.get("nbformat_minor")
+    metadata, cells = notebook.get("metadata"), notebook.get("cells")
+    if type(version) is not int or version != 4 or type(minor) is not int or not 0 <= minor <= 5:
+        return False
+    if not isinstance(metadata, dict) or not isinstance(cells, list):
+        return False
+    keys = [key.split(".", 1) for key in options.stripped_keys()]
+    if any(_holds(metadata, key) for kind, key in keys if kind == "metadata"):
+        return False
+    of_cells = [key for kind, key in keys if kind == "cell"]
+    return all(
+        isinstance(cell, dict)
+        and _is_regular(cell)
+        and _id_stays(cell, index, minor, options)
+        and cell.get("outputs", []) == []
+        and (
+            options.keep_count or (cell.get("execution_count") is None and cell.get("prompt_number") is None)
+        )
+        and not any(_holds(cell, key) for key in of_cells)
+        for index, cell in enumerate(cells)
+    )
 
 
 def _nbstripout(data: bytes, options: StripOptions, *, zeppelin: bool, path: str, in_place: bool) -> bytes:
     import io
     import warnings
     from argparse import Namespace
+    from dataclasses import asdict
 
     from nbstripout import MetadataError
-    from nbstripout._nbstripout import (
-        process_jupyter_notebook,
-        process_zeppelin_notebook,
-    )
+    from nbstripout._nbstripout import process_jupyter_notebook, process_zeppelin_notebook
 
     process = process_zeppelin_notebook if zeppelin else process_jupyter_notebook
-    arguments = Namespace(
-        keep_output=options.keep_output,
-        keep_count=options.keep_count,
-        keep_id=options.keep_id,
-        drop_empty_cells=options.drop_empty_cells,
-        drop_tagged_cells=" ".join(options.drop_tagged_cells),
-        strip_init_cells=options.strip_init_cells,
-        max_size=options.max_size,
-        drop_output_type=options.drop_output_type,
-        keep_output_type=options.keep_output_type,
-        dry_run=False,
-    )
+    arguments = Namespace(**asdict(options), dry_run=False)
+    arguments.drop_tagged_cells = " ".join(options.drop_tagged_cells)
     try:
         source = io.StringIO(data.decode("utf-8"))
         target = source if in_place else io.StringIO()  # the same stream is how it knows "in place"
@@ -234,8 +217,7 @@ def _nbstripout(data: bytes, options: StripOptions, *, zeppelin: bool, path: str
 def _problem(error: Exception) -> str:
     if isinstance(error.__cause__, json.JSONDecodeError):
         error = error.__cause__  # nbformat quotes the file instead of naming the place
-    lines = str(error).strip().splitlines()
-    reason = lines[0] if lines else type(error).__name__
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, json.JSONDecodeError):
         return f"not a notebook, no JSON: {reason}"
     if isinstance(error, UnicodeDecodeError):
@@ -248,39 +230,6 @@ def _problem(error: Exception) -> str:
 
 def _is_valid(key: str) -> bool:
     return key.startswith(("metadata.", "cell."))
-
-
-def _zeppelin_is_clean(notebook: dict[str, Any]) -> bool:
-    paragraphs = notebook.get("paragraphs")
-    return isinstance(paragraphs, list) and all(
-        isinstance(paragraph, dict) and paragraph.get("results", {}) == {} for paragraph in paragraphs
-    )
-
-
-def _jupyter_is_clean(notebook: dict[str, Any], options: StripOptions) -> bool:
-    version, minor = notebook.get("nbformat"), notebook.get("nbformat_minor")
-    if not (type(version) is int and version == 4 and type(minor) is int and 0 <= minor <= 5):
-        return False
-    metadata, cells = notebook.get("metadata"), notebook.get("cells")
-    if not (isinstance(metadata, dict) and isinstance(cells, list)):
-        return False
-    notebook_keys, cell_keys = _trees(options)
-    if _holds(metadata, notebook_keys):
-        return False
-    tags = options.drop_tagged_cells
-    return all(
-        isinstance(cell, dict)
-        and _is_regular(cell)
-        and _id_stays(cell, index, minor, options)
-        and cell.get("outputs", []) == []
-        and (
-            options.keep_count or (cell.get("execution_count") is None and cell.get("prompt_number") is None)
-        )
-        and not (options.drop_empty_cells and not "".join(cell["source"]).strip())
-        and not (tags and any(tag in cell["metadata"].get("tags", []) for tag in tags))
-        and not _holds(cell, cell_keys)
-        for index, cell in enumerate(cells)
-    )
 
 
 def _is_regular(cell: dict[str, Any]) -> bool:
@@ -308,31 +257,12 @@ def _id_stays(cell: dict[str, Any], index: int, minor: int, options: StripOption
     return isinstance(identifier, str) and (options.keep_id or identifier == str(index))
 
 
-@functools.lru_cache(maxsize=8)
-def _trees(options: StripOptions) -> tuple[Tree, Tree]:
-    """The keys to strip from a notebook's metadata, and those to strip from its cells."""
-    keys = [key.split(".", 1) for key in options.stripped_keys()]
-    return (
-        _tree([key for kind, key in keys if kind == "metadata"]),
-        _tree([key for kind, key in keys if kind == "cell"]),
-    )
-
-
-def _tree(keys: Sequence[str]) -> Tree:
-    """Dotted keys as nbstripout looks them up: each by its whole name first, then head by head."""
-    tree: Tree = dict.fromkeys(keys)
-    tails: dict[str, list[str]] = {}
-    for key in keys:
-        head, dot, tail = key.partition(".")
-        if dot and head not in tree:
-            tails.setdefault(head, []).append(tail)
-    return {**tree, **{head: _tree(rest) for head, rest in tails.items()}}
-
-
-def _holds(node: object, tree: Tree | None) -> bool:
-    """Whether one of the keys names something inside `node`."""
-    if tree is None:
-        return True
-    if not node or not isinstance(node, dict):
-        return False
-    return any(_holds(node[name], tree[name]) for name in tree if name in node)
+def _holds(node: object, key: str) -> bool:
+    """Whether a dotted key names something in `node`, by its whole name or head by head, as in nbstripout."""
+    dot = "."
+    while isinstance(node, dict) and dot:
+        if key in node:
+            return True
+        head, dot, key = key.partition(".")
+        node = node.get(head)
+    return False

@@ -17,8 +17,9 @@ from typing import Any
 import yaml
 
 from deriva_ml_hooks import cli
-from deriva_ml_hooks.config import HOOK_KEYS, Config
+from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.gate.reasons import Reason
+from deriva_ml_hooks.hooks import declared, hook_ids
 from deriva_ml_hooks.install import ci
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +87,7 @@ def stages(hook_id: str) -> str:
     """When a hook runs, and on which files."""
     hook = next(hook for hook in _manifest() if hook["id"] == hook_id)
     files = "; Jupyter notebooks" if hook.get("types") == ["jupyter"] else ""
-    return f"*{', '.join(hook['stages'])}{files}.*"
+    return f"*{', '.join(declared(hook_id).stages)}{files}.*"
 
 
 def _manifest() -> list[dict[str, Any]]:
@@ -96,7 +97,8 @@ def _manifest() -> list[dict[str, Any]]:
 
 def hook_settings() -> str:
     """The keys of each hook's own table."""
-    rows = [(f"`{hook}`", ", ".join(f"`{key}`" for key in keys)) for hook, keys in HOOK_KEYS.items()]
+    tables = ((hook, declared(hook).settings) for hook in hook_ids())
+    rows = [(f"`{hook}`", ", ".join(f"`{key}`" for key in keys)) for hook, keys in tables if keys]
     return _table(("table", "keys"), rows)
 
 

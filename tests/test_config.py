@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deriva_ml_hooks.config import HOOK_KEYS, KEYS, Config, hook_settings, load, parse_toml
+from deriva_ml_hooks.config import KEYS, Config, hook_settings, load, parse_toml
 from deriva_ml_hooks.errors import ConfigError
+from deriva_ml_hooks.hooks import declared, hook_ids
 
 if TYPE_CHECKING:
     from tests.conftest import Ran, Repo
@@ -275,12 +276,12 @@ def test_a_value_is_shown_short_and_without_its_secrets(tmp_path: Path) -> None:
     assert len(str(error)) < 160
 
 
-@pytest.mark.parametrize("hook", HOOK_KEYS)
+@pytest.mark.parametrize("hook", [hook for hook in hook_ids() if declared(hook).settings])
 def test_the_table_of_a_hook_is_read_as_strictly(tmp_path: Path, hook: str) -> None:
     table(tmp_path, f"[tool.deriva-ml-hooks.{hook}]\nnonsense = 1")
     error = problem(tmp_path)
     assert str(error) == f"{PYPROJECT}: {hook}.nonsense: no such setting"
-    assert all(key in error.fix for key in HOOK_KEYS[hook]) or error.fix.startswith("did you mean ")
+    assert all(key in error.fix for key in declared(hook).settings) or error.fix.startswith("did you mean ")
     with pytest.raises(ConfigError):
         hook_settings(str(tmp_path), hook)
     table(tmp_path, f"{hook} = 7")

@@ -417,9 +417,7 @@ CLEAN: dict[str, tuple[dict[str, Any], StripOptions]] = {
         with_cell(metadata={"a": {"b": 1}}),
         StripOptions(extra_keys=("cell.metadata.a.c", "cell.metadata.b", "cell.metadata.a.b.c")),
     ),
-    "another tag": (with_cell(metadata={"tags": ["a"]}), StripOptions(drop_tagged_cells=("b",))),
     "an empty cell, kept": (with_cell(source=[]), StripOptions()),
-    "no empty cell": (with_cell(source=["\n", " a"]), StripOptions(drop_empty_cells=True)),
     "a cell that would keep its output": (with_cell(metadata={"keep_output": True}), StripOptions()),
     "attachments": (with_cell(attachments={"a": {"text/plain": ["a", "b"]}}), StripOptions()),
     "half a surrogate pair": (with_cell(source="\ud800"), StripOptions()),
@@ -441,25 +439,6 @@ def test_what_was_stripped_is_recognised_as_clean(name: str) -> None:
     stripped = strip(dumped(made), options)
     assert is_clean(stripped, options) == (name != "clean_from_the_future.ipynb")
     assert strip(stripped, options) == stripped
-
-
-@pytest.mark.parametrize("name", ZEPPELIN)
-def test_what_was_stripped_of_zeppelin_is_recognised_as_clean(name: str) -> None:
-    assert is_clean(ZEPPELIN[name], zeppelin=True) == (name == "clean_zeppelin.zpln")
-    assert is_clean(strip(ZEPPELIN[name], zeppelin=True), zeppelin=True)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b'{"paragraphs": [{"results": null}]}',
-        b'{"paragraphs": [{"results": []}]}',
-        b'{"paragraphs": ["results"]}',
-        b'{"paragraphs": {"results": 1}}',
-    ],
-)
-def test_unusual_zeppelin_results_are_left_to_nbstripout(data: bytes) -> None:
-    assert not is_clean(data, zeppelin=True)
 
 
 def test_clean_notebooks_cost_no_import_of_nbformat() -> None:

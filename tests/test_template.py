@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.cli import main
-from deriva_ml_hooks.install.frameworks import RECOMMENDED
+from deriva_ml_hooks.hooks import recommended
 from deriva_ml_hooks.notebooks import strip
 from tests.commands.test_submit import Queue, queue
 from tests.conftest import Repo
@@ -172,9 +172,9 @@ def test_it_is_committed_and_pushed_through_every_recommended_hook(template: Rep
     ours = [
         one | {"language": "system", "entry": f"{command} {one['id']}"}
         for one in manifest
-        if one["id"] in RECOMMENDED
+        if one["id"] in recommended()
     ]
-    assert len(ours) == len(RECOMMENDED)
+    assert len(ours) == len(recommended())
     document = {
         "default_install_hook_types": ["pre-commit", "pre-push"],
         "repos": [{"repo": "local", "hooks": ours}],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deriva_ml_hooks.errors import GitError, UsageError
@@ -76,29 +76,47 @@ def parse_ref_updates(stdin: bytes) -> list[RefUpdate]:
     return updates
 
 
-def updates_from_pre_commit(repository: Repository, environ: Mapping[str, str]) -> list[RefUpdate]:
-    """The one ref update, or the range, that pre-commit tells its hooks of; empty where it tells of none.
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A push: its ref updates, and where to.
 
-    PRE_COMMIT_FROM_REF and PRE_COMMIT_TO_REF may be any revision, and TO a tag object. Where a push
-    contains a root commit they are not set: then all that the local branch has counts, and the refs of
-    the remote say what is there already (pre-commit, hook_impl.py). Raises GitError for a revision
-    that does not exist.
+    `remote` is None for a range of commits without a remote. `complete`: these are all of its updates.
+    """
+
+    updates: tuple[RefUpdate, ...]
+    remote: str | None = None
+    url: str = ""
+    complete: bool = True
+
+
+def push_of_git(stdin: bytes, remote: str, url: str) -> Push:
+    """The push that git hands to its pre-push hook. Raises UsageError."""
+    return Push(tuple(parse_ref_updates(stdin)), remote, url)
+
+
+def push_of_pre_commit(repository: Repository, environ: Mapping[str, str]) -> Push | None:
+    """The push, or the range of commits, that pre-commit names; None where it names neither.
+
+    It names one ref update of a push, and hides those that go along with it. PRE_COMMIT_FROM_REF and
+    PRE_COMMIT_TO_REF may be any revision, and TO a tag object. Where a push contains a root commit they
+    are not set: then all that the local branch has counts (pre-commit, hook_impl.py). Raises GitError for
+    a revision that does not exist.
     """
     base, tip = environ.get("PRE_COMMIT_FROM_REF"), environ.get("PRE_COMMIT_TO_REF")
+    remote = environ.get("PRE_COMMIT_REMOTE_NAME")
+    if not tip and not remote:
+        return None
     local = environ.get("PRE_COMMIT_LOCAL_BRANCH") or tip or "HEAD"
-    if not tip and not environ.get("PRE_COMMIT_REMOTE_NAME"):
-        return []
-    new, old = _oids(repository, [tip or local, base or ""])
-    if new is None or (base and old is None):
-        wanted = tip or local if new is None else base
-        raise GitError(f"{wanted}", "no such revision", fix="fetch it: git fetch --all")
-    zero = "0" * len(new)
-    return [RefUpdate(local, new, environ.get("PRE_COMMIT_REMOTE_BRANCH", ""), old or zero)]
+    new = _oid(repository, tip or local)
+    old = _oid(repository, base) if base else "0" * len(new)
+    update = RefUpdate(local, new, environ.get("PRE_COMMIT_REMOTE_BRANCH", ""), old)
+    return Push((update,), remote or None, environ.get("PRE_COMMIT_REMOTE_URL", ""), complete=False)
 
 
-def _oids(repository: Repository, revisions: Sequence[str]) -> list[str | None]:
-    found = look_up(repository, revisions)
-    return [
-        one.oid if one is not None else revision if is_zero(revision) and revision else None
-        for one, revision in zip(found, revisions, strict=True)
-    ]
+def _oid(repository: Repository, revision: str) -> str:
+    if is_zero(revision):
+        return revision
+    (found,) = look_up(repository, [revision])
+    if found is None:
+        raise GitError(revision, "no such revision", fix="fetch it: git fetch --all")
+    return found.oid

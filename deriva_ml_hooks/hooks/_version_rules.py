@@ -85,7 +85,7 @@ def push(remote: str, *refs: str, force: bool = False) -> str:
 
 
 def findings(
-    place: Repository, judged: Sequence[Tag], rules: Rules, *, ordered: bool = True
+    repository: Repository, judged: Sequence[Tag], rules: Rules, *, ordered: bool = True
 ) -> list[Finding]:
     """What is wrong with the tags `judged`, by themselves and beside the known ones.
 
@@ -93,7 +93,7 @@ def findings(
     """
     found = [*_misspelled(judged, rules), *(finding for tag in judged for finding in _alone(tag, rules))]
     found += _twins(judged, rules)
-    return [*found, *_lower(place, judged, rules)] if ordered else found
+    return [*found, *_lower(repository, judged, rules)] if ordered else found
 
 
 def _alone(tag: Tag, rules: Rules) -> Iterator[Finding]:
@@ -183,7 +183,7 @@ def _twins(judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
         yield Finding("several-versions", None, message, fix)
 
 
-def _lower(place: Repository, judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
+def _lower(repository: Repository, judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
     """Versions lower than one that their commit already contains."""
     names = {tag.name for tag in judged}
     ranks: dict[str, tuple[Version, str]] = {}
@@ -194,7 +194,7 @@ def _lower(place: Repository, judged: Iterable[Tag], rules: Rules) -> Iterator[F
     top = max(version for version, _ in ranks.values())
     # The highest version of all needs no look at history, and that is what people push.
     doubtful = [found for found in rules.versions() if found[0].name in names and found[1] < top]
-    below = tags.highest_below(place, {commit for _, _, commit in doubtful}, ranks) if doubtful else {}
+    below = tags.highest_below(repository, {commit for _, _, commit in doubtful}, ranks) if doubtful else {}
     for tag, version, commit in doubtful:
         highest, name = below.get(commit, (version, tag.name))
         if version < highest:
@@ -219,26 +219,26 @@ def moved(update: RefUpdate, tag: Tag, rules: Rules, remote: str) -> Finding | N
     return Finding("moved-version", None, message, f"{rules.tagging(right, at)} && {back}")
 
 
-def vanished(place: Repository, update: RefUpdate, rules: Rules, remote: str) -> Finding | None:
+def vanished(repository: Repository, update: RefUpdate, rules: Rules, remote: str) -> Finding | None:
     """A version that a push takes from the remote, though nothing is wrong with it."""
     version = rules.version(update.name)
     if version is None or is_zero(update.remote_oid) or rules.refuses(version):
         return None
-    there = tags.read_tag(place, update.name, update.remote_oid)
+    there = tags.read_tag(repository, update.name, update.remote_oid)
     if there is not None:
         beside = replace(rules, known={**rules.known, there.name: there})
         # A twin on its commit is no reason: the twin goes, not what is published.
-        if any(_alone(there, beside)) or any(_lower(place, [there], beside)):
+        if any(_alone(there, beside)) or any(_lower(repository, [there], beside)):
             return None
     message = f"{update.name} would vanish from {remote}, and what was recorded with it could not be found"
     fix = f"publish the next version instead; if nobody used it: git push --no-verify {shlex.quote(remote)} "
     return Finding("deleted-version", None, message, fix + shlex.quote(f":{update.remote_ref}"))
 
 
-def unpublished(place: Repository, tag: Tag, remote: str) -> Finding:
+def unpublished(repository: Repository, tag: Tag, remote: str) -> Finding:
     """A version on a commit that is on no branch of the remote, and that no branch in the push brings."""
     commit = tag.commit or tag.oid
-    branch = tags.branch_with(place, commit)
+    branch = tags.branch_with(repository, commit)
     if branch is None:
         return stray(tag, remote)
     message = f"{tag.name} is on {commit[:12]}, which is on no branch of {remote} and in none that is pushed"

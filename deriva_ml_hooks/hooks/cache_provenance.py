@@ -14,9 +14,15 @@ from collections.abc import Sequence
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import NotARepositoryError
 from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.hooks._hook import Hook
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import printable
+
+HOOK = Hook(
+    "cache-provenance",
+    stages=("post-commit", "post-checkout", "post-merge", "post-rewrite", "pre-push", "manual"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,22 +11,23 @@ import shlex
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from deriva_ml_hooks.config import hook_settings
+from deriva_ml_hooks.config import text, texts
 from deriva_ml_hooks.git.discovery import of_hook
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.hooks import _common
+from deriva_ml_hooks.hooks._hook import Hook, report
 from deriva_ml_hooks.patterns import fits
 from deriva_ml_hooks.report import Finding
 
-HOOK = "check-branch-name"
+HOOK = Hook("check-branch-name", stages=("pre-commit",), settings={"protected": texts, "pattern": text})
 PROTECTED = ("main", "master")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Judge the branch that HEAD is on; 1 when no commit should go there."""
-    parser = _common.arguments(HOOK, __doc__)
+    parser = HOOK.parser(__doc__)
     parser.add_argument(
         "--protect",
+        dest="protected",
         action="append",
         metavar="GLOB",
         help=f"a branch without direct commits, repeatable (default: {', '.join(PROTECTED)})",
@@ -35,19 +36,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--pattern", metavar="REGEX", help="what the whole name of every other branch must fit"
     )
     args = parser.parse_args(argv)
-    place = of_hook()
-    found = hook_settings(place.worktree, HOOK)
-    protected = args.protect if args.protect is not None else found.get("protected", PROTECTED)
-    pattern = args.pattern if args.pattern is not None else found.get("pattern")
-    return _common.tell(list(_findings(place, protected, pattern)), as_json=args.json)
+    repository = of_hook()
+    settings = HOOK.chosen(repository, args)
+    findings = _findings(repository, settings.get("protected", PROTECTED), settings.get("pattern"))
+    return report([*findings], as_json=args.json)
 
 
-def _findings(place: Repository, protected: Sequence[str], pattern: str | None) -> Iterator[Finding]:
-    branch = place.branch()
+def _findings(repository: Repository, protected: Sequence[str], pattern: str | None) -> Iterator[Finding]:
+    branch = repository.branch()
     if branch is None:
         return
     if any(fnmatchcase(branch, glob) for glob in protected):
-        if not place.merging() and not place.git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
+        is_first = repository.git("rev-parse", "--verify", "--quiet", "HEAD").returncode != 0
+        if not is_first and not repository.merging():
             message = f"{branch} is protected: no direct commits"
             fix = f"git switch -c {_suggested('NAME', protected, pattern)}"
             yield Finding("protected-branch", None, message, fix)

@@ -10,15 +10,15 @@ import sys
 from collections.abc import Sequence
 
 from deriva_ml_hooks.gate import judge
-from deriva_ml_hooks.hooks import _common
+from deriva_ml_hooks.hooks._hook import Hook, report
 from deriva_ml_hooks.report import as_annotations, as_text, wants_annotations
 
-HOOK = "check-clean-tree"
+HOOK = Hook("check-clean-tree", stages=("pre-push", "manual"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Tell the gate's reasons against an execution, and its warnings on stderr; 1 when it refuses."""
-    parser = _common.arguments(HOOK, __doc__)
+    parser = HOOK.parser(__doc__)
     parser.add_argument(
         "--paranoid", action="store_true", help="rehash every tracked file: trust no size and no time stamp"
     )
@@ -29,4 +29,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("\n\n".join(f"warning: {block}" for block in blocks) + "\n")
         if wants_annotations() and not args.json:
             sys.stderr.write(as_annotations(verdict.warnings, level="warning") + "\n")
-    return _common.tell(verdict.reasons, as_json=args.json)
+    return report(verdict.reasons, as_json=args.json)

@@ -10,26 +10,30 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from deriva_ml_hooks.config import Settings, hook_settings, settings_table
+from deriva_ml_hooks.config import count, settings_table, texts
 from deriva_ml_hooks.errors import NotARepositoryError, UsageError
 from deriva_ml_hooks.git import blobs
 from deriva_ml_hooks.git.discovery import of_hook
 from deriva_ml_hooks.git.lfs import POINTER_SIZE, pointer_blobs, tracked_by_lfs
-from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.hooks import _advice, _common
-from deriva_ml_hooks.hooks._advice import Heavy
+from deriva_ml_hooks.hooks._advice import Heavy, belongs, kind_of, measured, names
+from deriva_ml_hooks.hooks._hook import Hook, parsed, report
 from deriva_ml_hooks.packages import is_lockfile
 from deriva_ml_hooks.report import Finding
 
 if TYPE_CHECKING:
-    from deriva_ml_hooks.git.pushes import RefUpdate
+    from deriva_ml_hooks.git.pushes import Push
+    from deriva_ml_hooks.git.repository import Repository
 
-HOOK = "check-large-files"
+HOOK = Hook(
+    "check-large-files",
+    stages=("pre-commit", "pre-push", "manual"),
+    settings={"max-kb": count, "allow": texts, "deny": texts},
+    recommended=True,
+)
 MAX_KB = 500
 
 Entry = TypeVar("Entry", blobs.Staged, blobs.Indexed)
@@ -59,29 +63,44 @@ class Rules(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Weigh what the stage is about; 1 when something is refused."""
-    parser = _common.arguments(HOOK, __doc__)
+    parser = HOOK.parser(__doc__)
     parser.add_argument("files", nargs="*", metavar="FILE", help="weigh these (default: what is staged)")
     parser.add_argument("--all-files", action="store_true", help="weigh every file in the index")
-    parser.add_argument("--pre-push", nargs=2, metavar=("REMOTE", "URL"), help="weigh the push told on stdin")
+    parser.add_argument("--pre-push", nargs=2, metavar=("REMOTE", "URL"), help="weigh the push on stdin")
     parser.add_argument("--max-kb", type=_count, metavar="N", help=f"limit in kB (default: {MAX_KB})")
     parser.add_argument(
         "--allow", action="append", metavar="GLOB", help="never refuse these (as in .gitignore)"
     )
     parser.add_argument("--deny", action="append", metavar="GLOB", help="refuse these at any size")
-    args = _common.parsed(parser, argv)
+    args = parsed(parser, argv)
     if args.files and os.path.lexists("--"):  # it may be what ended the options
         args.files.append("--")
     try:
-        place = of_hook()
+        repository = of_hook()
     except NotARepositoryError:
         if args.pre_push or args.all_files or not args.files:
             raise
-        findings = _untracked(None, [(os.fsencode(name), name) for name in args.files], _rules(args, {}))
-    else:
-        rules = _rules(args, hook_settings(place.worktree, HOOK))
-        pushed = _pushed(place, args, rules)
-        findings = _in_index(place, args, rules) if pushed is None else pushed
-    return _common.tell(findings, as_json=args.json)
+        paths = {os.fsencode(name): name for name in args.files}
+        return report(_untracked(None, paths, _rules(HOOK.chosen(None, args))), as_json=args.json)
+    rules = _rules(HOOK.chosen(repository, args))
+    push = _push(repository, args)
+    found = _in_index(repository, args, rules) if push is None else _in_push(repository, push, rules)
+    return report(found, as_json=args.json)
+
+
+def judge_push(push: Push) -> list[Finding]:
+    """What a push sends that is too large, in the repository that git calls its hook in."""
+    repository = of_hook()
+    return _in_push(repository, push, _rules(HOOK.chosen(repository)))
+
+
+def _push(repository: Repository, args: argparse.Namespace) -> Push | None:
+    """The push, or the range that CI gives; None where it is about neither."""
+    from deriva_ml_hooks.git import pushes
+
+    if args.pre_push:
+        return pushes.push_of_git(sys.stdin.buffer.read(), *args.pre_push)
+    return None if args.all_files else pushes.push_of_pre_commit(repository, os.environ)
 
 
 def _count(word: str) -> int:
@@ -90,11 +109,9 @@ def _count(word: str) -> int:
     return int(word)
 
 
-def _rules(args: argparse.Namespace, settings: Settings) -> Rules:
-    """Arguments win over [tool.deriva-ml-hooks.check-large-files]."""
-    kilobytes = settings.get("max-kb", MAX_KB) if args.max_kb is None else args.max_kb
-    allow, deny = (getattr(args, key) or settings.get(key, ()) for key in ("allow", "deny"))
-    return Rules(kilobytes * 1024, _matcher(allow), _matcher(deny))
+def _rules(settings: Mapping[str, Any]) -> Rules:
+    limit = settings.get("max-kb", MAX_KB) * 1024
+    return Rules(limit, _matcher(settings.get("allow", ())), _matcher(settings.get("deny", ())))
 
 
 def _matcher(globs: Sequence[str]) -> Callable[[bytes], bool] | None:
@@ -112,133 +129,120 @@ def _matcher(globs: Sequence[str]) -> Callable[[bytes], bool] | None:
     raise UsageError(f"not all of these are patterns: {' '.join(globs)}"[:200], fix="see: git help gitignore")
 
 
-def _pushed(place: Repository, args: argparse.Namespace, rules: Rules) -> list[Finding] | None:
-    """The findings in what is pushed, or in the range that CI gives; None where it is about neither."""
-    environ = os.environ
-    by_pre_commit = any(environ.get(f"PRE_COMMIT_{name}") for name in ("TO_REF", "REMOTE_NAME"))
-    if not args.pre_push and (args.all_files or not by_pre_commit):
-        return None
-    from deriva_ml_hooks.git import pushes
-
-    if args.pre_push:
-        remote, url = args.pre_push
-        updates = pushes.parse_ref_updates(sys.stdin.buffer.read())
-    else:
-        remote, url = environ.get("PRE_COMMIT_REMOTE_NAME"), environ.get("PRE_COMMIT_REMOTE_URL", "")
-        updates = pushes.updates_from_pre_commit(place, environ)
-    return _in_history(place, updates, remote, url, rules)
-
-
-def _in_history(
-    place: Repository, updates: Sequence[RefUpdate], remote: str | None, url: str, rules: Rules
-) -> list[Finding]:
+def _in_push(repository: Repository, push: Push, rules: Rules) -> list[Finding]:
     """Each path once, by its largest blob and the first commit that brings one."""
-    from deriva_ml_hooks.git import outgoing
+    from deriva_ml_hooks.git.outgoing import new_blobs, outgoing
 
-    out = outgoing.outgoing(place, updates, remote, url)
+    out = outgoing(repository, push.updates, push.remote, push.url)
     heavy: dict[object, Heavy] = {}
-    for one in outgoing.new_blobs(place, out, rules.limit, rules.denied):
-        code = rules.code(one.path, one.size)
-        if code is not None:
-            first = heavy.get(one.path or one.oid)
-            new = Heavy(code, one.path, one.oid, one.size, None, one.commit)
-            if first is not None:
-                new = new._replace(
-                    size=max(first.size, one.size), commit=first.commit, commits=first.commits + 1
-                )
-            heavy[one.path or one.oid] = new
-    return _told(place, [*heavy.values()], rules, lambda group: _advice.way_out(place, updates, group))
+    for sent in new_blobs(repository, out, rules.limit, rules.denied):
+        if (code := rules.code(sent.path, sent.size)) is None:
+            continue
+        key = sent.path or sent.oid
+        new = Heavy(code, sent.path, sent.oid, sent.size, commit=sent.commit)
+        if first := heavy.get(key):
+            size, commits = max(first.size, new.size), first.commits + 1
+            new = new._replace(size=size, commit=first.commit, commits=commits)
+        heavy[key] = new
+    return _told(repository, [*heavy.values()], rules)
 
 
-def _in_index(place: Repository, args: argparse.Namespace, rules: Rules) -> list[Finding]:
-    blobs.require_worktree(place)
+def _out_of_history(repository: Repository, commit: str | None, paths: str) -> str:
+    """The usual way out: from `commit` on, all becomes one commit without the files."""
+    if commit is None:
+        return "delete the tag that leads to it: git tag --delete TAG"
+    short = commit[:12]
+    undo = f"git reset --soft {short}^ && git reset --quiet -- {paths}"
+    if repository.git("rev-parse", "--verify", "--quiet", f"{commit}^").returncode:
+        undo = f"git update-ref -d HEAD && git rm --quiet --cached -f --ignore-unmatch -- {paths}"
+    undo += f" && git commit --allow-empty --reuse-message={short}"
+    is_here = not repository.git("merge-base", "--is-ancestor", commit, "HEAD").returncode
+    return undo if is_here else f"switch to a branch with that commit, then: {undo}"
+
+
+def _in_index(repository: Repository, args: argparse.Namespace, rules: Rules) -> list[Finding]:
+    blobs.require_worktree(repository)
     if args.all_files:
-        return _weighed(place, blobs.indexed(place), rules)
-    staged = blobs.staged(place)
+        return _weighed(repository, blobs.indexed(repository), rules)
+    staged = blobs.staged(repository)
     if args.files:
-        return _named(place, args.files, staged, rules)
+        return _named(repository, args.files, staged, rules)
     if os.environ.get("PRE_COMMIT"):
         return []  # pre-commit calls without names when there is nothing that the hook is to look at
-    return _weighed(place, blobs.indexed(place), rules) if staged is None else _grown(place, staged, rules)
+    if staged is None:
+        return _weighed(repository, blobs.indexed(repository), rules)
+    return _grown(repository, staged, rules)
 
 
 def _named(
-    place: Repository, names: Sequence[str], staged: list[blobs.Staged] | None, rules: Rules
+    repository: Repository, files: Sequence[str], staged: list[blobs.Staged] | None, rules: Rules
 ) -> list[Finding]:
-    """What is staged of `names` is compared with HEAD; of the others the index says what they weigh.
+    """What is staged of `files` is compared with HEAD; of the others the index says what they weigh.
 
     In a merge pre-commit also names files that were settled as HEAD has them: those are left alone.
     """
     changed = {entry.path: entry for entry in staged or ()}
-    paths = dict(zip(_in_worktree(place, names), names, strict=True))
-    findings = _grown(place, [changed[path] for path in paths if path in changed], rules)
+    paths = {_in_worktree(repository, name): name for name in files}
+    findings = _grown(repository, [changed[path] for path in paths if path in changed], rules)
     others = [path for path in paths if path not in changed]
-    if not others or (staged is not None and place.merging()):
+    if not others or (staged is not None and repository.merging()):
         return findings
-    index = {entry.path: entry for entry in blobs.indexed(place)}
-    strangers = [path for path in others if path not in index]
-    folders = tuple(b"" if path == b"." else path + b"/" for path in strangers if os.path.isdir(paths[path]))
-    inside = [entry for path, entry in index.items() if path.startswith(folders)] if folders else []
-    findings += _weighed(place, [*(index[path] for path in others if path in index), *inside], rules)
-    return findings + _untracked(place, [(path, paths[path]) for path in strangers], rules)
+    index = {entry.path: entry for entry in blobs.indexed(repository)}
+    strangers = {path: paths[path] for path in others if path not in index}
+    folders = tuple(
+        b"" if path == b"." else path + b"/" for path, name in strangers.items() if os.path.isdir(name)
+    )
+    inside = [entry for path, entry in index.items() if folders and path.startswith(folders)]
+    findings += _weighed(repository, [*(index[path] for path in others if path in index), *inside], rules)
+    return findings + _untracked(repository, strangers, rules)
 
 
-def _in_worktree(place: Repository, names: Iterable[str]) -> list[bytes]:
-    """`names`, relative to the working directory, as paths relative to the worktree."""
-    top = os.path.realpath(place.worktree)
-    here = os.path.relpath(os.path.realpath("."), top)
-    paths = []
-    for name in names:
-        path = name
-        if os.path.isabs(name):
-            folder, last = os.path.split(name)
-            path = os.path.relpath(os.path.join(os.path.realpath(folder), last), top)
-        elif here != "." or name[:1] in ("", ".") or "//" in name or "/." in name:
-            path = os.path.normpath(os.path.join(here, name))
-        paths.append(os.fsencode(path.replace(os.sep, "/").rstrip("/")))
-    return paths
+def _in_worktree(repository: Repository, name: str) -> bytes:
+    """`name`, relative to the working directory, as a path relative to the worktree; links stay links."""
+    folder, last = os.path.split(name.rstrip(os.sep))
+    path = os.path.join(os.path.realpath(folder), last)
+    return os.fsencode(os.path.relpath(path, os.path.realpath(repository.worktree)))
 
 
-def _grown(place: Repository, staged: Sequence[blobs.Staged], rules: Rules) -> list[Finding]:
+def _grown(repository: Repository, staged: Sequence[blobs.Staged], rules: Rules) -> list[Finding]:
     """Of what is staged: new blobs, and those that are larger than what HEAD has at the path.
 
     Not refused: a blob that HEAD (or a commit that is being merged) has anywhere, so moving and copying
     is free; and what stays as large as it was, or shrinks. A kind that is denied is, whatever it was.
     """
-    staged = [entry for entry in staged if entry.oid != entry.old_oid]
-    refused = _refused(place, staged, rules)
+    refused = _refused(repository, [entry for entry in staged if entry.oid != entry.old_oid], rules)
     if not refused:
         return []
     before = [entry for entry, _, _ in refused if entry.old_mode not in (blobs.ABSENT, blobs.GITLINK)]
-    old = dict(zip(before, blobs.sizes(place, [entry.old_oid for entry in before]), strict=True))
-    known = blobs.in_trees(place, ["HEAD", *place.merging()], {entry.oid for entry, _, _ in refused})
+    old = dict(zip(before, blobs.sizes(repository, [entry.old_oid for entry in before]), strict=True))
+    trees = ["HEAD", *repository.merging()]
+    known = blobs.in_trees(repository, trees, {entry.oid for entry, _, _ in refused})
     heavy = [
         Heavy(code, entry.path, entry.oid, size, old.get(entry))
         for entry, code, size in refused
         if entry.oid not in known and (code == "denied-file" or size > old.get(entry, -1))
     ]
-    return _told(place, heavy, rules, _by("git restore --staged"))
+    return _told(repository, heavy, rules, "git restore --staged")
 
 
-def _weighed(place: Repository, entries: Sequence[blobs.Indexed], rules: Rules) -> list[Finding]:
+def _weighed(repository: Repository, entries: Sequence[blobs.Indexed], rules: Rules) -> list[Finding]:
     """What is in the index, whether or not HEAD has it too."""
-    heavy = [
-        Heavy(code, entry.path, entry.oid, size) for entry, code, size in _refused(place, entries, rules)
-    ]
-    return _told(place, heavy, rules, _by("git rm --cached"))
+    refused = _refused(repository, entries, rules)
+    heavy = [Heavy(code, entry.path, entry.oid, size) for entry, code, size in refused]
+    return _told(repository, heavy, rules, "git rm --cached")
 
 
-def _refused(place: Repository, entries: Sequence[Entry], rules: Rules) -> list[tuple[Entry, str, int]]:
+def _refused(repository: Repository, entries: Sequence[Entry], rules: Rules) -> list[tuple[Entry, str, int]]:
     """Those of `entries` that the rules refuse, with why and their size in bytes."""
-    sizes = blobs.sizes(place, [entry.oid for entry in entries])
+    sizes = blobs.sizes(repository, [entry.oid for entry in entries])
     judged = ((entry, rules.code(entry.path, size), size) for entry, size in zip(entries, sizes, strict=True))
     return [(entry, code, size) for entry, code, size in judged if code is not None]
 
 
-def _untracked(place: Repository | None, files: Sequence[tuple[bytes, str]], rules: Rules) -> list[Finding]:
-    """Files (path to show, path to open) that git does not know: weighed as they are, but not for git-lfs."""
+def _untracked(repository: Repository | None, files: Mapping[bytes, str], rules: Rules) -> list[Finding]:
+    """Files (path to show: path to open) that git does not know: weighed as they are, but not for git-lfs."""
     heavy = []
-    for path, name in files:
+    for path, name in files.items():
         if os.path.isdir(name) and not os.path.islink(name):
             continue
         try:
@@ -248,33 +252,42 @@ def _untracked(place: Repository | None, files: Sequence[tuple[bytes, str]], rul
         if (code := rules.code(path, size)) is not None:
             heavy.append(Heavy(code, path, b"", size))
     inside = [one.path for one in heavy if one.path is not None and not one.path.startswith(b"../")]
-    lfs = tracked_by_lfs(place, inside) if place is not None else set()
-    heavy = [one for one in heavy if one.path not in lfs]
-    most = max((one.size for one in heavy), default=0) // 1024 + 1
-    larger = shlex.join(["deriva-ml-hooks", "hook", HOOK, "--max-kb", str(most)])
-    return _findings(place, heavy, rules, (), _by(larger))
+    lfs = tracked_by_lfs(repository, inside) if repository is not None and inside else set()
+    left = [one for one in heavy if one.path not in lfs]
+    return _findings(repository, left, rules, set(), "keep it out of git: name it in .gitignore")
 
 
-def _by(command: str) -> _advice.Undo:
-    return lambda group: f"{command} -- {_advice.names(group)}"
-
-
-def _told(place: Repository, heavy: Sequence[Heavy], rules: Rules, undo: _advice.Undo) -> list[Finding]:
+def _told(repository: Repository, heavy: Sequence[Heavy], rules: Rules, undo: str = "") -> list[Finding]:
+    """The findings for blobs, git-lfs pointers left out; `undo`: the command that takes paths out again."""
     if not heavy:
         return []
-    small = {one.oid for one in heavy if one.size < POINTER_SIZE}
-    pointers = pointer_blobs(place, small)
+    pointers = pointer_blobs(repository, {one.oid for one in heavy if one.size < POINTER_SIZE})
     refused = [one for one in heavy if one.oid not in pointers]
-    lfs = tracked_by_lfs(place, [one.path for one in refused if one.path is not None])
-    return _findings(place, refused, rules, lfs, undo)
+    lfs = tracked_by_lfs(repository, [one.path for one in refused if one.path is not None])
+    return _findings(repository, refused, rules, lfs, undo)
 
 
 def _findings(
-    place: Repository | None,
-    heavy: Sequence[Heavy],
-    rules: Rules,
-    lfs: Collection[bytes],
-    undo: _advice.Undo,
+    repository: Repository | None, heavy: Sequence[Heavy], rules: Rules, lfs: set[bytes], undo: str
 ) -> list[Finding]:
-    table = settings_table(place.worktree if place is not None else ".", HOOK)
-    return _advice.findings(heavy, limit=rules.limit, lfs=lfs, undo=undo, allow=table)
+    """The findings, those with the same fix together; `lfs`: paths that git-lfs should hold."""
+    table = settings_table(repository.worktree if repository is not None else ".", HOOK.id)
+    groups: dict[tuple[str, str, str | None], list[Heavy]] = {}
+    for one in heavy:
+        kind = "unfiltered" if one.path in lfs else kind_of(one.path)
+        groups.setdefault((one.code, kind, one.commit), []).append(one)
+    found = []
+    for (code, kind, commit), group in groups.items():
+        paths = names(one.path for one in group)
+        fix = f"{undo} -- {paths}" if undo.startswith("git") else undo
+        if repository is not None and not undo:
+            fix = _out_of_history(repository, commit, paths)
+        elif kind == "unfiltered":
+            fix = f"git rm --cached -- {paths} && git add -- {paths} .gitattributes"
+            fix = f"git lfs install --skip-repo && {fix}"
+        for one in group:
+            message = measured(one, rules.limit)
+            if one.path is not None:
+                message += f"; {belongs(one, kind, *table)}"
+            found.append(Finding(code, os.fsdecode(one.path) if one.path else None, message, fix))
+    return found

@@ -12,9 +12,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from deriva_ml_hooks.config import texts
 from deriva_ml_hooks.errors import ConfigError, UsageError
 from deriva_ml_hooks.hooks import _cells
-from deriva_ml_hooks.hooks._common import arguments, parsed, repository_here, require_own_file, settings, tell
+from deriva_ml_hooks.hooks._hook import Hook, parsed, read_own_file, report, repository_here
 from deriva_ml_hooks.hooks._installations import installations
 from deriva_ml_hooks.notebooks import reopening
 from deriva_ml_hooks.report import Finding
@@ -22,7 +23,7 @@ from deriva_ml_hooks.report import Finding
 if TYPE_CHECKING:
     from deriva_ml_hooks.git.repository import Repository
 
-HOOK = "check-notebooks"
+HOOK = Hook("check-notebooks", stages=("pre-commit", "manual"), settings={"skip": texts}, recommended=True)
 _DESCRIPTION = "Check that notebooks have the structure that DerivaML runs them by. Changes nothing."
 _EPILOG = """\
 rules:
@@ -42,7 +43,7 @@ Problem = tuple[str, str]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check the notebooks that `argv` names; 1 when one breaks a rule or cannot be read."""
-    parser = arguments(HOOK, _DESCRIPTION)
+    parser = HOOK.parser(_DESCRIPTION)
     parser.epilog, parser.formatter_class = _EPILOG, argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--skip", action="append", metavar="RULE", help="leave out a rule: " + ", ".join(RULES)
@@ -53,18 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     rules = _rules(given, repository)
     files = dict.fromkeys(given.files)
     findings = [finding for path in files for finding in _check(path, rules, repository)]
-    return tell(findings, as_json=given.json)
+    return report(findings, as_json=given.json)
 
 
 def _rules(given: argparse.Namespace, repository: Repository | None) -> list[str]:
     """The rules that are left. Raises UsageError and ConfigError for names that are none."""
-    configured = settings(HOOK, repository).get("skip", ())
+    configured = HOOK.chosen(repository).get("skip", ())
     for name in given.skip or ():
         if name not in RULES:
             raise UsageError(f"--skip {name}: no such rule", fix=_near(name))
     for name in configured:
         if name not in RULES:
-            raise ConfigError(f"[tool.deriva-ml-hooks.{HOOK}]", "skip", f"no rule {name!r}", fix=_near(name))
+            table = f"[tool.deriva-ml-hooks.{HOOK.id}]"
+            raise ConfigError(table, "skip", f"no rule {name!r}", fix=_near(name))
     skipped = configured if given.skip is None else given.skip
     return [rule for rule in RULES if rule not in skipped]
 
@@ -76,9 +78,7 @@ def _near(name: str) -> str:
 
 def _check(path: str, rules: Sequence[str], repository: Repository | None) -> Iterator[Finding]:
     try:
-        require_own_file(path, repository)
-        with open(path, "rb") as file:
-            data = file.read()
+        data = read_own_file(path, repository)
     except OSError as error:
         reason = error.strerror or str(error)
         yield Finding("unreadable", path, reason, "give the name of a notebook that you may read")

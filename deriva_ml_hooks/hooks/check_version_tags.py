@@ -13,22 +13,28 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from deriva_ml_hooks.config import hook_settings, parse_toml, read_toml
+from deriva_ml_hooks.config import parse_toml, read_toml, switch, word
 from deriva_ml_hooks.errors import ConfigError, UsageError
 from deriva_ml_hooks.git import pushes, tags
 from deriva_ml_hooks.git.discovery import of_hook
 from deriva_ml_hooks.git.outgoing import outgoing
-from deriva_ml_hooks.git.pushes import RefUpdate, is_zero
+from deriva_ml_hooks.git.pushes import Push, RefUpdate, is_zero
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.tags import Tag
-from deriva_ml_hooks.hooks import _common, _version_rules
+from deriva_ml_hooks.hooks import _version_rules
+from deriva_ml_hooks.hooks._hook import Hook, report
 from deriva_ml_hooks.hooks._version_rules import Rules
 from deriva_ml_hooks.report import Finding
 
-HOOK = "check-version-tags"
+HOOK = Hook(
+    "check-version-tags",
+    stages=("pre-push", "manual"),
+    settings={"prefix": word, "allow-pre-releases": switch},
+    recommended=True,
+)
 PREFIX = "v"
 
 # git-check-ref-format(1); a prefix that ends in a digit or a dot would run into the version.
@@ -37,7 +43,7 @@ _PREFIX = re.compile(r"(?:[^\x00-\x20\x7f~^:?*\[\\-][^\x00-\x20\x7f~^:?*\[\\]*)?
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Judge the version tags that the stage is about; 1 when there is something wrong with them."""
-    parser = _common.arguments(HOOK, __doc__)
+    parser = HOOK.parser(__doc__)
     parser.add_argument(
         "--prefix", metavar="TEXT", help=f"what stands before the version (default: {PREFIX})"
     )
@@ -46,131 +52,118 @@ def main(argv: Sequence[str] | None = None) -> int:
         action=argparse.BooleanOptionalAction,
         help="whether versions such as v1.2.0-rc.1 are tagged (default: no)",
     )
-    parser.add_argument("--pre-push", nargs=2, metavar=("REMOTE", "URL"), help="judge the push told on stdin")
+    parser.add_argument("--pre-push", nargs=2, metavar=("REMOTE", "URL"), help="judge the push on stdin")
     args = parser.parse_args(argv)
-    return _common.tell(_findings(args, os.environ), as_json=args.json)
-
-
-def _findings(args: argparse.Namespace, environ: Mapping[str, str]) -> list[Finding]:
     if args.pre_push:
-        updates = pushes.parse_ref_updates(sys.stdin.buffer.read())
-        if not any(update.is_tag for update in updates):
-            return []
-        place = of_hook()
-        remote, url = args.pre_push
-        return list(_of_push(place, updates, remote, url, _rules(place, args)))
-    place = of_hook()
-    rules = _rules(place, args)
-    if not environ.get("PRE_COMMIT_REMOTE_NAME"):
-        return list(_of_repository(place, rules, environ))
-    remote, url = environ["PRE_COMMIT_REMOTE_NAME"], environ.get("PRE_COMMIT_REMOTE_URL", "")
-    told = pushes.updates_from_pre_commit(place, environ)
-    updates = _tag_told(place, told, url or remote, rules)
-    return list(_of_push(place, updates, remote, url, rules, complete=False))
+        found = judge_push(pushes.push_of_git(sys.stdin.buffer.read(), *args.pre_push), args)
+        return report(found, as_json=args.json)
+    repository = of_hook()
+    push = None
+    if os.environ.get("PRE_COMMIT_REMOTE_NAME"):  # a range alone is no push of tags
+        push = pushes.push_of_pre_commit(repository, os.environ)
+    if push is not None:
+        return report(judge_push(push, args), as_json=args.json)
+    return report([*_of_repository(repository, _rules(repository, args))], as_json=args.json)
 
 
-def of_new(place: Repository, name: str, commit: str) -> list[Finding]:
+def judge_push(push: Push, args: argparse.Namespace | None = None) -> list[Finding]:
+    """What is wrong with the version tags of a push; the repository is not looked at where it has no tags."""
+    if not any(update.is_tag for update in push.updates):
+        return []
+    repository = of_hook()
+    return [*_of_push(repository, push, _rules(repository, args))]
+
+
+def of_new(repository: Repository, name: str, commit: str) -> list[Finding]:
     """What a push would be refused for that brings the annotated tag `name`, not made yet, on `commit`."""
-    rules = _rules(place, argparse.Namespace(prefix=None, allow_pre_releases=None))
-    tag = Tag(name, commit, "tag", commit, "commit", name)
+    rules = _rules(repository)
     if not rules.is_ours(name):
         return []
+    tag = Tag(name, commit, "tag", commit, "commit", name)
     rules = replace(rules, known={**rules.known, name: tag})
-    found = _version_rules.findings(place, [tag], rules)
-    return [*found, *_contradicted(place, [tag], rules)]
+    return [*_version_rules.findings(repository, [tag], rules), *_contradicted(repository, [tag], rules)]
 
 
-def _rules(place: Repository, args: argparse.Namespace) -> Rules:
-    """Arguments win over [tool.deriva-ml-hooks.check-version-tags]. Raises UsageError for a bad prefix."""
-    found = hook_settings(place.worktree, HOOK)
-    prefix = args.prefix if args.prefix is not None else found.get("prefix", PREFIX)
+def _rules(repository: Repository, args: argparse.Namespace | None = None) -> Rules:
+    """The rules in force. Raises UsageError for a bad prefix."""
+    settings = HOOK.chosen(repository, args)
+    prefix = settings.get("prefix", PREFIX)
     if not _PREFIX.fullmatch(prefix):
         raise UsageError(
             f"prefix: no version tag can begin with {prefix!r}",
             fix='a prefix such as "v" or "model-v", without spaces or any of ~^:?*[\\, no digit at its end',
         )
-    allowed = args.allow_pre_releases
-    pre_releases = found.get("allow-pre-releases", False) if allowed is None else allowed
-    return Rules(prefix, pre_releases, {tag.name: tag for tag in tags.all_tags(place)})
+    known = {tag.name: tag for tag in tags.all_tags(repository)}
+    return Rules(prefix, settings.get("allow-pre-releases", False), known)
 
 
-def _tag_told(place: Repository, told: Sequence[RefUpdate], url: str, rules: Rules) -> list[RefUpdate]:
-    """The version tag that pre-commit tells of, if it is one, with what the remote has under its name."""
-    ours = [update for update in told if update.is_tag and rules.is_ours(update.name)]
-    there = (tags.remote_refs(place, url) or {}) if ours else {}
-    known = [
-        replace(update, remote_oid=there.get(update.remote_ref, "0" * len(update.local_oid)))
-        for update in ours
-    ]
-    return [update for update in known if update.remote_oid != update.local_oid]
+def _updates(repository: Repository, push: Push, rules: Rules) -> list[RefUpdate]:
+    """The version tags that a push updates. pre-commit does not say what the remote has: it is asked."""
+    ours = [update for update in push.updates if update.is_tag and rules.is_ours(update.name)]
+    if push.complete or not ours:
+        return ours
+    there = tags.remote_refs(repository, push.url or push.remote or "") or {}
+    zero = "0" * len(ours[0].local_oid)
+    asked = [replace(update, remote_oid=there.get(update.remote_ref, zero)) for update in ours]
+    return [update for update in asked if update.remote_oid != update.local_oid]
 
 
-def _of_push(
-    place: Repository,
-    updates: Sequence[RefUpdate],
-    remote: str,
-    url: str,
-    rules: Rules,
-    *,
-    complete: bool = True,
-) -> Iterator[Finding]:
-    """What is wrong with the version tags among `updates`; `complete`: those are all of the push."""
-    ours = [update for update in updates if update.is_tag and rules.is_ours(update.name)]
-    if not ours:
+def _of_push(repository: Repository, push: Push, rules: Rules) -> Iterator[Finding]:
+    updates, remote = _updates(repository, push, rules), push.remote or push.url
+    if not updates:
         return
-    known = dict(rules.known)
-    sent: dict[str, Tag] = {}
-    for update in ours:
-        known.pop(update.name, None)
-        if not update.is_deletion:
-            here = rules.known.get(update.name)
-            same = here is not None and here.oid == update.local_oid
-            tag = here if same else tags.read_tag(place, update.name, update.local_oid)
-            if tag is not None:
-                sent[update.name] = known[update.name] = tag
-    published = [update.name for update in ours if not is_zero(update.remote_oid)]
+    sent = {update.name: _sent(repository, update, rules) for update in updates if not update.is_deletion}
+    names = {update.name for update in updates}
+    known = {name: tag for name, tag in rules.known.items() if name not in names}
+    known |= {name: tag for name, tag in sent.items() if tag is not None}
+    published = [update.name for update in updates if not is_zero(update.remote_oid)]
     rules = replace(rules, known=known, published=published)
     judged = []
-    for update in ours:
+    for update in updates:
         tag = sent.get(update.name)
-        finding = (
-            _version_rules.moved(update, tag, rules, remote)
-            if tag is not None
-            else _version_rules.vanished(place, update, rules, remote)
-        )
+        if tag is None:
+            finding = _version_rules.vanished(repository, update, rules, remote)
+        else:
+            finding = _version_rules.moved(update, tag, rules, remote)
         if finding is not None:
             yield finding
         elif tag is not None:
             judged.append(tag)
-    yield from _version_rules.findings(place, judged, rules)
+    yield from _version_rules.findings(repository, judged, rules)
     versions = [tag for tag in judged if tag.commit and rules.version(tag.name) is not None]
-    if complete:
-        yield from _unpublished(place, versions, updates, remote, url)
-    yield from _contradicted(place, versions, rules)
+    if push.complete:
+        yield from _unpublished(repository, versions, push)
+    yield from _contradicted(repository, versions, rules)
 
 
-def _unpublished(
-    place: Repository, versions: Sequence[Tag], updates: Sequence[RefUpdate], remote: str, url: str
-) -> Iterator[Finding]:
+def _sent(repository: Repository, update: RefUpdate, rules: Rules) -> Tag | None:
+    here = rules.known.get(update.name)
+    if here is not None and here.oid == update.local_oid:
+        return here
+    return tags.read_tag(repository, update.name, update.local_oid)
+
+
+def _unpublished(repository: Repository, versions: Sequence[Tag], push: Push) -> Iterator[Finding]:
+    """Versions on commits that the remote neither has nor gets."""
     commits = {tag.commit for tag in versions if tag.commit}
-    brought = [update.local_oid for update in updates if update.is_branch and not update.is_deletion]
+    brought = [update.local_oid for update in push.updates if update.is_branch and not update.is_deletion]
     if commits <= set(brought):
         return
-    out = outgoing(place, updates, remote, url)
+    out = outgoing(repository, push.updates, push.remote, push.url)
     out = replace(out, known=(*out.known, *brought))
-    missing = tags.beyond(place, commits, out)
+    missing = tags.beyond(repository, commits, out)
     if missing:  # nothing here says so, but the remote itself may have it
-        there = tags.remote_refs(place, url or remote) or {}
-        known = tags.commits_here(place, sorted(set(there.values())))
-        missing = tags.beyond(place, missing, replace(out, known=(*out.known, *known)))
+        there = tags.remote_refs(repository, push.url or push.remote or "") or {}
+        known = tags.commits_here(repository, sorted(set(there.values())))
+        missing = tags.beyond(repository, missing, replace(out, known=(*out.known, *known)))
     for tag in versions:
         if tag.commit in missing:
-            yield _version_rules.unpublished(place, tag, remote)
+            yield _version_rules.unpublished(repository, tag, push.remote or push.url)
 
 
-def _contradicted(place: Repository, versions: Sequence[Tag], rules: Rules) -> Iterator[Finding]:
+def _contradicted(repository: Repository, versions: Sequence[Tag], rules: Rules) -> Iterator[Finding]:
     """The pyproject.toml of each tagged commit beside its tag: after the push it is too late to mend."""
-    contents = tags.files_at(place, [tag.commit for tag in versions if tag.commit], "pyproject.toml")
+    contents = tags.files_at(repository, [tag.commit for tag in versions if tag.commit], "pyproject.toml")
     for tag in versions:
         content = contents.get(tag.commit or "")
         if content is None:
@@ -182,34 +175,35 @@ def _contradicted(place: Repository, versions: Sequence[Tag], rules: Rules) -> I
         yield from _version_rules.static_version(document, [tag.name], rules.prefix)
 
 
-def _of_repository(place: Repository, rules: Rules, environ: Mapping[str, str]) -> Iterator[Finding]:
-    shallow = place.shallow()
+def _of_repository(repository: Repository, rules: Rules) -> Iterator[Finding]:
+    shallow = repository.shallow()
     ours = [tag for tag in rules.known.values() if rules.is_ours(tag.name)]
-    if _in_ci(environ):
+    if _in_ci():
         yield from _clone(shallow, bool(ours), rules.prefix)
-    remotes = os.fsdecode(place.git("remote").stdout).split()
+    remotes = os.fsdecode(repository.git("remote").stdout).split()
     published_on = "origin" if "origin" in remotes else next(iter(remotes), None)
     rules = replace(rules, published_on=published_on)
     commits = [commit for _, _, commit in rules.versions()]
     if published_on is not None and len(set(commits)) < len(commits):  # only then it matters who was first
-        there = tags.remote_refs(place, published_on) or {}
+        there = tags.remote_refs(repository, published_on) or {}
         rules = replace(rules, published=[ref.removeprefix("refs/tags/") for ref in there])
-    yield from _version_rules.findings(place, ours, rules, ordered=not shallow)
+    yield from _version_rules.findings(repository, ours, rules, ordered=not shallow)
     versions = {tag.name: tag for tag in ours if tag.commit and rules.version(tag.name) is not None}
     if not shallow:
-        stray = tags.on_no_branch(place, [tag.commit for tag in versions.values() if tag.commit])
+        stray = tags.on_no_branch(repository, [tag.commit for tag in versions.values() if tag.commit])
         for tag in versions.values():
             if tag.commit in stray:
                 yield _version_rules.stray(tag, published_on or "origin")
-    document = read_toml(os.path.join(place.worktree, "pyproject.toml"), "pyproject.toml")
+    document = read_toml(os.path.join(repository.worktree, "pyproject.toml"), "pyproject.toml")
     if document is not None:
-        head = place.git("rev-parse", "--verify", "--quiet", "HEAD").stdout.decode("ascii").strip()
+        head = repository.git("rev-parse", "--verify", "--quiet", "HEAD").stdout.decode("ascii").strip()
         names = [tag.name for tag in versions.values() if tag.commit == head]
         yield from _version_rules.static_version(document, names, rules.prefix)
 
 
-def _in_ci(environ: Mapping[str, str]) -> bool:
-    return any(environ.get(name, "").lower() not in ("", "0", "false") for name in ("CI", "GITHUB_ACTIONS"))
+def _in_ci() -> bool:
+    said = (os.environ.get(name, "").lower() for name in ("CI", "GITHUB_ACTIONS"))
+    return any(word not in ("", "0", "false") for word in said)
 
 
 def _clone(shallow: bool, tagged: bool, prefix: str) -> Iterator[Finding]:

@@ -10,20 +10,41 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
+from deriva_ml_hooks.config import switch, text, texts
+from deriva_ml_hooks.files import replace_whole, sync_folder
 from deriva_ml_hooks.git.filters import nbstripout_keys
-from deriva_ml_hooks.hooks._common import arguments, parsed, repository_here, require_own_file, settings, tell
-from deriva_ml_hooks.notebooks import NotebookError, StripOptions, options_of, strip
+from deriva_ml_hooks.hooks._hook import Hook, parsed, read_own_file, report, repository_here
+from deriva_ml_hooks.notebooks import NotebookError, options_of, strip
 from deriva_ml_hooks.report import LISTED, Finding
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
-
-    from deriva_ml_hooks.git.repository import Repository
-
-HOOK = "strip-notebook-outputs"
+_SWITCHES = {
+    "keep-output": "keep outputs",
+    "keep-count": "keep execution counts",
+    "keep-id": "keep cell ids, which are otherwise numbered from 0",
+    "drop-empty-cells": "remove cells without anything but white space",
+    "strip-init-cells": "strip cells with init_cell: true too",
+}
+_LISTS = {
+    "extra-keys": ("KEYS", "metadata to strip besides, in one word: 'metadata.foo cell.metadata.bar'"),
+    "keep-metadata-keys": ("KEYS", "metadata to keep, in one word"),
+    "drop-tagged-cells": ("TAGS", "remove cells with this tag"),
+}
+_TYPES = {
+    "drop-output-type": "drop outputs of these types though they would be kept: error, stream:stderr",
+    "keep-output-type": "keep outputs of these types",
+}
+HOOK = Hook(
+    "strip-notebook-outputs",
+    stages=("pre-commit", "manual"),
+    settings={
+        **dict.fromkeys(_SWITCHES, switch),
+        **dict.fromkeys((*_LISTS, *_TYPES), texts),
+        "max-size": text,
+    },
+    recommended=True,
+)
 SUFFIXES = (".ipynb", ".zpln")
 """The file names that nbstripout touches unless it is forced; `.zpln` are Zeppelin's."""
 
@@ -42,63 +63,37 @@ _EPILOG = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Strip the notebooks that `argv` names; 1 when one was changed or could not be read."""
     words = list(sys.argv[1:] if argv is None else argv)
-    given = parsed(_parser(), words)
-    files = _files(given)
+    args = parsed(_parser(), words)
+    files = _files(args)
     if not files:
-        return tell([], as_json=given.json)
+        return report([], as_json=args.json)
     repository = repository_here()
     keys_of_git = nbstripout_keys(repository) if repository is not None else ((), ())
-    options = options_of(settings(HOOK, repository), *keys_of_git, given=vars(given))
+    options = options_of(HOOK.chosen(repository, args), *keys_of_git)
     for key in options.ignored_keys():
         sys.stderr.write(f"deriva-ml-hooks: extra key {key!r} ignored: not metadata.KEY or cell.KEY\n")
-    stripped, ids, findings = _strip_all(files, options, repository, check=given.check)
-    return tell([*_told(stripped, ids, words, check=given.check), *findings], as_json=given.json)
-
-
-def _strip_all(
-    files: Sequence[str], options: StripOptions, repository: Repository | None, *, check: bool
-) -> tuple[list[str], set[str], list[Finding]]:
-    """Strip every file; which were changed (with `check`: would be), of these the ones that had only cell ids
-    to change, and what went wrong with others."""
-    stripped: list[str] = []
-    ids: set[str] = set()
-    failed: list[tuple[str, Exception]] = []
-    with _Writer() as writer:
-        for path in files:
-            try:
-                left, is_ids = _stripped(path, options, repository)
-            except (NotebookError, OSError) as error:
-                failed.append((path, error))
-                continue
-            if is_ids:
-                ids.add(path)
-            if left is not None and check:
-                stripped.append(path)
-            elif left is not None:
-                writer.write(path, left)
-    for path, problem in writer.outcomes():
-        if problem is None:
-            stripped.append(path)
-        else:
-            failed.append((path, problem))
-    return stripped, ids, [_failure(path, error) for path, error in failed]
-
-
-def _stripped(path: str, options: StripOptions, repository: Repository | None) -> tuple[bytes | None, bool]:
-    """What has to be in the file instead (None where it is right), and whether it differs in cell ids alone.
-
-    Raises NotebookError and OSError.
-    """
-    if not path.endswith(SUFFIXES) and os.path.isfile(path):
-        return None, False
-    require_own_file(path, repository)
-    with open(path, "rb", buffering=0) as file:
-        data = file.readall()
-    left = strip(data, options, zeppelin=path.endswith(".zpln"), path=path)
-    return (None, False) if left == data else (left, _in_ids_alone(data, left))
+    stripped: dict[str, bool] = {}
+    failed: list[Finding] = []
+    folders: set[str] = set()
+    for path in files:
+        if not path.endswith(SUFFIXES) and os.path.isfile(path):
+            continue
+        try:
+            data = read_own_file(path, repository)
+            left = strip(data, options, zeppelin=path.endswith(".zpln"), path=path)
+            if left != data:
+                if not args.check:
+                    folders.add(replace_whole(path, left))
+                stripped[path] = _in_ids_alone(data, left)
+        except (NotebookError, OSError) as error:
+            failed.append(_failure(path, error))
+    for folder in folders:
+        sync_folder(folder)
+    return report([*_told(stripped, words, check=args.check), *failed], as_json=args.json)
 
 
 def _in_ids_alone(before: bytes, after: bytes) -> bool:
+    """Whether two notebooks differ in the ids of their cells, and in nothing else."""
     if b'"output_type"' in before:
         return False
     import json
@@ -106,43 +101,6 @@ def _in_ids_alone(before: bytes, after: bytes) -> bool:
     both = json.loads(before), json.loads(after)
     ids = [[cell.pop("id", None) for cell in notebook.get("cells", ())] for notebook in both]
     return bool(ids[0] != ids[1] and both[0] == both[1])
-
-
-class _Writer:
-    """Replaces files in threads: to wait for the disk takes about as long as to strip, so do both at once."""
-
-    def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
-        self._pending: list[tuple[str, Future[str]]] = []
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is None:
-            return
-        from deriva_ml_hooks.files import sync_folder
-
-        self._pool.shutdown()
-        for folder in {future.result() for _, future in self._pending if future.exception() is None}:
-            sync_folder(folder)
-
-    def write(self, path: str, data: bytes) -> None:
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(max_workers=4)
-        from deriva_ml_hooks.files import replace_whole
-
-        self._pending.append((path, self._pool.submit(replace_whole, path, data)))
-
-    def outcomes(self) -> Iterator[tuple[str, OSError | None]]:
-        """Each file in the order written, and why it could not be."""
-        for path, future in self._pending:
-            problem = future.exception()
-            if problem is not None and not isinstance(problem, OSError):
-                raise problem
-            yield path, problem
 
 
 def _failure(path: str, error: Exception) -> Finding:
@@ -153,24 +111,21 @@ def _failure(path: str, error: Exception) -> Finding:
     return Finding("unreadable", path, f"{reason}; left as it is", fix)
 
 
-def _told(
-    stripped: Sequence[str], ids: Collection[str], words: Sequence[str], *, check: bool
-) -> list[Finding]:
+def _told(stripped: Mapping[str, bool], words: Sequence[str], *, check: bool) -> list[Finding]:
+    """The findings for the notebooks `stripped`, each with whether only cell ids had to change."""
     few = len(stripped) <= LISTED
     if check:
-        message, of_ids = (
-            "has outputs, counts or metadata to strip",
-            "has cell ids to add or renumber, no more",
-        )
+        message = "has outputs, counts or metadata to strip"
+        of_ids = "has cell ids to add or renumber, no more"
         same = shlex.join(word for word in words if word not in ("--check", "--json"))
-        fix = f"deriva-ml-hooks hook {HOOK} {same}" if few else "run the same without --check"
+        fix = f"deriva-ml-hooks hook {HOOK.id} {same}" if few else "run the same without --check"
     else:
         message = "stripped of outputs, counts and metadata"
         of_ids = "given cell ids, or others; there was nothing to strip"
         fix = "git add -- " + shlex.join(stripped) if few else "git add --update"
         if "PRE_COMMIT" in os.environ:  # set by pre-commit and by prek
             fix += " && git commit"
-    return [Finding("outputs", path, of_ids if path in ids else message, fix) for path in stripped]
+    return [Finding("outputs", path, of_ids if ids else message, fix) for path, ids in stripped.items()]
 
 
 def _files(given: argparse.Namespace) -> list[str]:
@@ -189,30 +144,16 @@ def _files(given: argparse.Namespace) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = arguments(HOOK, _DESCRIPTION)
+    parser = HOOK.parser(_DESCRIPTION)
     parser.epilog = _EPILOG
     parser.add_argument("--check", action="store_true", help="change nothing; fail and name the files")
-    switches = {
-        "--keep-output": "keep outputs",
-        "--keep-count": "keep execution counts",
-        "--keep-id": "keep cell ids, which are otherwise numbered from 0",
-        "--drop-empty-cells": "remove cells without anything but white space",
-        "--strip-init-cells": "strip cells with init_cell: true too",
-    }
-    for switch, text in switches.items():
-        parser.add_argument(switch, action=argparse.BooleanOptionalAction, help=text)
-    lists = {
-        "--extra-keys": ("KEYS", "metadata to strip besides, in one word: 'metadata.foo cell.metadata.bar'"),
-        "--keep-metadata-keys": ("KEYS", "metadata to keep, in one word"),
-        "--drop-tagged-cells": ("TAGS", "remove cells with this tag"),
-        "--max-size": ("SIZE", "keep outputs up to SIZE characters: 500, 10K, 2M (default: 0)"),
-    }
-    for option, (metavar, text) in lists.items():
-        parser.add_argument(option, metavar=metavar, help=text)
-    for option, text in {
-        "--drop-output-type": "drop outputs of these types though they would be kept: error, stream:stderr",
-        "--keep-output-type": "keep outputs of these types",
-    }.items():
-        parser.add_argument(option, metavar="TYPE", nargs="+", help=text)
+    for name, about in _SWITCHES.items():
+        parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=about)
+    for name, (metavar, about) in _LISTS.items():
+        parser.add_argument(f"--{name}", metavar=metavar, help=about)
+    size = "keep outputs up to SIZE characters: 500, 10K, 2M (default: 0)"
+    parser.add_argument("--max-size", metavar="SIZE", help=size)
+    for name, about in _TYPES.items():
+        parser.add_argument(f"--{name}", metavar="TYPE", nargs="+", help=about)
     parser.add_argument("files", nargs="*", metavar="FILE", help="notebooks; none: nothing to do")
     return parser

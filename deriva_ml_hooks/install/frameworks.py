@@ -13,18 +13,17 @@ from importlib.metadata import version
 
 from deriva_ml_hooks import packages
 from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.hooks import recommended
 from deriva_ml_hooks.install.native import Hook, hooks_folder, is_ours
 from deriva_ml_hooks.install.steps import InstallError, Step, run
 
 CONFIG = ".pre-commit-config.yaml"
 REPOSITORY = "https://github.com/informatics-isi-edu/deriva-ml-hooks"
-RECOMMENDED = ("check-notebooks", "strip-notebook-outputs", "check-large-files", "check-version-tags")
-"""The ids that suit every model repository, in the order they run; the native hooks cache the provenance."""
 
 
 def entry() -> str:
     """The lines of a configuration that bring the recommended ids."""
-    ids = "".join(f"  - id: {name}\n" for name in RECOMMENDED)
+    ids = "".join(f"  - id: {name}\n" for name in recommended())
     return f"- repo: {REPOSITORY}\n  rev: {release_of(version('deriva-ml-hooks'))}\n  hooks:\n{ids}"
 
 

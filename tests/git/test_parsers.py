@@ -49,7 +49,7 @@ QUESTIONS: dict[str, Callable[[Repository], Any]] = {
     "outgoing": lambda place: outgoing.outgoing(place, UPDATES, "origin"),
     "new_blobs": lambda place: outgoing.new_blobs(place, OUT, -1, lambda path: True),
     "already_there": lambda place: outgoing.already_there(place, OUT, [OID.encode()]),
-    "updates": lambda place: pushes.updates_from_pre_commit(place, {"PRE_COMMIT_TO_REF": "HEAD"}),
+    "updates": lambda place: pushes.push_of_pre_commit(place, {"PRE_COMMIT_TO_REF": "HEAD"}),
     "staged": blobs.staged,
     "indexed": blobs.indexed,
     "sizes": lambda place: blobs.sizes(place, [OID.encode()]),

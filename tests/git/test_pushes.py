@@ -10,7 +10,7 @@ import pytest
 
 from deriva_ml_hooks.errors import GitError, UsageError
 from deriva_ml_hooks.git.discovery import of_hook
-from deriva_ml_hooks.git.pushes import RefUpdate, is_zero, parse_ref_updates, updates_from_pre_commit
+from deriva_ml_hooks.git.pushes import Push, RefUpdate, is_zero, parse_ref_updates, push_of_pre_commit
 
 if TYPE_CHECKING:
     from tests.conftest import Repo
@@ -100,7 +100,7 @@ def inside(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> Repo:
 
 
 def test_pre_commit_tells_nothing_at_commit(inside: Repo) -> None:
-    assert updates_from_pre_commit(of_hook(), {"PRE_COMMIT": "1"}) == []
+    assert push_of_pre_commit(of_hook(), {"PRE_COMMIT": "1"}) is None
 
 
 def test_pre_commit_tells_of_a_push(inside: Repo) -> None:
@@ -113,12 +113,14 @@ def test_pre_commit_tells_of_a_push(inside: Repo) -> None:
         "PRE_COMMIT_REMOTE_NAME": "origin",
     }
     expected = RefUpdate("refs/heads/main", new, "refs/heads/main", old)
-    assert updates_from_pre_commit(of_hook(), told) == [expected]
+    assert push_of_pre_commit(of_hook(), told) == Push((expected,), "origin", complete=False)
 
 
 def test_pre_commit_gives_a_range_by_any_names(inside: Repo) -> None:
     told = {"PRE_COMMIT_FROM_REF": "main~1", "PRE_COMMIT_TO_REF": "HEAD"}
-    (update,) = updates_from_pre_commit(of_hook(), told)
+    push = push_of_pre_commit(of_hook(), told)
+    assert push is not None
+    (update,) = push.updates
     assert (update.local_oid, update.remote_oid) == (
         inside.git("rev-parse", "HEAD"),
         inside.git("rev-parse", "HEAD~1"),
@@ -127,7 +129,9 @@ def test_pre_commit_gives_a_range_by_any_names(inside: Repo) -> None:
 
 def test_pre_commit_tells_no_range_when_a_root_commit_is_pushed(inside: Repo) -> None:
     told = {"PRE_COMMIT_LOCAL_BRANCH": "refs/heads/main", "PRE_COMMIT_REMOTE_NAME": "origin"}
-    (update,) = updates_from_pre_commit(of_hook(), told)
+    push = push_of_pre_commit(of_hook(), told)
+    assert push is not None
+    (update,) = push.updates
     assert (update.local_oid, update.remote_oid) == (inside.git("rev-parse", "HEAD"), ZERO)
 
 
@@ -135,4 +139,4 @@ def test_pre_commit_tells_no_range_when_a_root_commit_is_pushed(inside: Repo) ->
 def test_a_revision_that_does_not_exist_is_an_error(inside: Repo, name: str) -> None:
     told = {"PRE_COMMIT_FROM_REF": "HEAD", "PRE_COMMIT_TO_REF": "HEAD", name: "nowhere"}
     with pytest.raises(GitError, match="nowhere"):
-        updates_from_pre_commit(of_hook(), told)
+        push_of_pre_commit(of_hook(), told)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deriva_ml_hooks.git.discovery import measured
-from deriva_ml_hooks.install.frameworks import RECOMMENDED, REPOSITORY, configuration, release_of, served
+from deriva_ml_hooks.hooks import recommended
+from deriva_ml_hooks.install.frameworks import REPOSITORY, configuration, release_of, served
 
 if TYPE_CHECKING:
     from tests.conftest import Repo
@@ -32,7 +33,7 @@ def test_a_configuration_that_is_there_is_left_alone_and_the_lines_are_told(
     told = install(repo, pre_commit=True)
     assert path.read_text() == "repos: []  # none yet\n"
     lines = told[told.index("add this to the repos of .pre-commit-config.yaml:") + 1 :]
-    path.write_text("repos:\n" + "\n".join(lines[: 3 + len(RECOMMENDED)]) + "\n")
+    path.write_text("repos:\n" + "\n".join(lines[: 3 + len(recommended())]) + "\n")
     assert f"- repo: {REPOSITORY}" in path.read_text()
     assert install(repo, pre_commit=True) == ["everything is in place already"]
     done = subprocess.run([framework, "validate-config", str(path)], capture_output=True, check=False)

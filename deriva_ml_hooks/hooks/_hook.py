@@ -1,4 +1,4 @@
-"""What every hook does the same way: its words, its settings, the files it reads, how it tells findings."""
+"""What a hook declares of itself, and what every hook does the same way: words, settings, files, findings."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from deriva_ml_hooks.config import Settings, hook_settings
+from deriva_ml_hooks.config import Reader, hook_settings
 from deriva_ml_hooks.errors import BareRepositoryError, NotARepositoryError, UsageError
 from deriva_ml_hooks.report import Finding, as_annotations, as_text, wants_annotations
 
@@ -18,20 +19,36 @@ if TYPE_CHECKING:
     from deriva_ml_hooks.git.repository import Repository
 
 
+class Hook(NamedTuple):
+    """A hook: its id, the stages it runs at, and the keys of its table, each with what reads its value.
+
+    `recommended`: it suits every model repository. Those that are run in the order of their ids.
+    """
+
+    id: str
+    stages: tuple[str, ...]
+    settings: Mapping[str, Reader] = MappingProxyType({})
+    recommended: bool = False
+
+    def parser(self, description: str | None) -> argparse.ArgumentParser:
+        """A parser with what all hooks take: file names come after it, added by those that want some."""
+        program = f"deriva-ml-hooks hook {shlex.quote(self.id)}"
+        parser = _Parser(prog=program, description=description, allow_abbrev=False)
+        parser.add_argument("--json", action="store_true", help="print the findings as a JSON array")
+        return parser
+
+    def chosen(self, repository: Repository | None, args: argparse.Namespace | None = None) -> dict[str, Any]:
+        """The settings in force: `args`, then [tool.deriva-ml-hooks.ID] of `repository`."""
+        table = hook_settings(repository.worktree, self.id) if repository is not None else {}
+        given = {key: getattr(args, key.replace("-", "_"), None) for key in self.settings}
+        return {**table, **{key: value for key, value in given.items() if value is not None}}
+
+
 class _Parser(argparse.ArgumentParser):
-    """Tells of words that do not fit as every other error is told: argparse prints them as they are."""
+    """Reports words that do not fit as every other error is reported."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, fix=f"{self.prog} --help")
-
-
-def arguments(hook_id: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser with what all hooks take: file names come after it, added by those that want some."""
-    parser = _Parser(
-        prog=f"deriva-ml-hooks hook {shlex.quote(hook_id)}", description=description, allow_abbrev=False
-    )
-    parser.add_argument("--json", action="store_true", help="print the findings as a JSON array")
-    return parser
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -55,8 +72,8 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
     return args
 
 
-def require_own_file(path: str, repository: Repository | None) -> None:
-    """Raises OSError where there is no file at `path`, or where a link leads to it from `repository`.
+def read_own_file(path: str, repository: Repository | None) -> bytes:
+    """The regular file at `path`. Raises OSError, also where a link leads to it from `repository`.
 
     A link that git tracks may point at any file of the user's.
     """
@@ -65,41 +82,32 @@ def require_own_file(path: str, repository: Repository | None) -> None:
         raise OSError(0, "a symbolic link, not a notebook")
     if not stat.S_ISREG(mode):
         raise OSError(0, "a folder" if stat.S_ISDIR(mode) else "not a regular file")
-    if repository is not None and _leaves(path, os.path.realpath(repository.worktree)):
+    if repository is not None and _is_led_out(path, os.path.realpath(repository.worktree)):
         raise OSError(0, "led out of the repository by a symbolic link")
+    with open(path, "rb") as file:
+        return file.read()
 
 
-def _leaves(path: str, top: str) -> bool:
+def _is_led_out(path: str, top: str) -> bool:
     """Whether a folder above `path` is in `top`, and the file is not."""
-
-    def is_within(one: str) -> bool:
-        return (os.path.realpath(one) + os.sep).startswith(top.rstrip(os.sep) + os.sep)
-
-    above = os.path.abspath(path)
-    inside = is_within(above)
-    while not inside and (folder := os.path.dirname(above)) != above:
-        if is_within(folder):
-            return True
-        above = folder
-    return False
+    names = [os.path.abspath(path)]
+    while (above := os.path.dirname(names[-1])) != names[-1]:
+        names.append(above)
+    inside = [os.path.commonpath([os.path.realpath(name), top]) == top for name in names]
+    return any(inside) and not inside[0]
 
 
 def repository_here() -> Repository | None:
     """The repository of the working directory; None outside of one, where hooks work on file names too."""
-    from deriva_ml_hooks.git.discovery import discover
+    from deriva_ml_hooks.git.discovery import measured
 
     try:
-        return discover()
+        return measured()
     except (NotARepositoryError, BareRepositoryError):
         return None
 
 
-def settings(hook_id: str, repository: Repository | None) -> Settings:
-    """[tool.deriva-ml-hooks.ID] of `repository`; empty without one."""
-    return hook_settings(repository.worktree, hook_id) if repository is not None else {}
-
-
-def tell(findings: Sequence[Finding], *, as_json: bool) -> int:
+def report(findings: Sequence[Finding], *, as_json: bool = False) -> int:
     """Print the findings in the form that is wanted; the exit code: 1 when there are any."""
     if as_json:
         import json
