@@ -15,7 +15,7 @@ from deriva_ml_hooks.cli import guarded, main
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.errors import GitError, HooksError, UsageError
 from deriva_ml_hooks.gate import RefusedError, Verdict
-from deriva_ml_hooks.hooks._common import tell
+from deriva_ml_hooks.hooks._hook import report
 from deriva_ml_hooks.redact import shown_command
 from deriva_ml_hooks.report import Finding, as_annotations, as_error, as_text
 
@@ -314,7 +314,7 @@ BORDERS: dict[str, Callable[[], object]] = {
     "a finding as JSON": lambda: sys.stdout.write(json.dumps(FOUND.as_json())),
     "a verdict as JSON": lambda: sys.stdout.write(json.dumps(Verdict((FOUND,), (FOUND,)).as_json())),
     "a refusal": lambda: sys.stdout.write(str(RefusedError(Verdict((FOUND,))))),
-    "what a hook finds": lambda: (tell([FOUND], as_json=True), tell([FOUND], as_json=False)),
+    "what a hook finds": lambda: (report([FOUND], as_json=True), report([FOUND], as_json=False)),
     "a document": lambda: output.data({"url": URL, "words": [PLANTED], TOKEN: 1}),
     "an answer": lambda: output.text(f"{PLANTED}\n{PLANTED}"),
     "a line": lambda: output.line(PLANTED),
