@@ -31,7 +31,7 @@ _PLAIN = r"(?i)<[^<>\s'\"]{0,30}>|true|false|none|null|yes|no"
 _COUNT = r"-?\d{1,5}"
 _A_FILE = r"[\w./~-]+\.(?:json|pem|key|pub|txt|ya?ml|crt|cer|env|ini|toml|py)"
 UUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
-RANDOM = r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[\w~+/=.!@#$%^*-]{8,}"
+_RANDOM = r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[\w~+/=.!@#$%^*-]{8,}"
 _WORDS = r"[_.-]+|(?<=[a-z0-9])(?=[A-Z])"
 
 
@@ -61,4 +61,4 @@ def is_secret(name: str, value: str, *, certainty: int | None = None) -> bool:
 
 
 def looks_random(value: str) -> bool:
-    return bool(fits(RANDOM, value)) and not fits(f"{_A_FILE}|{UUID}", value)
+    return bool(fits(_RANDOM, value)) and not fits(f"{_A_FILE}|{UUID}", value)

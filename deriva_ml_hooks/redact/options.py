@@ -8,9 +8,9 @@ from collections.abc import Callable
 from deriva_ml_hooks.redact.forms import MASK, compiled, fits
 from deriva_ml_hooks.redact.names import UUID, looks_random
 
-LOGIN = r"-[uU]|--(?:[a-z]+-)?user|--auth"
-MYSQL = r"(?:mysql|mariadb)[\w-]*"
-LETTERS = (
+_LOGIN = r"-[uU]|--(?:[a-z]+-)?user|--auth"
+_MYSQL = r"(?:mysql|mariadb)[\w-]*"
+_LETTERS = (
     (r"sshpass|twine|login|mongo\w*|7z[ar]?", "-p"),
     (r"redis-cli", "-a"),
     (r"ldap\w+", "-w"),
@@ -25,12 +25,12 @@ HINTS = (
 
 def _behind(programs: str, option: str) -> str:
     value = r"(?P<value>(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s'\"&])+)"
-    return rf"\b(?:{programs})[ \t](?:[^\n|;&]{{0,200}}?[ \t])??{option}(?!\$){value}"
+    return rf"(?<![\w.-])(?:{programs})[ \t](?:[^\n|;&]{{0,200}}?[ \t])??{option}(?!\$){value}"
 
 
 _FORMS: tuple[tuple[str, Callable[[str], object]], ...] = (
     (
-        rf"(?<![\w.-])(?:{LOGIN})[ \t=]['\"]?[^\s:'\"$]{{1,64}}:(?!//|\d+(?!\S)|\$)(?P<value>[^\s'\"]+)",
+        rf"(?<![\w.-])(?:{_LOGIN})[ \t=]['\"]?[^\s:'\"$]{{1,200}}:(?!//|\d+(?!\S)|\$)(?P<value>[^\s'\"]+)",
         bool,
     ),
     (
@@ -44,8 +44,8 @@ _FORMS: tuple[tuple[str, Callable[[str], object]], ...] = (
         r"\blogin(?:[ \t]+--[\w-]{1,20}){0,3}[ \t]+(?=[A-Za-z_-]{0,40}\d)(?P<value>[\w.-]{20,})",
         lambda value: not fits(UUID, value),
     ),
-    *((_behind(programs, rf"{option}[ \t]*"), bool) for programs, option in LETTERS),
-    (_behind(MYSQL, "-p"), bool),
+    *((_behind(programs, rf"{option}[ \t]*"), bool) for programs, option in _LETTERS),
+    (_behind(_MYSQL, "-p"), bool),
 )
 """Patterns, and which of their values are secrets."""
 
