@@ -8,8 +8,7 @@ commit has that checksum: then something else ran.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -18,8 +17,8 @@ from deriva_ml_hooks.catalog.catalog import Catalog
 from deriva_ml_hooks.catalog.client import Row
 from deriva_ml_hooks.catalog.commit_files import CommitFiles
 from deriva_ml_hooks.catalog.own_rows import begun
-from deriva_ml_hooks.catalog.rows import WorkflowRow, address, changes, described_too, detail, workflow_of
-from deriva_ml_hooks.catalog.workflows import workflow_rids
+from deriva_ml_hooks.catalog.rows import address, changes, described_too, detail, workflow_of
+from deriva_ml_hooks.catalog.workflows import Workflow, key_of, workflow_rids
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.publications import Work
 from deriva_ml_hooks.executions.record import Execution
@@ -30,24 +29,13 @@ from deriva_ml_hooks.report import few
 _PATH = re.compile(r"(?:/(?:blob|src)/[0-9a-f]{7,64}/|@[0-9a-f]{40,64}#|;path=/)(.+)$")
 
 
-@dataclass(slots=True)
-class Adopted:
-    """What became of an execution that recorded itself: its `rows`, none if none is its own.
-
-    `said` is what is to be said of it.
-    """
-
-    work: Work
-    rows: dict[str, Row]
-    said: list[str] = field(default_factory=list)
-
-
 def adopt(
     catalog: Catalog, config: Config, work: Work, rids: Sequence[str], files: CommitFiles | None
-) -> Adopted:
+) -> tuple[Work, list[str], list[str]]:
     """Take over the rows `rids` for the execution of `work`, as far as they were made while it ran.
 
-    Can be repeated: what is as it should be stays. Raises CatalogError.
+    What is known then, the RIDs of all that were taken over (none: nothing has changed), and what is to be
+    said of it. Can be repeated: what is as it should be stays. Raises CatalogError.
     """
     execution, publication = work.execution, work.publication
     family = list(dict.fromkeys(name for rid in rids for name in _family(catalog, rid)))
@@ -56,27 +44,9 @@ def adopt(
     rows = {rid: there[rid] for rid in family if rid in there and rid not in older}
     if not rows:
         left = "was made before this run, at a commit of its own: it is left as it is"
-        return Adopted(work, {}, [f"{rid} {left}" for rid in older if rid in rids])
+        return work, [], [f"{rid} {left}" for rid in older if rid in rids]
     head = next(iter(rows))
-    done = Adopted(work, rows)
-    found = {row["RID"]: (row, _file(execution, row, files)) for row in _workflows(catalog, rows)}
-    unknown = {rid: row["Checksum"] or "" for rid, (row, file) in found.items() if file is None}
-    stale = {
-        rid: _right(catalog, config, execution, row, file)
-        for rid, (row, file) in found.items()
-        if file is not None and _is_stale(execution, row, file)
-    }
-    commit = execution.provenance["commit"][:12]
-    for rid in unknown:
-        why = (
-            f"whose code is no file of {commit}, as far as is known here: the row is marked, and left with it"
-        )
-        done.said.append(_linked(rows, rid, why))
-    if not config.correct_workflow:
-        why = "which names other code than what ran (correct-workflow = false)"
-        done.said += [_linked(rows, rid, why) for rid in stale]
-        stale = {}
-    right = _right_rids(catalog, stale)
+    unknown, right, said = _judged(catalog, config, execution, rows, files)
     plan = {rid: _changes(catalog, execution, row, unknown, right) for rid, row in rows.items()}
     own = publication.own_rid
     if publication.recorded_by == "runner" and publication.rid not in (None, *rows):
@@ -85,14 +55,44 @@ def adopt(
         folded = executions.folded_into(head)
         plan[own] = {"Status": catalog.schema.status("Aborted"), "Status_Detail": folded}
     updated = catalog.update("Execution", {rid: columns for rid, columns in plan.items() if columns})
-    done.said += _relinked(rows, [r for r in rows if r in updated and "Workflow" in plan[r]], plan, commit)
+    if relinked := [rid for rid in rows if rid in updated and "Workflow" in plan[rid]]:
+        verb = "were" if len(relinked) > 1 else "was"
+        before, after = rows[relinked[0]]["Workflow"], plan[relinked[0]]["Workflow"]
+        commit = execution.provenance["commit"][:12]
+        said.append(
+            f"{few(relinked)} {verb} linked to workflow {before} of other code; now to {after} of {commit}"
+        )
     if own in updated:
-        done.said.append(f"the command recorded itself as {head}; {own} is marked as aborted")
+        said.append(f"the command recorded itself as {head}; {own} is marked as aborted")
     workflow = plan[head].get("Workflow", rows[head]["Workflow"])
-    done.work = executions.changed(
-        executions.settled(work), recorded_by="deriva-ml", rid=head, workflow=workflow, own_rid=own
-    )
-    return done
+    known = {"recorded_by": "deriva-ml", "rid": head, "workflow": workflow, "own_rid": own}
+    return executions.changed(executions.settled(work), **known), [*rows], said
+
+
+def _judged(
+    catalog: Catalog, config: Config, execution: Execution, rows: Mapping[str, Row], files: CommitFiles | None
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """What the workflows of these rows say of their code.
+
+    By the RIDs of workflows: the checksums that no file of the commit has, and the RIDs of those that are
+    right in place of stale ones; and what is to be said of those that stay.
+    """
+    linked = dict.fromkeys(row["Workflow"] for row in rows.values() if row["Workflow"])
+    unknown, stale = {}, {}
+    for workflow in catalog.find("Workflow", [{"RID": rid} for rid in linked]):
+        file = _file(execution, workflow, files)
+        if file is None:
+            unknown[workflow["RID"]] = workflow["Checksum"] or ""
+        elif _is_stale(execution, workflow, file):
+            stale[workflow["RID"]] = _right(catalog, config, execution, workflow, file)
+    commit = execution.provenance["commit"][:12]
+    why = f"whose code is no file of {commit}, as far as is known here: the row is marked, and left with it"
+    said = [_linked(rows, rid, why) for rid in unknown]
+    if not config.correct_workflow:
+        why = "which names other code than what ran (correct-workflow = false)"
+        return unknown, {}, said + [_linked(rows, rid, why) for rid in stale]
+    made = workflow_rids(catalog, stale.values())
+    return unknown, {rid: made[key_of(workflow)] for rid, workflow in stale.items()}, said
 
 
 def _family(catalog: Catalog, rid: str) -> list[str]:
@@ -108,11 +108,6 @@ def _family(catalog: Catalog, rid: str) -> list[str]:
 def _moment(text: str) -> datetime:
     """A time as ERMrest writes it, with as many digits of a second as it happens to have."""
     return datetime.fromisoformat(re.sub(r"\.\d+", lambda digits: digits[0][:7].ljust(7, "0"), text))
-
-
-def _workflows(catalog: Catalog, rows: dict[str, Row]) -> list[Row]:
-    linked = dict.fromkeys(row["Workflow"] for row in rows.values() if row["Workflow"])
-    return catalog.find("Workflow", [{"RID": rid} for rid in linked])
 
 
 def _file(execution: Execution, workflow: Row, files: CommitFiles | None) -> RecordedFile | None:
@@ -140,29 +135,19 @@ def _is_stale(execution: Execution, workflow: Row, file: RecordedFile) -> bool:
 
 def _right(
     catalog: Catalog, config: Config, execution: Execution, stale: Row, file: RecordedFile
-) -> WorkflowRow:
+) -> Workflow:
     """The workflow that should stand for `stale`: of this commit, with the names its author gave it."""
-    ours = workflow_of(execution, config.workflow_name, config.workflow_type)
+    row = workflow_of(execution, config.workflow_name)
     if file.path != execution.entry_point["path"]:
         url = address(file.url, execution.provenance["commit"], file.path)
-        ours = replace(ours, url=url, checksum=stale["Checksum"], name=file.path)
+        row |= {"URL": url, "Checksum": stale["Checksum"], "Name": file.path}
+    row |= {name: stale[name] for name in ("Name", "Description") if stale[name]}
     if catalog.schema.type_column:
         types = [stale["Workflow_Type"]]
     else:
         links = catalog.find("Workflow_Workflow_Type", [{"Workflow": stale["RID"]}])
         types = [link["Workflow_Type"] for link in links]
-    return replace(
-        ours,
-        name=stale["Name"] or ours.name,
-        description=stale["Description"] or ours.description,
-        types=tuple(filter(None, types)) or ours.types,
-    )
-
-
-def _right_rids(catalog: Catalog, stale: dict[str, WorkflowRow]) -> dict[str, str]:
-    """The RIDs of the workflows that are right, by those of the stale ones."""
-    rids = workflow_rids(catalog, stale.values())
-    return {rid: rids[workflow.url, workflow.checksum] for rid, workflow in stale.items()}
+    return row, tuple(filter(None, types)) or config.workflow_type
 
 
 def _changes(
@@ -186,14 +171,6 @@ def _changes(
     return columns
 
 
-def _linked(rows: dict[str, Row], workflow: str, why: str) -> str:
+def _linked(rows: Mapping[str, Row], workflow: str, why: str) -> str:
     linked = [rid for rid, row in rows.items() if row["Workflow"] == workflow]
     return f"{few(linked)} {'are' if len(linked) > 1 else 'is'} linked to workflow {workflow}, {why}"
-
-
-def _relinked(rows: dict[str, Row], rids: Sequence[str], plan: dict[str, Row], commit: str) -> list[str]:
-    if not rids:
-        return []
-    verb = "were" if len(rids) > 1 else "was"
-    before, after = rows[rids[0]]["Workflow"], plan[rids[0]]["Workflow"]
-    return [f"{few(rids)} {verb} linked to workflow {before} of other code; now to {after} of {commit}"]

@@ -44,7 +44,6 @@ class Catalog:
             user = client.whoami() if client.has_credential else None
             if user is None:
                 raise not_logged_in(host)
-            client.settle_address()
             return cls(client, read_schema(client, settings.config.schema), str(user["id"]))
 
     def has(self, *tables: str) -> bool:

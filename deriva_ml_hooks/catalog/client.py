@@ -13,7 +13,6 @@ import random
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -93,35 +92,23 @@ class Client:
 
     def get(self, path: str) -> Any:
         """The JSON document at `path`, below the catalog."""
-        return self._json(self._send("GET", self.catalog_url(path)))
+        return self._json(self._send("GET", self._url(path)))
 
     def send_rows(self, method: str, path: str, rows: Sequence[Row]) -> list[Row]:
         """Send rows as JSON; those that the server says it has written."""
         data = json.dumps(rows).encode("ascii")
         headers = {"Content-Type": "application/json"}
-        found = self._json(self._send(method, self.catalog_url(path), data=data, headers=headers))
+        found = self._json(self._send(method, self._url(path), data=data, headers=headers))
         if not isinstance(found, list):
             raise senseless(self.address.host, "rows were expected")
         return found
 
     def delete(self, path: str) -> None:
         """Delete what `path` names, below the catalog."""
-        self._send("DELETE", self.catalog_url(path))
+        self._send("DELETE", self._url(path))
 
-    def catalog_url(self, path: str) -> str:
-        """The address of `path` below the catalog."""
+    def _url(self, path: str) -> str:
         return f"https://{self.address.host}/ermrest/catalog/{quote(self.address.id, safe='')}{path}"
-
-    def settle_address(self) -> None:
-        """Call the catalog by its id from here on, also where an alias was given."""
-        self.address = replace(self.address, id=self.id_of(self.address.id))
-
-    def id_of(self, name: str) -> str:
-        """The id of the catalog that `name` (an id or an alias) leads to."""
-        url = f"https://{self.address.host}/ermrest/catalog/{quote(name, safe='')}"
-        document = self._json(self._send("GET", url))
-        target = document.get("alias_target") if isinstance(document, dict) else None
-        return str(target or name)
 
     def whoami(self) -> Row | None:
         """Who the server takes this user for; None where nobody is logged in."""

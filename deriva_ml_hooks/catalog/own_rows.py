@@ -16,6 +16,7 @@ from urllib.parse import quote
 from deriva_ml_hooks.catalog.catalog import Catalog
 from deriva_ml_hooks.catalog.errors import CatalogError
 from deriva_ml_hooks.catalog.rows import blocks
+from deriva_ml_hooks.catalog.settings import Address
 from deriva_ml_hooks.executions.record import Execution
 
 SAVED = "execution_rid.json"
@@ -38,15 +39,8 @@ def saved(path: str, catalog: Catalog) -> str | None:
         rid, host, name = (str(document[key]) for key in ("execution_rid", "hostname", "catalog_id"))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    address, name = catalog.client.address, name.partition("@")[0]
-    if not _RID.fullmatch(rid) or host.lower() != address.host:
-        return None
-    try:
-        return rid if address.id in (name, catalog.client.id_of(name)) else None
-    except CatalogError as error:
-        if error.status != 404:
-            raise
-        return None
+    there = Address(host.lower(), name.partition("@")[0])
+    return rid if there == catalog.client.address and _RID.fullmatch(rid) else None
 
 
 def proven(catalog: Catalog, executions: Sequence[Execution], taken: set[str]) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from deriva_ml_hooks.catalog.errors import CatalogError, sensible
 from deriva_ml_hooks.catalog.executions import changed, settled
 from deriva_ml_hooks.catalog.rows import outgoing, workflow_of
 from deriva_ml_hooks.catalog.settings import Settings
-from deriva_ml_hooks.catalog.workflows import workflow_rids
+from deriva_ml_hooks.catalog.workflows import key_of, workflow_rids
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.publications import Publications, State, Work
 
@@ -43,15 +43,13 @@ class Publisher:
     def connect(self, timeout: float) -> None:
         """Reach the catalog and read what it looks like; `timeout`: seconds for this and what follows."""
         self.catalog = Catalog.reached(self.settings, timeout)
-        self.publications.rename(str(self.catalog.client.address))
 
     def publish(self, works: Sequence[Work]) -> Outcome:
         """Publish executions: those that recorded themselves are adopted, the others written.
 
         A fault of single rows is in the outcome; raises CatalogError where the catalog is at fault.
         """
-        name = self.publications.catalog
-        works = [replace(changed(work, catalog=name), execution=outgoing(work.execution)) for work in works]
+        works = [replace(work, execution=outgoing(work.execution)) for work in works]
         outcome = Outcome()
         with sensible(self.settings.address.host):
             rids = self._own_rows(works)
@@ -91,17 +89,17 @@ class Publisher:
         if not rows:
             return False
         try:
-            adopted = adopt.adopt(self.catalog, self.settings.config, work, rows, self.files)
+            config = self.settings.config
+            work, taken, said = adopt.adopt(self.catalog, config, work, rows, self.files)
         except CatalogError as error:
             if not error.row:
                 raise
             self._fail(work, error, outcome)
             return True
-        outcome.said += adopted.said
-        if not adopted.rows:
-            return False
-        self._finish([(adopted.work, [*adopted.rows])], outcome)
-        return True
+        outcome.said += said
+        if taken:
+            self._finish([(work, taken)], outcome)
+        return bool(taken)
 
     def _write(self, works: Sequence[Work], outcome: Outcome) -> None:
         """Bring the rows of ours to what the ledger says; a row that fails does not stop the others."""
@@ -110,12 +108,12 @@ class Publisher:
         config = self.settings.config
         try:
             wanted = {
-                work.execution.id: workflow_of(work.execution, config.workflow_name, config.workflow_type)
+                work.execution.id: (workflow_of(work.execution, config.workflow_name), config.workflow_type)
                 for work in works
                 if work.publication.state != "published"
             }
             rids = workflow_rids(self.catalog, wanted.values())
-            workflows = {name: rids[workflow.url, workflow.checksum] for name, workflow in wanted.items()}
+            workflows = {name: rids[key_of(workflow)] for name, workflow in wanted.items()}
             done = executions.put(self.catalog, self.publications, works, workflows)
         except CatalogError as error:
             if not error.row:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -37,32 +37,19 @@ def outgoing(execution: Execution) -> Execution:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowRow:
-    """The code of an execution as a workflow: found by `url` and `checksum` together."""
-
-    name: str
-    url: str
-    checksum: str
-    version: str | None
-    description: str
-    types: tuple[str, ...] = ()
-
-
-def workflow_of(execution: Execution, name: str | None, types: tuple[str, ...]) -> WorkflowRow:
+def workflow_of(execution: Execution, name: str | None) -> dict[str, Any]:
     """The workflow of an execution: its entry point, or the tree as a whole."""
     entry_point, provenance = execution.entry_point, execution.provenance
     path = entry_point["path"]
     where = provenance["repository_url"] or re.sub(r"^git\+|@[0-9a-f]+(#.*)?$", "", entry_point["url"])
     repository = posixpath.basename(where.rstrip("/")).removesuffix(".git")
-    return WorkflowRow(
-        name=printable(redacted(name) or "/".join(part for part in (repository, path) if part)),
-        url=printable(address(entry_point["url"], provenance["commit"], path)),
-        checksum=entry_point["checksum"],
-        version=printable(provenance["tag"] or provenance["version"] or "") or None,
-        description=printable(f"{path or 'The whole tree'} at commit {provenance['commit'][:12]}"),
-        types=types,
-    )
+    return {
+        "Name": printable(redacted(name) or "/".join(part for part in (repository, path) if part)),
+        "URL": printable(address(entry_point["url"], provenance["commit"], path)),
+        "Checksum": entry_point["checksum"],
+        "Version": printable(provenance["tag"] or provenance["version"] or "") or None,
+        "Description": printable(f"{path or 'The whole tree'} at commit {provenance['commit'][:12]}"),
+    }
 
 
 def address(url: str, commit: str, path: str | None) -> str:

@@ -9,33 +9,33 @@ from functools import cache
 from deriva_ml_hooks.catalog.catalog import Catalog, Key
 from deriva_ml_hooks.catalog.client import Row
 from deriva_ml_hooks.catalog.errors import CatalogError
-from deriva_ml_hooks.catalog.rows import WorkflowRow
+
+Workflow = tuple[Row, tuple[str, ...]]
+"""A row, found by its URL and checksum together, and its types."""
 
 
-def workflow_rids(catalog: Catalog, wanted: Iterable[WorkflowRow]) -> dict[Key, str]:
+def workflow_rids(catalog: Catalog, wanted: Iterable[Workflow]) -> dict[Key, str]:
     """The RIDs of these workflows by URL and checksum; those that are missing are inserted.
 
     Raises CatalogError, also where a type is unknown or none can be chosen.
     """
-    by_key = {(w.url, w.checksum): w for w in wanted}
-    types_of = cache(lambda types: _types(catalog, types))
+    by_key: dict[Key, Workflow] = {key_of(workflow): workflow for workflow in wanted}
+    known = cache(lambda types: _types(catalog, types))
 
     def row_of(key: Key) -> Row:
-        workflow = by_key[key[0], key[1]]
-        types = types_of(workflow.types)
-        row = {
-            "Name": workflow.name,
-            "URL": workflow.url,
-            "Checksum": workflow.checksum,
-            "Version": workflow.version,
-            "Description": workflow.description,
-        }
-        return row | ({"Workflow_Type": types[0]} if catalog.schema.type_column else {})
+        row, wanted = by_key[key]
+        types = known(wanted)
+        return {**row, "Workflow_Type": types[0]} if catalog.schema.type_column else row
 
     rids = catalog.ensure("Workflow", ("URL", "Checksum"), [*by_key], row_of)
     if not catalog.schema.type_column and catalog.has("Workflow_Workflow_Type"):
-        _link_types(catalog, {rids[key]: workflow.types for key, workflow in by_key.items()})
+        _link_types(catalog, {rids[key]: types for key, (_, types) in by_key.items()})
     return rids
+
+
+def key_of(workflow: Workflow) -> Key:
+    """What a workflow is found by."""
+    return workflow[0]["URL"], workflow[0]["Checksum"]
 
 
 def _link_types(catalog: Catalog, types: dict[str, tuple[str, ...]]) -> None:

