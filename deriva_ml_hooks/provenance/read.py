@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.content import GITLINK
 from deriva_ml_hooks.git.remotes import Remote
@@ -19,7 +19,7 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import version_of
 from deriva_ml_hooks.packages import is_lockfile
 from deriva_ml_hooks.provenance.record import Provenance, Source
-from deriva_ml_hooks.provenance.version import Version, scm_version
+from deriva_ml_hooks.provenance.version import scm_version
 from deriva_ml_hooks.redact import redact
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, s
     commit = repository.commit(head)
     oid = head.decode("ascii")
     tag, tag_object = version_tag(repository, head)
+    version = no_version = None
     try:
         version = scm_version(repository, head)
-    except GitError as error:  # a commit can be named though its history cannot be read
-        version = Version(None, str(error), error.fix)
+    except HooksError as error:  # a commit can be named though its history cannot be read
+        no_version = {"reason": str(error), "fix": error.fix}
     return Provenance(
         commit=oid,
         tree=commit.tree.decode("ascii"),
@@ -48,8 +49,8 @@ def collect(repository: Repository, remote: Remote | None, hosts: Mapping[str, s
         branch=repository.branch(),
         tag=tag,
         tag_object=tag_object,
-        version=version.version,
-        no_version={"reason": redact(version.reason), "fix": version.fix} if version.reason else None,
+        version=version,
+        no_version=no_version,
         repository_url=remote.url if remote else None,
         commit_url=remote.commit_url(oid) if remote else None,
         remote=remote.name if remote else None,

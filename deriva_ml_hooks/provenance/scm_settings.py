@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
-import shlex
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,18 +27,15 @@ SEE = "see what setuptools-scm says: python -m setuptools_scm"
 _SCHEMES = ("version_scheme", "local_scheme")
 # How a version is written.
 _WRITES = frozenset({"fallback_version", "normalize", "tag", "tag_regex", *_SCHEMES})
-# What is read below; then files that are written, names in the environment, and what there is without git.
+# Where the repository is, files that are written, names in the environment, and what there is without git.
 _OTHERS = frozenset(
     {
-        *("git_describe_command", "root", "scm", "search_parent_directories"),
-        *("dist_name", "fallback_root", "parentdir_prefix_version", "relative_to", "write_to"),
-        *("version_file", "version_file_template", "write_to_source", "write_to_template"),
+        *("dist_name", "fallback_root", "parentdir_prefix_version", "relative_to", "root"),
+        *("search_parent_directories", "version_file", "version_file_template", "write_to"),
+        *("write_to_source", "write_to_template"),
     }
 )
 _OVERRIDES = ".config/python-vcs-versioning.toml"
-_DESCRIBE = re.compile(
-    r"git describe(?: --(?:dirty|tags|long|first-parent|abbrev=[1-9]\d?|(?:match|exclude)[= ][^\s\0]+))*"
-)
 
 
 class NoVersionError(HooksError):
@@ -72,22 +67,19 @@ class Project(NamedTuple):
 class Settings:
     """The settings, ready for use: setuptools-scm's configuration, and git's words that describe a commit.
 
-    `pattern`: the regular expression for tags that the project itself gives.
+    `pattern`: the project's own regular expression for tags.
     """
 
     config: Any
     describe: tuple[str, ...]
     pattern: str | None
 
-    def require_quick(self, tags: Iterable[str], branches: Iterable[str | None]) -> None:
-        """Raises PatternError where the project's own pattern takes too long on one of the names."""
-        if self.pattern is None:
-            return
+    def require_quick(self, tag: str | None, branch: str | None) -> None:
+        """Raises NoVersionError where the project's own pattern takes too long on one of the names."""
         prefix = self.config.tag.prefix if hasattr(self.config, "tag") else ""
-        texts = {text for tag in tags for text in (tag, tag.removeprefix(prefix))}
+        tags = {tag, tag.removeprefix(prefix)} if tag else set()
         # Some schemes look for a version at the end of a branch's name.
-        texts |= {branch.rpartition(mark)[2] for branch in branches if branch for mark in "/-"}
-        _require_quick(self.pattern, texts)
+        _require_quick(self.pattern, tags | {branch.rpartition(mark)[2] for mark in "/-" if branch})
 
 
 def project_of(repository: Repository, tree: bytes) -> Project:
@@ -133,35 +125,27 @@ def settings_of(repository: Repository, project: Project) -> Settings:
     if not isinstance(table, dict) or not isinstance(name, dict):
         raise NoVersionError(f"{project.file}: setuptools-scm rejects it: not a table")
     schemes = {part: _scheme(part, table[part]) for part in _SCHEMES if part in table}
-    describe = _describe_words(table)
     undeclared = table.keys() - _WRITES - _OTHERS | {part for part in schemes if schemes[part] is None}
-    undeclared |= {"git_describe_command"} if describe is None else set()
     undeclared |= {"[tool.vcs-versioning]"} if "vcs-versioning" in tool else set()
     if undeclared:
         names = (name if len(name) < 50 else f"{name[:50]}..." for name in sorted(undeclared)[:5])
         shown = printable(", ".join(names))
         reason = f"{project.file}: {shown}: may run code of this repository, so setuptools-scm is not asked"
         raise NoVersionError(reason, code=True)
-    root = posixpath.normpath(posixpath.join(project.folder, str(table.get("root", "."))))
-    if root != ".":
-        reason = f"{project.file}: only setuptools-scm itself follows where its setting root leads"
+    if posixpath.normpath(posixpath.join(project.folder, str(table.get("root", ".")))) != ".":
+        reason = f"{project.file}: its setting root is not the top, so only setuptools-scm itself can tell"
         raise NoVersionError(printable(reason), code=True)
     try:
-        return _followed(repository, table, schemes, describe)
-    except HooksError as error:
+        return _followed(repository, table, schemes)
+    except NoVersionError as error:
         raise NoVersionError(f"{project.file}: {error}") from None
 
 
-def _followed(
-    repository: Repository,
-    table: Mapping[str, Any],
-    schemes: dict[str, Any],
-    describe: tuple[str, ...] | None,
-) -> Settings:
+def _followed(repository: Repository, table: Mapping[str, Any], schemes: dict[str, Any]) -> Settings:
     tag = table.get("tag", {})
     pattern = table.get("tag_regex") or (tag.get("regex") if isinstance(tag, dict) else None)
     if isinstance(pattern, str):
-        _require_quick(pattern, [""])
+        _require_quick(pattern, {""})
     with rejecting():
         from setuptools_scm import Configuration
         from setuptools_scm.git import DEFAULT_DESCRIBE
@@ -171,8 +155,8 @@ def _followed(
             data.setdefault(part, _scheme(part, getattr(Configuration, part)))
         config = Configuration.from_data(os.path.join(repository.worktree, FILE), data)
         glob = config.tag.describe_match_glob() if hasattr(config, "tag") else DEFAULT_DESCRIBE[-1]
-    usual = tuple(word for word in (*DEFAULT_DESCRIBE[1:-1], glob) if word != "--dirty")
-    return Settings(config, describe or usual, pattern)
+    words = (word for word in DEFAULT_DESCRIBE[1:-1] if word != "--dirty")
+    return Settings(config, (*words, glob), pattern)
 
 
 def _scheme(part: str, value: Any) -> Any:
@@ -193,27 +177,6 @@ def _scheme(part: str, value: Any) -> Any:
     return None
 
 
-def _describe_words(table: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """git's words that the settings describe a commit with, () for the usual ones.
-
-    None for a command that is no plain `git describe`, and for anything else in the table `scm`.
-    """
-    scm = table.get("scm", {})
-    git = scm.get("git", {}) if isinstance(scm, dict) and scm.keys() <= {"git"} else None
-    if not isinstance(git, dict) or not git.keys() <= {"describe_command"}:
-        return None
-    commands = [each for each in (table.get("git_describe_command"), git.get("describe_command")) if each]
-    if len(commands) != 1:
-        return None if commands else ()
-    try:
-        line = " ".join(shlex.split(commands[0]) if isinstance(commands[0], str) else commands[0])
-    except (ValueError, TypeError):
-        return None
-    if not _DESCRIBE.fullmatch(line):
-        return None
-    return (*(word for word in line.split(" ")[1:] if word != "--dirty"), "--long")
-
-
 @contextmanager
 def rejecting() -> Iterator[None]:
     """Whatever setuptools-scm raises says that it rejects something; its warnings are not for here."""
@@ -231,8 +194,12 @@ def rejecting() -> Iterator[None]:
 _quick: set[tuple[str, str]] = set()
 
 
-def _require_quick(pattern: str, texts: Iterable[str]) -> None:
-    new = sorted({text for text in texts if (pattern, text) not in _quick})
-    if new:
+def _require_quick(pattern: str | None, texts: set[str]) -> None:
+    new = sorted(text for text in texts if (pattern, text) not in _quick)
+    if pattern is None or not new:
+        return
+    try:
         fits(pattern, new, "match")
-        _quick.update((pattern, text) for text in new)
+    except HooksError as error:
+        raise NoVersionError(str(error)) from None
+    _quick.update((pattern, text) for text in new)

@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from deriva_ml_hooks import programs
-from deriva_ml_hooks.errors import GitError, HooksError
+from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.git import consent, process
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.scm_settings import (
@@ -31,18 +31,13 @@ from deriva_ml_hooks.provenance.scm_settings import (
     settings_of,
 )
 
+if TYPE_CHECKING:
+    from dulwich.objects import Commit
+
 _TIMEOUT = 120.0
 """Seconds that setuptools-scm may take in a scratch clone."""
 _BATCH = 500
 """Commits that one git process is asked about: its arguments are limited."""
-
-
-class Version(NamedTuple):
-    """A version; where there is none, the reason and a fix."""
-
-    version: str | None
-    reason: str | None = None
-    fix: str = SEE
 
 
 class Named(NamedTuple):
@@ -54,21 +49,23 @@ class Named(NamedTuple):
 
 
 class _Nearest(NamedTuple):
-    """The nearest tag of a commit, if there is one, the commits since, and the abbreviated commit."""
+    """The nearest tag of a commit, if there is one, and the commits since; without one, all its commits."""
 
     tag: str | None
     distance: int
-    node: str
 
 
-def scm_version(repository: Repository, oid: bytes) -> Version:
+def scm_version(repository: Repository, oid: bytes) -> str:
     """The version of the commit `oid`, which HEAD names, for the project that the user is in.
 
-    None where it cannot be known: in a shallow clone whose HEAD carries no version tag, where
-    setuptools-scm rejects the project's settings, or where these name code. Raises GitError.
+    Raises NoVersionError in a shallow clone whose HEAD carries no version tag, where setuptools-scm rejects
+    the project's settings, and where these name code; and GitError.
     """
     name = Named(oid, repository.branch(), repository.here)
-    return _versions(repository, [name])[name]
+    found = _versions(repository, [name])[name]
+    if isinstance(found, NoVersionError):
+        raise found
+    return found
 
 
 def scm_versions(
@@ -78,19 +75,19 @@ def scm_versions(
     without: Collection[str] = (),
     tick: Callable[[], None] = lambda: None,
 ) -> dict[Named, str | None]:
-    """The version of each commit, as it would be without the tags `without`; None as in `scm_version`.
+    """The version of each commit, as it would be without the tags `without`; None for NoVersionError.
 
     `tick` is called for each that is known. Raises GitError where a commit is not here.
     """
     found = _versions(repository, [*wanted], frozenset(without), tick)
-    return {name: version for name, (version, _, _) in found.items()}
+    return {name: version if isinstance(version, str) else None for name, version in found.items()}
 
 
 def version_under(repository: Repository, oid: bytes, branch: str | None, tag: str) -> str:
     """The version of the commit `oid` if `tag` were on it. Raises NoVersionError and GitError."""
     commit = repository.commit(oid)
     settings = settings_of(repository, project_of(repository, commit.tree))
-    return _written(commit, settings, _Nearest(tag, 0, "g" + oid.decode("ascii")), branch)
+    return _written(commit, settings, _Nearest(tag, 0), branch)
 
 
 def _versions(
@@ -98,46 +95,36 @@ def _versions(
     names: Sequence[Named],
     without: frozenset[str] = frozenset(),
     tick: Callable[[], None] = lambda: None,
-) -> dict[Named, Version]:
+) -> dict[Named, str | NoVersionError]:
+    commits = {name: repository.commit(name.commit) for name in names}
     projects = {
-        name: project_of(replace(repository, here=name.folder), repository.commit(name.commit).tree)
-        for name in names
+        name: project_of(replace(repository, here=name.folder), commit.tree)
+        for name, commit in commits.items()
     }
     settings = {project: _settings_or_why(repository, project) for project in {*projects.values()}}
-    commits: dict[Project, set[bytes]] = {}
+    wanted: dict[tuple[str, ...], set[bytes]] = {}
     for name, project in projects.items():
-        commits.setdefault(project, set()).add(name.commit)
-    nearest: dict[tuple[str, ...], dict[bytes, _Nearest]] = {}
-    for project, rules in settings.items():
-        if isinstance(rules, Settings):
-            found = nearest.setdefault(rules.describe, {})
-            missing = commits[project] - found.keys()
-            found |= _nearest(repository, missing, without, rules.describe) if missing else {}
-            with suppress(HooksError):  # many names in one go; what takes too long is found again, by itself
-                rules.require_quick(
-                    {each.tag for each in found.values() if each.tag}, {name.branch for name in names}
-                )
-    answers: dict[Named, Version] = {}
+        if isinstance(rules := settings[project], Settings):
+            wanted.setdefault(rules.describe, set()).add(name.commit)
+    nearest = {words: _nearest(repository, oids, without, words) for words, oids in wanted.items()}
+    answers: dict[Named, str | NoVersionError] = {}
     for name, project in projects.items():
         rules = settings[project]
         try:
-            if isinstance(rules, NoVersionError):
-                answers[name] = Version(_asked(repository, name, project, rules, without))
+            if isinstance(rules, Settings):
+                found = nearest[rules.describe][name.commit]
+                if found.distance and repository.shallow():
+                    reason = "a shallow clone without a version tag on its commit"
+                    raise NoVersionError(reason, fix="git fetch --unshallow --tags")
+                answers[name] = _written(commits[name], rules, found, name.branch)
             else:
-                described = nearest[rules.describe][name.commit]
-                if described.distance and repository.shallow():
-                    raise _shallow()
-                commit = repository.commit(name.commit)
-                answers[name] = Version(_written(commit, rules, described, name.branch))
+                # A clone has all tags, so it cannot say what the version was without some.
+                may_ask = rules.code and not without and not repository.shallow() and _is_trusted(repository)
+                answers[name] = _asked(repository, name, project.folder) if may_ask else rules
         except NoVersionError as error:
-            answers[name] = Version(None, str(error), error.fix)
+            answers[name] = error
         tick()
     return answers
-
-
-def _shallow() -> NoVersionError:
-    reason = "a shallow clone without a version tag on its commit"
-    return NoVersionError(reason, fix="git fetch --unshallow --tags")
 
 
 def _settings_or_why(repository: Repository, project: Project) -> Settings | NoVersionError:
@@ -147,24 +134,22 @@ def _settings_or_why(repository: Repository, project: Project) -> Settings | NoV
         return error
 
 
-def _written(commit: Any, settings: Settings, nearest: _Nearest, branch: str | None) -> str:
+def _written(commit: Commit, settings: Settings, nearest: _Nearest, branch: str | None) -> str:
     """The version as setuptools-scm writes it. Raises NoVersionError."""
-    tag, distance, node = nearest
+    settings.require_quick(nearest.tag, branch)
     try:
-        settings.require_quick([tag] if tag is not None else [], [branch])
         date = datetime.fromtimestamp(commit.commit_time, timezone.utc).date()
-    except HooksError as error:
-        raise NoVersionError(str(error)) from None
     except (ValueError, OverflowError, OSError):
         date = None
+    node, config = "g" + commit.id.decode("ascii"), settings.config
     with rejecting():
         from setuptools_scm.version import format_version, meta
 
-        config = settings.config
+        first = config.version_cls(config.fallback_version or "0.0")
         facts = meta(
-            config.version_cls(config.fallback_version or "0.0") if tag is None else tag,
-            distance=distance,
-            node=node,
+            first if nearest.tag is None else nearest.tag,
+            distance=nearest.distance,
+            node=node if nearest.tag is None else node[:41],  # git describe --abbrev=40
             dirty=False,
             branch=branch or "HEAD",
             node_date=date,
@@ -176,28 +161,20 @@ def _written(commit: Any, settings: Settings, nearest: _Nearest, branch: str | N
 def _nearest(
     repository: Repository, wanted: Collection[bytes], without: frozenset[str], words: tuple[str, ...]
 ) -> dict[bytes, _Nearest]:
-    """For each commit what git describes it with; without a tag, all its commits are counted."""
     lines = {oid: (oid, 0) for oid in wanted}
-    if len(wanted) > 1 and "--abbrev=40" in words:
+    if len(wanted) > 1:
         lines = _straight_lines(repository, wanted, without)
     starts = sorted({start for start, _ in lines.values()})
-    has_tags = next(repository.refs_under("refs/tags/"), None) is not None
-    known = _described(repository, starts, without, words) if has_tags else {}
+    known = _described(repository, starts, without, words)
     for oid in starts:
         if oid not in known:
-            node = oid.decode("ascii")
+            counted = repository.git("rev-list", "--count", oid.decode("ascii")).checked()
             with process.answer("rev-list"):
-                known[oid] = _Nearest(
-                    None, int(repository.git("rev-list", "--count", node).checked()), f"g{node}"
-                )
-    found = {}
-    for oid in wanted:
-        start, steps = lines[oid]
-        tag, distance, node = known[start]
-        if steps:
-            node = f"g{oid.decode('ascii')}"[: len(node)]
-        found[oid] = _Nearest(tag, distance + steps, node)
-    return found
+                known[oid] = _Nearest(None, int(counted))
+    return {
+        oid: _Nearest(known[start].tag, known[start].distance + steps)
+        for oid, (start, steps) in lines.items()
+    }
 
 
 def _straight_lines(
@@ -229,7 +206,7 @@ def _straight_lines(
     return {oid: lines[oid] for oid in wanted}
 
 
-_DESCRIBED = re.compile(r"(?P<tag>.+)-(?P<distance>\d{1,18})-(?P<node>g[0-9a-f]+)")
+_DESCRIBED = re.compile(r"(?P<tag>.+)-(?P<distance>\d{1,18})-g[0-9a-f]+")
 _GLOB, _ESCAPED = re.compile(r"[*?[\\]"), r"\\\g<0>"
 
 
@@ -237,6 +214,8 @@ def _described(
     repository: Repository, oids: Sequence[bytes], without: Collection[str], words: Sequence[str]
 ) -> dict[bytes, _Nearest]:
     """What git describes each commit with that has a tag behind it. Raises GitError."""
+    if next(repository.refs_under("refs/tags/"), None) is None:
+        return {}
     passed_over = [f"--exclude={_GLOB.sub(_ESCAPED, name)}" for name in sorted(without)]
     found: dict[bytes, _Nearest] = {}
     for start in range(0, len(oids), _BATCH):
@@ -249,22 +228,12 @@ def _described(
         for oid, line in zip(some, lines, strict=True):
             match = _DESCRIBED.fullmatch(os.fsdecode(line))
             if match is not None:
-                found[oid] = _Nearest(match["tag"], int(match["distance"]), match["node"])
+                found[oid] = _Nearest(match["tag"], int(match["distance"]))
     return found
 
 
-def _asked(
-    repository: Repository, name: Named, project: Project, why: NoVersionError, without: Collection[str]
-) -> str:
-    """What setuptools-scm itself says in a clone, with the user's consent. Raises NoVersionError."""
-    is_agreed = os.path.realpath(repository.common_dir) in consent.agreed("code")
-    # A clone has all tags, so it cannot say what the version was without some.
-    if not why.code or repository.shallow() or without or not is_agreed:
-        raise why
-    version = in_scratch_clone(repository, name.commit, name.branch, project.folder)
-    if version is None:
-        raise NoVersionError("setuptools-scm gives none")
-    return version
+def _is_trusted(repository: Repository) -> bool:
+    return os.path.realpath(repository.common_dir) in consent.agreed("code")
 
 
 # Nothing of the repository comes before what is installed: its modules are found by the names in its settings
@@ -279,12 +248,16 @@ sys.exit(main())
 """
 
 
-def in_scratch_clone(repository: Repository, oid: bytes, branch: str | None, folder: str = "") -> str | None:
-    """Ask setuptools-scm in a clone that shares this repository's objects and is clean by construction."""
+def _asked(repository: Repository, name: Named, folder: str) -> str:
+    """What setuptools-scm itself says, in a clone that is clean by construction.
+
+    Raises NoVersionError and GitError.
+    """
     with tempfile.TemporaryDirectory(prefix="deriva-ml-hooks-") as top:
         clone = ("clone", "--quiet", "--shared", "--no-checkout", repository.common_dir, top)
         repository.git(*process.QUIETLY, *clone).checked()
-        checkout = ("checkout", "--quiet", *(["-B", branch] if branch else []), oid.decode("ascii"))
+        branch = ["-B", name.branch] if name.branch else []
+        checkout = ("checkout", "--quiet", *branch, name.commit.decode("ascii"))
         process.run(*process.QUIETLY, *checkout, cwd=top).checked()
         overrides = ("SETUPTOOLS_SCM", "VCS_VERSIONING")
         env = {k: v for k, v in process.environment().items() if not k.startswith(overrides)}
@@ -295,4 +268,7 @@ def in_scratch_clone(repository: Repository, oid: bytes, branch: str | None, fol
             done = programs.run(words, cwd=os.path.join(top, folder), env=env, timeout=_TIMEOUT)
         except OSError as error:
             raise GitError("setuptools-scm", str(error), fix=SEE) from None
-        return os.fsdecode(done.stdout).strip() or None if done.returncode == 0 else None
+    version = os.fsdecode(done.stdout).strip()
+    if done.returncode or not version:
+        raise NoVersionError("setuptools-scm gives none")
+    return version

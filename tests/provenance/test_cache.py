@@ -317,6 +317,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_a_whole_file(repo: Repo) -> None:
     expected = provenance(str(repo.path))
     whole = cache_of(repo).read_bytes()
@@ -334,6 +335,7 @@ def test_a_writer_that_is_killed_leaves_a_whole_file(repo: Repo) -> None:
     assert provenance(str(repo.path)) == expected
 
 
+@pytest.mark.slow
 def test_two_writers_at_once_leave_a_whole_file(repo: Repo) -> None:
     provenance(str(repo.path))
     whole = cache_of(repo).read_bytes()
