@@ -42,7 +42,7 @@ from deriva_ml_hooks.git import (
 )
 from deriva_ml_hooks.hooks import _cells, hook_ids
 from deriva_ml_hooks.redact import redact, redact_command, redacted
-from deriva_ml_hooks.release import published
+from deriva_ml_hooks.release import push
 from deriva_ml_hooks.report import shown
 from deriva_ml_hooks.runner.command.entry_point import invocation
 from deriva_ml_hooks.runner.command.launchers import LAUNCHERS
@@ -172,7 +172,7 @@ OF_GIT: dict[str, tuple[Callable[[bytes], object], st.SearchStrategy[bytes]]] = 
         of(b"object ", OID, b"\ntype commit", b"\ntag v1", b"\n\n", b"\n"),
     ),
     "a push": (
-        lambda data: (published._rejection(os.fsdecode(data)), published._fatal(os.fsdecode(data))),
+        lambda data: (push._rejection(os.fsdecode(data)), push.fatal(os.fsdecode(data))),
         of(b"!\t", b"a:b\t", b"[rejected] (x)", b"\n", b"fatal: ", b"\t"),
     ),
     "pre-push": (

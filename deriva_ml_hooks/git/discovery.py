@@ -14,8 +14,6 @@ from deriva_ml_hooks.errors import BareRepositoryError, GitError, NotARepository
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository, reading
 
-_WHERE = ("--absolute-git-dir", "--git-common-dir", "--show-toplevel")
-
 
 def of_hook() -> Repository:
     """The repository that git sees from the working directory, inherited variables of a hook included.
@@ -24,23 +22,18 @@ def of_hook() -> Repository:
     directory. Raises NotARepositoryError.
     """
     env, folder = process.hook_environment(), os.getcwd()
-
-    def asked(*words: str) -> process.Completed:
-        done = process.run("rev-parse", *words, cwd=folder, env=env)
-        if "not a git repository" in done.said:
-            raise NotARepositoryError(folder)
-        if "must be run in a work tree" not in done.said:
-            done.checked()
-        if b"\0" in done.stdout:
-            raise GitError(folder, "git says where it is in words that cannot be read")
-        return done
-
-    done = asked(*_WHERE)
-    answers = done.stdout.split(b"\n")[:-1]
-    if done.returncode or len(answers) != len(_WHERE):  # bare, or a line break in the name of a folder
-        answers = [asked(word).stdout.removesuffix(b"\n") for word in _WHERE]
-    git_dir, common, top = map(os.fsdecode, answers)
-    return Repository(top or folder, git_dir, os.path.normpath(os.path.join(folder, common)), env=env)
+    where = ("--absolute-git-dir", "--git-common-dir", "--show-toplevel")
+    done = process.run("rev-parse", *where, cwd=folder, env=env)
+    if "not a git repository" in done.said:
+        raise NotARepositoryError(folder)
+    if "must be run in a work tree" not in done.said:  # a bare repository can be pushed from, too
+        done.checked()
+    with process.answer("rev-parse"):
+        git_dir, common, *top, end = os.fsdecode(done.stdout).split("\n")
+        (worktree,) = top or [folder]
+        if end or "\0" in git_dir + common + worktree:
+            raise ValueError(git_dir)
+    return Repository(worktree, git_dir, os.path.normpath(os.path.join(folder, common)), env=env)
 
 
 def measured(start: str = ".") -> Repository:
