@@ -149,7 +149,7 @@ def _repository() -> Repository | None:
 
 
 def _write(text: str, target: str | None) -> None:
-    from deriva_ml_hooks.runner.places import put
+    from deriva_ml_hooks.runner.output_paths import put
 
     if target is None:
         output.as_is(text.rstrip("\n"))

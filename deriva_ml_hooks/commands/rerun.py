@@ -16,8 +16,8 @@ from deriva_ml_hooks.errors import LedgerError
 from deriva_ml_hooks.executions.places import ledger_of
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import few
-from deriva_ml_hooks.runner.isolation.again import given, left_out, lost_variables, request_of, task_of
 from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, Isolated, run_isolated
+from deriva_ml_hooks.runner.isolation.rerun import given, left_out, lost_variables, request_of, task_of
 
 if TYPE_CHECKING:
     from deriva_ml_hooks.executions.record import Execution

@@ -12,9 +12,9 @@ from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.report import as_error, as_text
-from deriva_ml_hooks.runner.acceptance import Request, accept
-from deriva_ml_hooks.runner.places import put, require_apart, require_free
+from deriva_ml_hooks.runner.output_paths import put, require_apart, require_free
 from deriva_ml_hooks.runner.recorded import run_recorded, run_unrecorded
+from deriva_ml_hooks.runner.request import Request, accept
 
 if TYPE_CHECKING:
     from deriva_ml_hooks.executions.record import Execution

@@ -69,7 +69,6 @@ def run_notebook(
     was started; 2 usage or configuration error, unknown parameters too.
     """
 
-    from deriva_ml_hooks.runner.acceptance import Request, accept
     from deriva_ml_hooks.runner.notebook.task import (
         NotebookTask,
         child,
@@ -77,8 +76,9 @@ def run_notebook(
         read,
         values,
     )
-    from deriva_ml_hooks.runner.places import require_uncommitted
+    from deriva_ml_hooks.runner.output_paths import require_uncommitted
     from deriva_ml_hooks.runner.recorded import run_recorded, run_unrecorded
+    from deriva_ml_hooks.runner.request import Request, accept
 
     pairs = [_pair(word) for word in parameters or []]
     progress = not quiet and sys.stderr is not None and sys.stderr.isatty()

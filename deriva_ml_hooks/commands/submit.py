@@ -21,10 +21,10 @@ from deriva_ml_hooks.commands.run import (
 )
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.install.native import led_to
-from deriva_ml_hooks.runner.acceptance import Request
 from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError
 from deriva_ml_hooks.runner.isolation.submission import Submission, run_job, settle
 from deriva_ml_hooks.runner.isolation.submission import submit as submitted
+from deriva_ml_hooks.runner.request import Request
 
 # As the native hooks do: never a module of the folder that the job is started in.
 _MAIN = (

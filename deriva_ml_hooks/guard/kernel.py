@@ -60,8 +60,8 @@ class Session:
             self._begin()
 
     def _begin(self) -> None:
-        from deriva_ml_hooks.runner.acceptance import Request
         from deriva_ml_hooks.runner.in_process import Recording, accept_here
+        from deriva_ml_hooks.runner.request import Request
 
         path = _notebook(self._shell)
         name = os.path.relpath(path)

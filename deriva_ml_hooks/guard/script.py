@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.guard import restart
 from deriva_ml_hooks.report import as_text
-from deriva_ml_hooks.runner.acceptance import Request
 from deriva_ml_hooks.runner.in_process import Recording, accept_here, closed_at_any_end
 from deriva_ml_hooks.runner.recording import EXECUTION_VARIABLE
+from deriva_ml_hooks.runner.request import Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ from deriva_ml_hooks.gate.reasons import Reason
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner import child, recording
-from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
 from deriva_ml_hooks.runner.publication import prepared
 from deriva_ml_hooks.runner.recording import EXECUTION_VARIABLE, PROVENANCE_VARIABLE, Say
+from deriva_ml_hooks.runner.request import Accepted, Request, accept
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 

@@ -22,7 +22,6 @@ from deriva_ml_hooks.git import process
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.report import printable
 from deriva_ml_hooks.runner import child, deriva_ml, recording
-from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.child import Ending
 from deriva_ml_hooks.runner.inside_python import Worktrees
 from deriva_ml_hooks.runner.interpreter import interpreter
@@ -34,6 +33,7 @@ from deriva_ml_hooks.runner.recording import (
     PROVENANCE_VARIABLE,
     Say,
 )
+from deriva_ml_hooks.runner.request import Accepted
 from deriva_ml_hooks.runner.witness import OTHER_WORKTREE, Witness, refuse_other_worktrees, worktrees_of
 
 REFUSAL = "refused"

@@ -29,7 +29,7 @@ from deriva_ml_hooks.git.status import measure
 from deriva_ml_hooks.git.traces import Traces
 from deriva_ml_hooks.redact import redact, redact_command, redacted
 from deriva_ml_hooks.report import as_line, few, printable
-from deriva_ml_hooks.runner.acceptance import Accepted
+from deriva_ml_hooks.runner.request import Accepted
 from deriva_ml_hooks.runner.results import made, named
 from deriva_ml_hooks.runner.witness import OTHER_WORKTREE
 

@@ -30,7 +30,7 @@ import sys
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.places import ledger_path
-from deriva_ml_hooks.runner.acceptance import Request, accept
+from deriva_ml_hooks.runner.request import Request, accept
 from deriva_ml_hooks.runner.recorded import run_recorded
 name, count = sys.argv[1], int(sys.argv[2])
 accepted = accept(Request(["python", f"{name}.py"], name))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.runner import modules
-from deriva_ml_hooks.runner.acceptance import Request, accept
+from deriva_ml_hooks.runner.request import Request, accept
 
 Program = Callable[..., Any]
 MAIN = "from helper import RATE\nprint(RATE)\n"

@@ -25,7 +25,6 @@ from deriva_ml_hooks.errors import ConfigError
 from deriva_ml_hooks.files import make_folder, read_regular
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.command.installed import sites
 from deriva_ml_hooks.runner.inside_python import Worktrees
 from deriva_ml_hooks.runner.interpreter import (
@@ -36,6 +35,7 @@ from deriva_ml_hooks.runner.interpreter import (
     version_in,
 )
 from deriva_ml_hooks.runner.recording import Say
+from deriva_ml_hooks.runner.request import Accepted
 from deriva_ml_hooks.runner.witness import (
     OtherWorktreeError,
     refuse_other_worktrees,

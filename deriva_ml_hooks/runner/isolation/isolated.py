@@ -26,7 +26,6 @@ from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.redact import redact_command
 from deriva_ml_hooks.report import Finding, few
 from deriva_ml_hooks.runner import child
-from deriva_ml_hooks.runner.acceptance import Accepted, Request, accept
 from deriva_ml_hooks.runner.isolation.environments import provided
 from deriva_ml_hooks.runner.isolation.outputs import (
     Ask,
@@ -35,12 +34,12 @@ from deriva_ml_hooks.runner.isolation.outputs import (
     make_folders,
     tell_of_ignored,
 )
-from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
+from deriva_ml_hooks.runner.isolation.redirect import Redirect, uncommitted
 from deriva_ml_hooks.runner.isolation.standard_input import given_again
-from deriva_ml_hooks.runner.isolation.uncommitted import uncommitted
 from deriva_ml_hooks.runner.isolation.worktrees import Temporary, clear_left_over, temporary_worktree
 from deriva_ml_hooks.runner.recorded import Task, run_recorded
 from deriva_ml_hooks.runner.recording import Say
+from deriva_ml_hooks.runner.request import Accepted, Request, accept
 from deriva_ml_hooks.runner.witness import OtherWorktreeError, refuse_other_worktrees, unreached
 
 
@@ -90,7 +89,7 @@ def run_isolated(
 
     `keeps` is told of what was made and not asked for, before it goes.
 
-    Raises what `accept` raises, and IsolationError, OwnTreeError, WorktreeError or UsageError where nothing
+    Raises what `accept` raises, and IsolationError, RedirectError, WorktreeError or UsageError where nothing
     was started; EndedBySignalError after a signal that no command was there to get.
     """
     with signals_raise():
@@ -122,7 +121,7 @@ def run_within(
         with accepted_within(temporary, home, wanted) as accepted:
             task = wanted.task(accepted) if wanted.task is not None else None
             if task is not None:
-                _refuse_own_tree(*task.within(), temporary.repository, home)
+                _refuse_redirected(*task.within(), temporary.repository, home)
             temporary.keep = wanted.keep  # from here on there is something to look at
             with provided(accepted, home, before, wanted.python, say) as variables, _moved(".", variables):
                 code, execution = run_recorded(accepted, say=say, complain=complain, task=task)
@@ -147,7 +146,7 @@ def accepted_within(temporary: Temporary, home: Repository, wanted: Isolated) ->
     Raises what `run_isolated` raises where nothing was started.
     """
     inside = temporary.repository
-    tree = OwnTree(home, inside.worktree)
+    tree = Redirect(home, inside.worktree)
     there, here = (
         os.path.normpath(os.path.join(top, wanted.cwd or ".")) for top in (inside.worktree, home.worktree)
     )
@@ -190,10 +189,10 @@ def _has_targets(path: str) -> bool:
     return "makefile" in name or name.endswith(".mk")
 
 
-def _refuse_own_tree(
+def _refuse_redirected(
     words: Sequence[str], variables: Mapping[str, str], inside: Repository, home: Repository
 ) -> None:
-    tree = OwnTree(home, inside.worktree)
+    tree = Redirect(home, inside.worktree)
     tree.refuse_editable(words)
     tree.refuse_absolute([*words, *variables.values()], lambda path: _is_tracked(inside, path))
     refuse_other_worktrees([*words, *variables], os.environ, tree.worktrees, led=True)

@@ -18,7 +18,7 @@ from deriva_ml_hooks.executions.record import new_id
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.report import few, printable
-from deriva_ml_hooks.runner.places import leaving_link
+from deriva_ml_hooks.runner.output_paths import leaving_link
 from deriva_ml_hooks.runner.recording import Say
 from deriva_ml_hooks.runner.results import listed, made, named, submodules
 from deriva_ml_hooks.untracked import folders_above, is_left_by_tools

@@ -28,7 +28,6 @@ from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import redact_command
 from deriva_ml_hooks.runner import child
-from deriva_ml_hooks.runner.acceptance import Request, accept
 from deriva_ml_hooks.runner.command.detached import SCHEDULERS, script_at
 from deriva_ml_hooks.runner.isolation.isolated import (
     Isolated,
@@ -46,6 +45,7 @@ from deriva_ml_hooks.runner.isolation.worktrees import (
     temporary_worktree,
 )
 from deriva_ml_hooks.runner.recording import Say, begun_for, ledger_for
+from deriva_ml_hooks.runner.request import Request, accept
 
 _ARRAYS = {
     "sbatch": re.compile(r"(?:^| )(?:-a ?\S|--array\b)"),

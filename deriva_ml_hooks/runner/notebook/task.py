@@ -20,12 +20,12 @@ from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate.image import ImageProvenance
 from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.runner.acceptance import Accepted
 from deriva_ml_hooks.runner.notebook import executing, kernels, parameters, validity
 from deriva_ml_hooks.runner.notebook.failed_cell import told
 from deriva_ml_hooks.runner.notebook.kernels import Kernel, NotebookRunError, missing_extra
 from deriva_ml_hooks.runner.notebook.parameters import Parameter
 from deriva_ml_hooks.runner.recorded import Start
+from deriva_ml_hooks.runner.request import Accepted
 
 
 @dataclass(frozen=True, slots=True)

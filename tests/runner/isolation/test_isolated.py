@@ -160,7 +160,7 @@ class TestWhatRuns:
         assert program(*ISOLATED, "--", "cat", "word.txt").out == "HELLO\n"
 
 
-class TestOwnTree:
+class TestRedirect:
     """What would lead back into the user's own worktree."""
 
     def test_a_program_of_an_environment_in_it_runs_and_others_do_not(

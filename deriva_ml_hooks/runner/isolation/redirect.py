@@ -1,4 +1,4 @@
-"""What leads a command in a temporary worktree back into the user's own: variables, programs, arguments.
+"""What leads a command in a temporary worktree back into the user's own, or names what is only there.
 
 The user's own worktrees may hold anything, so code must not come from there. Environments that stand in
 them (.venv) are programs that were installed, and may. Imports are the matter of `runner.witness`.
@@ -12,8 +12,9 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 from deriva_ml_hooks.errors import HooksError
+from deriva_ml_hooks.git.content import GITLINK, SYMLINK
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.runner.inside_python import Worktrees
+from deriva_ml_hooks.runner.inside_python import Worktrees, is_installed
 from deriva_ml_hooks.runner.witness import split_words, worktrees_of
 
 _SEARCHED = frozenset({"PATH", "PYTHONPATH"})
@@ -24,11 +25,11 @@ _OF_THE_USER = frozenset({"HOME", "USERPROFILE"})
 _REST_OF_PATH = r"""((?:/[^\s:;,'"|&<>()]*)?)(?![^\s:;,'"|&<>()])"""
 
 
-class OwnTreeError(HooksError):
+class RedirectError(HooksError):
     """Something would run from the user's own worktree."""
 
 
-class OwnTree:
+class Redirect:
     """The user's own worktrees of `home`, seen from their double in the temporary worktree `double`."""
 
     def __init__(self, home: Repository, double: str | None = None) -> None:
@@ -69,7 +70,7 @@ class OwnTree:
         """The first word of a command, to be started in the double of `cwd`.
 
         A program of an environment in this tree is named by its absolute path, since the double has none.
-        Raises OwnTreeError for a file of the tree itself that is named so that its double is not meant.
+        Raises RedirectError for a file of the tree itself that is named so that its double is not meant.
         """
         if not os.path.dirname(word):
             return word
@@ -105,24 +106,59 @@ class OwnTree:
         return found
 
     def refuse_editable(self, words: Sequence[str]) -> None:
-        """Raises OwnTreeError where the words install a package in place: the place will be gone."""
+        """Raises RedirectError where the words install a package in place: the place will be gone."""
         tokens = {*split_words(words)}
         if "install" in tokens and tokens & {"-e", "--editable"}:
-            raise OwnTreeError(
+            raise RedirectError(
                 "an editable installation would have your environment import from a worktree that goes",
                 fix="install a copy: pip install .",
             )
 
     def refuse_absolute(self, words: Sequence[str], is_tracked: Callable[[str], bool]) -> None:
-        """Raises OwnTreeError where a word names this tree, or a file of the commit by its place in it."""
+        """Raises RedirectError where a word names this tree, or a file of the commit by its place in it."""
         for path in self.absolute(words):
             _, inside = self.worktrees.inside(os.path.realpath(path)) or ("", "")
             if inside == "." or is_tracked(inside.replace(os.sep, "/")):
                 raise self._absolute(path)
 
-    def _absolute(self, path: str) -> OwnTreeError:
+    def _absolute(self, path: str) -> RedirectError:
         _, inside = self.worktrees.inside(path) or ("", path)
-        return OwnTreeError(
+        return RedirectError(
             f"{path}: a file of your own worktree, which is not what is to run",
             fix=f"name it relative to the folder that you are in, such as {shlex.quote(inside)}",
         )
+
+
+def uncommitted(words: Sequence[str], cwd: str, commit: str, home: Repository) -> dict[str, str]:
+    """Those of `words` that name what is here but not in `commit`, with their paths from the top.
+
+    Relative ones only, `cwd` being the folder from the top that they start from; what is installed in an
+    environment (.venv) is no such thing. Raises GitError where the commit is not here.
+    """
+    tree = tree_of(home, commit)
+    found = {}
+    for word in words:
+        for part in (word, word.partition("=")[2]):
+            if not part or part.startswith("-") or os.path.isabs(part):
+                continue
+            here = os.path.normpath(os.path.join(home.worktree, cwd, part))
+            inside = os.path.relpath(here, home.worktree).replace(os.sep, "/")
+            if inside == "." or not os.path.exists(here) or is_installed(here, home.worktree):
+                continue
+            if inside.startswith("../") or not is_held(home, tree, inside):
+                found[part] = inside
+    return found
+
+
+def tree_of(home: Repository, commit: str) -> bytes:
+    """The tree of a commit; raises GitError where it is not here."""
+    tree: bytes = home.commit(commit.encode("utf-8", "surrogateescape")).tree
+    return tree
+
+
+def is_held(home: Repository, tree: bytes, path: str, *, links: bool = True) -> bool:
+    """Whether the commit has `path`, or a submodule or, with `links`, a symbolic link on the way there."""
+    way = home.way(tree, path)
+    if way and way[-1][0] == SYMLINK:
+        return links
+    return bool(way) and (way[-1][0] == GITLINK or len(way) == path.count("/") + 1)

@@ -15,14 +15,13 @@ from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import MASK
 from deriva_ml_hooks.report import Finding, few
-from deriva_ml_hooks.runner.acceptance import Accepted, Request
 from deriva_ml_hooks.runner.command.entry_point import Kind, invocation
 from deriva_ml_hooks.runner.isolation.isolated import IsolationError
 from deriva_ml_hooks.runner.isolation.outputs import below_top
-from deriva_ml_hooks.runner.isolation.own_tree import OwnTree
-from deriva_ml_hooks.runner.isolation.uncommitted import is_held, tree_of, uncommitted
+from deriva_ml_hooks.runner.isolation.redirect import Redirect, is_held, tree_of, uncommitted
 from deriva_ml_hooks.runner.recorded import Task
 from deriva_ml_hooks.runner.recording import EXECUTION_VARIABLE, PROVENANCE_VARIABLE
+from deriva_ml_hooks.runner.request import Accepted, Request
 from deriva_ml_hooks.runner.results import named
 from deriva_ml_hooks.verify.repository_facts import fetching
 
@@ -118,7 +117,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _refuse_outside(first: Execution, home: Repository) -> None:
-    own = OwnTree(home)
+    own = Redirect(home)
     absolute = own.absolute([*first.command[:1], *given(first)])
     if absolute:
         raise IsolationError(
