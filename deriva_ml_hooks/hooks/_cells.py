@@ -30,36 +30,22 @@ class Cell:
 
 def code_cells(notebook: Any) -> list[Cell]:
     """The code cells of a notebook of nbformat 4, in order; what is no cell is left out."""
-    if not isinstance(notebook, dict) or notebook.get("nbformat") != 4:
-        return []
-    cells = notebook.get("cells")
-    return [
-        _cell(number, cell)
-        for number, cell in enumerate(cells if isinstance(cells, list) else [], start=1)
-        if isinstance(cell, dict) and cell.get("cell_type") == "code"
-    ]
-
-
-def _cell(number: int, cell: dict[str, Any]) -> Cell:
-    count = cell.get("execution_count")
-    metadata = cell.get("metadata")
-    tags = metadata.get("tags") if isinstance(metadata, dict) else None
-    return Cell(
-        number,
-        _text(cell.get("source")),
-        tuple(filter(_is_text, tags)) if isinstance(tags, list) else (),
-        count if type(count) is int else None,
-    )
-
-
-def _text(source: object) -> str:
-    if isinstance(source, list):
-        return "".join(filter(_is_text, source))
-    return source if isinstance(source, str) else ""
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    cells = notebook.get("cells") if isinstance(notebook, dict) and notebook.get("nbformat") == 4 else None
+    found = []
+    for number, cell in enumerate(cells if isinstance(cells, list) else [], start=1):
+        if isinstance(cell, dict) and cell.get("cell_type") == "code":
+            source, count, metadata = (cell.get(key) for key in ("source", "execution_count", "metadata"))
+            text = "".join(map(str, source)) if isinstance(source, list) else source
+            tags = metadata.get("tags") if isinstance(metadata, dict) else None
+            found.append(
+                Cell(
+                    number,
+                    text if isinstance(text, str) else "",
+                    tuple(tags) if isinstance(tags, list) else (),
+                    count if type(count) is int else None,
+                )
+            )
+    return found
 
 
 def is_python(notebook: Any) -> bool:
@@ -148,10 +134,13 @@ def _names(table: symtable.SymbolTable, *, top: bool) -> Iterator[str]:
 
 def assigned(source: str) -> set[str]:
     """The names that a cell assigns at its top level."""
+    return {name for statement in _assignments(source) for name in targets(statement)}
+
+
+def _assignments(source: str) -> list[Assignment]:
     tree = parsed(python_of(source))
     statements = tree.body if tree is not None else []
-    found = [targets(one) for one in statements if isinstance(one, (ast.Assign, ast.AnnAssign))]
-    return {name for names in found for name in names}
+    return [one for one in statements if isinstance(one, (ast.Assign, ast.AnnAssign))]
 
 
 def targets(statement: Assignment) -> list[str]:
@@ -166,13 +155,8 @@ def targets(statement: Assignment) -> list[str]:
 
 def assigns_from(source: str, function: str) -> bool:
     """Whether a cell assigns, at its top level, what a call of `function` (of any module) returns."""
-    tree = parsed(python_of(source))
-    calls = [
-        ast.unparse(statement.value.func)
-        for statement in (tree.body if tree is not None else [])
-        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and isinstance(statement.value, ast.Call)
-    ]
-    return any(name.rpartition(".")[2] == function for name in calls)
+    calls = (one.value for one in _assignments(source) if isinstance(one.value, ast.Call))
+    return any(ast.unparse(call.func).rpartition(".")[2] == function for call in calls)
 
 
 def unfit_parameters(source: str) -> list[Line]:
@@ -189,16 +173,8 @@ def _assigns_a_literal(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.Assign):
         return all(map(_is_target, statement.targets)) and _is_literal(statement.value)
     if isinstance(statement, ast.AnnAssign):
-        return (
-            isinstance(statement.target, ast.Name)
-            and statement.value is not None
-            and _is_literal(statement.value)
-        )
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+        return isinstance(statement.target, ast.Name) and _is_literal(statement.value)
+    return isinstance(statement, ast.Expr) and isinstance(getattr(statement.value, "value", None), str)
 
 
 def _is_target(target: ast.expr) -> bool:
@@ -207,21 +183,11 @@ def _is_target(target: ast.expr) -> bool:
     return isinstance(target, ast.Name)
 
 
-def _is_literal(value: ast.expr) -> bool:
-    if isinstance(value, ast.Constant):
-        return value.value is not ...
-    if isinstance(value, (ast.List, ast.Tuple, ast.Set)):
-        return all(map(_is_literal, value.elts))
-    if isinstance(value, ast.Dict):
-        return all(key is not None and _is_literal(key) for key in value.keys) and all(
-            map(_is_literal, value.values)
-        )
-    return (
-        isinstance(value, ast.UnaryOp)
-        and isinstance(value.op, (ast.USub, ast.UAdd))
-        and isinstance(value.operand, ast.Constant)
-        and type(value.operand.value) in (int, float, complex)
-    )
+def _is_literal(value: ast.expr | None) -> bool:
+    try:
+        return value is not None and ast.literal_eval(value) is not ...
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        return False
 
 
 def shown(line: str) -> str:

@@ -57,19 +57,15 @@ class Rules:
 
     def tagging(self, name: str, at: str, *, force: bool = False) -> str:
         """The command that makes the version tag `name` on `at`."""
-        word = shlex.quote(name)
-        return f"git tag -a {'-f ' if force else ''}{word} {shlex.quote(at)} -m {word}"
+        return shlex.join(["git", "tag", "-a", *(["-f"] if force else []), name, at, "-m", name])
 
     def taking_back(self, name: str) -> str:
         """The command that deletes the tag `name`."""
-        gone = f"git tag -d {shlex.quote(name)}"
-        return gone + self.publishing(f":refs/tags/{name}")
+        return f"git tag -d {shlex.quote(name)}{self.publishing(f':refs/tags/{name}')}"
 
     def publishing(self, *refs: str, force: bool = False) -> str:
         """What to add to a command where the tag may be on a remote already."""
-        if self.published_on is None:
-            return ""
-        return f" && {push(self.published_on, *refs, force=force)}"
+        return "" if self.published_on is None else f" && {push(self.published_on, *refs, force=force)}"
 
     def versions(self) -> Iterator[tuple[Tag, Version, str]]:
         """The known version tags that are on a commit, with their versions and commits."""
@@ -122,11 +118,7 @@ def _alone(tag: Tag, rules: Rules) -> Iterator[Finding]:
 def _misspelled(judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
     """Tags that only look like versions. No two of them are told to take one name, or to name one commit."""
     known = dict(rules.known)
-    named = {
-        commit: tag.name
-        for tag, version, commit in sorted(rules.versions(), key=lambda found: found[1])
-        if not rules.refuses(version)
-    }
+    on = {commit: tag.name for tag, version, commit in rules.versions() if not rules.refuses(version)}
     for tag in judged:
         right = right_spelling(tag.name, rules.prefix)
         version = rules.version(right) if right is not None else None
@@ -134,23 +126,20 @@ def _misspelled(judged: Iterable[Tag], rules: Rules) -> Iterator[Finding]:
             continue
         if rules.refuses(version):
             yield _pre_release(tag.name, right, rules)
-            continue
-        there = named.get(tag.commit) if tag.commit else None
-        if there is not None:
-            what = "is on its commit already" if there in rules.known else "is enough for its commit"
-            message = f"{tag.name} is not spelled as a version tag; {there} {what}"
+        elif tag.commit in on:
+            message = f"{tag.name} is not spelled as a version tag; {on[tag.commit]} is enough for its commit"
             yield Finding("tag-spelling", None, message, rules.taking_back(tag.name))
-            continue
-        taken = f" ({right} is another commit already)" if right in known else ""
-        name = replace(rules, known=known).next_free(version) if right in known else right
-        known[name] = tag
-        if tag.commit:
-            named[tag.commit] = name
-        message = f"{tag.name} is not spelled as a version tag: {name}{taken}"
-        at = tag.commit[:12] if tag.commit else "COMMIT"
-        fix = f"{rules.tagging(name, at)} && git tag -d {shlex.quote(tag.name)}"
-        fix += rules.publishing(f"refs/tags/{name}", f":refs/tags/{tag.name}")
-        yield Finding("tag-spelling", None, message, fix)
+        else:
+            name = replace(rules, known=known).next_free(version) if right in known else right
+            known[name] = tag
+            if tag.commit:
+                on[tag.commit] = name
+            taken = f" ({right} is another commit already)" if name != right else ""
+            message = f"{tag.name} is not spelled as a version tag: {name}{taken}"
+            at = tag.commit[:12] if tag.commit else "COMMIT"
+            fix = f"{rules.tagging(name, at)} && git tag -d {shlex.quote(tag.name)}"
+            fix += rules.publishing(f"refs/tags/{name}", f":refs/tags/{tag.name}")
+            yield Finding("tag-spelling", None, message, fix)
 
 
 def _pre_release(name: str, right: str, rules: Rules) -> Finding:

@@ -154,7 +154,7 @@ def _install_magics(notebook: Any) -> Iterator[Problem]:
 
 
 def _format(notebook: Any) -> Iterator[Problem]:
-    """nbformat's schema, and ids as 4.5 asks for them, which nbformat would silently repair."""
+    """nbformat's schema; it validates as the file is, where `nbformat.validate` would first repair ids."""
     if not isinstance(notebook, dict) or type(notebook.get("nbformat")) is not int:
         yield "not a notebook, it says no nbformat", _REOPEN
         return
@@ -163,51 +163,30 @@ def _format(notebook: Any) -> Iterator[Problem]:
         message = f"nbformat {version} cannot be checked, only 3 and 4"
         yield message, "open it in Jupyter and save it as nbformat 4"
         return
-    if repairs := list(_ids(notebook)):
-        yield from repairs
-        return
-    problem = _schema_problem(notebook)
-    if problem is not None:
+    if (problem := _schema_problem(notebook)) is not None:
         yield problem, _REOPEN
-
-
-def _ids(notebook: Mapping[str, Any]) -> Iterator[Problem]:
-    minor, cells = notebook.get("nbformat_minor"), notebook.get("cells")
-    if notebook["nbformat"] != 4 or not isinstance(minor, int) or minor < 5 or not isinstance(cells, list):
         return
-    fix = "open it in Jupyter and save it, or let strip-notebook-outputs number the cells"
     seen: dict[str, int] = {}
-    for number, cell in enumerate(cells, start=1):
-        if not isinstance(cell, dict):
-            yield f"cell {number}: no cell at all", _REOPEN
-            continue
-        identifier = cell.get("id", "")
-        if not isinstance(identifier, str):
-            continue  # for the schema to say
-        if identifier == "" and "id" not in cell:
-            yield f"cell {number}: has no id, which nbformat 4.5 asks for", fix
-        elif (other := seen.setdefault(identifier, number)) != number:
-            yield f"cell {number}: has the id of cell {other}, {identifier!r}", fix
+    for number, cell in enumerate(notebook.get("cells", ()), start=1):
+        if "id" in cell and (other := seen.setdefault(cell["id"], number)) != number:
+            fix = "open it in Jupyter and save it, or let strip-notebook-outputs number the cells"
+            yield f"cell {number}: has the id of cell {other}, {cell['id']!r}", fix
 
 
 def _schema_problem(notebook: dict[str, Any]) -> str | None:
-    """What nbformat's schema says, in one line; None where it is content."""
-    import nbformat
+    """The first thing that nbformat's schema says, in one line; None where it is content."""
+    from nbformat.validator import iter_validate
 
     try:
-        nbformat.validate(notebook)
-    except nbformat.ValidationError as error:
-        lines = str(getattr(error, "message", "") or error).strip().splitlines()
-        text = lines[0] if lines else type(error).__name__
-        place = list(getattr(error, "absolute_path", ()))
-    except Exception as error:  # where cells and metadata are not even of the right type
-        text, place = f"{type(error).__name__}: {error}".splitlines()[0], []
-    else:
+        error = next(iter_validate(notebook), None)  # type: ignore[no-untyped-call]
+    except Exception as failed:  # where cells and metadata are not even of the right type
+        return f"{type(failed).__name__}: {failed}".splitlines()[0]
+    if error is None:
         return None
-    text = text if len(text) <= 160 else text[:157] + "..."
+    text, place = _cells.shown(error.message.splitlines()[0]), list(error.absolute_path)
     if place[:1] == ["cells"] and len(place) > 1:
-        within = ".".join(map(str, place[2:]))
-        return f"cell {place[1] + 1}: {within + ': ' if within else ''}{text}"
+        text = ".".join(map(str, place[2:])) + (f": {text}" if place[2:] else text)
+        return f"cell {place[1] + 1}: {text}"
     return f"{'.'.join(map(str, place))}: {text}" if place else text
 
 

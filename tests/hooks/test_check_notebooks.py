@@ -291,11 +291,6 @@ INSTALLING = [
     "%%capture\n!pip install torch",
     "%%time\n%pip install torch",
     "!pip \\\n  install torch",
-    "get_ipython().system('pip install torch')",
-    "get_ipython().getoutput('pip install torch')",
-    "get_ipython().run_line_magic('pip', 'install torch')",
-    "get_ipython().run_cell_magic('bash', '', 'set -e\\npip install torch')",
-    "%time\nget_ipython().system('pip install torch')",
 ]
 
 
@@ -320,8 +315,6 @@ def test_cells_that_install_packages_are_found(found: Callable[..., Found], sour
         "%%html\npip install torch",
         "%%writefile setup.sh\npip install torch",
         "pip = 1\ninstall = 2\npip\n%time install",
-        "get_ipython().system('ls')",
-        "shell.system('pip install torch')",
         "!apt list --installed",
         "!python -m venv install",
         "!uv run install",
@@ -381,7 +374,7 @@ FORMAT: dict[str, tuple[dict[str, Any] | bytes, str]] = {
     "a format to come": (broken(nbformat=5), "nbformat 5 cannot be checked, only 3 and 4"),
     "no cells": (b'{"nbformat": 4, "nbformat_minor": 4, "metadata": {}}', "'cells' is a required property"),
     "cells of another kind": (broken(cells={}), "cells: {} is not of type 'array'"),
-    "a cell of another kind": (broken(cells=[1]), "cell 1: no cell at all"),
+    "a cell of another kind": (broken(cells=[1]), "cell 1: 1 is not"),
     "metadata of another kind": (broken(metadata=[]), "metadata: [] is not of type 'object'"),
     "no outputs": (
         notebook({"cell_type": "code", "source": "", "metadata": {}, "execution_count": None}),
@@ -445,7 +438,7 @@ def test_a_notebook_in_conflict_is_led_to_one_side(
 def test_missing_ids_are_found_though_nbformat_would_add_them(found: Callable[..., Found]) -> None:
     made = notebook(text(""), text(""))
     del made["cells"][1]["id"]
-    assert found(made) == [("format", "cell 2: has no id, which nbformat 4.5 asks for")]
+    assert found(made) == [("format", "cell 2: 'id' is a required property")]
     assert found({**made, "cells": [], "nbformat_minor": 4}) == []
 
 
