@@ -7,7 +7,7 @@ import importlib
 import tempfile
 from pathlib import Path
 
-TOPICS = ("gate", "hooks", "verify", "executions", "catalog")
+TOPICS = ("gate", "guard", "hooks", "verify", "executions", "catalog")
 
 
 def main() -> None:
