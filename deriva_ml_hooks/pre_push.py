@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 
+from deriva_ml_hooks import programs
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.git.pushes import push_of_git
 from deriva_ml_hooks.hooks import check_large_files, check_version_tags
 from deriva_ml_hooks.hooks._hook import report
+
+_BOTH = ("stdout", "stderr")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,9 +39,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _handed_on(words: Sequence[str], stdin: bytes) -> int:
     try:
-        return subprocess.run(words, input=stdin, check=False).returncode
+        return programs.run(words, stdin=stdin, shown=_BOTH).returncode
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
         # A script without a first line that names its interpreter: git has the shell run it (execvp(3)).
-        return subprocess.run(["sh", *words], input=stdin, check=False).returncode
+        return programs.run(["sh", *words], stdin=stdin, shown=_BOTH).returncode

@@ -118,7 +118,7 @@ def test_a_hook_imports_no_other_hook_and_nothing_that_records() -> None:
 
 # What starts a process: git, any other program, the command of a run, and Hydra's own application again.
 STARTS = {"git/process.py", "programs.py", "runner/child.py", "guard/restart.py"}
-NOT_YET = {"executions/jobs.py", "executions/processes.py", "pre_push.py"}
+NOT_YET = {"executions/jobs.py", "executions/processes.py"}
 
 
 def test_processes_start_in_one_place_each() -> None:

@@ -150,12 +150,12 @@ def refs_of_remote(
     return parse_remote_refs(done.stdout)
 
 
-def remote_refs(repository: Repository, url: str) -> dict[str, str] | None:
-    """The same; None where it does not answer."""
+def remote_refs(repository: Repository, remote: str) -> dict[str, str]:
+    """The same; nothing where it does not answer."""
     try:
-        return refs_of_remote(repository, url)
+        return refs_of_remote(repository, remote)
     except GitError:
-        return None
+        return {}
 
 
 def parse_remote_refs(data: bytes) -> dict[str, str]:

@@ -102,7 +102,7 @@ def _updates(repository: Repository, push: Push, rules: Rules) -> list[RefUpdate
     ours = [update for update in push.updates if update.is_tag and rules.is_ours(update.name)]
     if push.complete or not ours:
         return ours
-    there = tags.remote_refs(repository, push.url or push.remote or "") or {}
+    there = tags.remote_refs(repository, push.url or push.remote or "")
     zero = "0" * len(ours[0].local_oid)
     asked = [replace(update, remote_oid=there.get(update.remote_ref, zero)) for update in ours]
     return [update for update in asked if update.remote_oid != update.local_oid]
@@ -153,7 +153,7 @@ def _unpublished(repository: Repository, versions: Sequence[Tag], push: Push) ->
     out = replace(out, known=(*out.known, *brought))
     missing = tags.beyond(repository, commits, out)
     if missing:  # nothing here says so, but the remote itself may have it
-        there = tags.remote_refs(repository, push.url or push.remote or "") or {}
+        there = tags.remote_refs(repository, push.url or push.remote or "")
         known = tags.commits_here(repository, sorted(set(there.values())))
         missing = tags.beyond(repository, missing, replace(out, known=(*out.known, *known)))
     for tag in versions:
@@ -185,7 +185,7 @@ def _of_repository(repository: Repository, rules: Rules) -> Iterator[Finding]:
     rules = replace(rules, published_on=published_on)
     commits = [commit for _, _, commit in rules.versions()]
     if published_on is not None and len(set(commits)) < len(commits):  # only then it matters who was first
-        there = tags.remote_refs(repository, published_on) or {}
+        there = tags.remote_refs(repository, published_on)
         rules = replace(rules, published=[ref.removeprefix("refs/tags/") for ref in there])
     yield from _version_rules.findings(repository, ours, rules, ordered=not shallow)
     versions = {tag.name: tag for tag in ours if tag.commit and rules.version(tag.name) is not None}

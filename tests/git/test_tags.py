@@ -107,7 +107,7 @@ def test_a_remote_names_its_refs_or_there_is_no_answer(repo: Repo, remote: Repo,
     }
     known = tags.commits_here(place, [*there.values(), "1" * 40])
     assert known == [repo.git("rev-parse", "main")] * 2
-    assert tags.remote_refs(place, str(tmp_path / "nowhere")) is None
+    assert tags.remote_refs(place, str(tmp_path / "nowhere")) == {}
 
 
 def test_a_file_is_read_from_many_commits_at_once(repo: Repo) -> None:
