@@ -26,11 +26,11 @@ def provenance(start: str = ".", *, refresh: bool = False) -> Provenance:
     """
     from deriva_ml_hooks.config import load
     from deriva_ml_hooks.errors import NotARepositoryError
-    from deriva_ml_hooks.git.discovery import discover
+    from deriva_ml_hooks.git.discovery import measured
     from deriva_ml_hooks.provenance.cache import provenance_of
 
     try:
-        repository = discover(start)
+        repository = measured(start)
     except NotARepositoryError:
         from deriva_ml_hooks.gate.image import image_provenance
 

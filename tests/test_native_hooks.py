@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.install import setup
 from deriva_ml_hooks.install.doctor import examine
 from deriva_ml_hooks.install.native import HOOKS, hooks, led_to, script
@@ -33,11 +33,11 @@ SCRIPTS = ROOT / "hooks"
 
 
 def cache_of(repo: Repo) -> Path:
-    return Path(discover(str(repo.path)).git_dir) / "deriva-ml-hooks" / "provenance.json"
+    return Path(measured(str(repo.path)).git_dir) / "deriva-ml-hooks" / "provenance.json"
 
 
 def hook_of(repo: Repo, name: str) -> Path:
-    return Path(discover(str(repo.path)).common_dir) / "hooks" / name
+    return Path(measured(str(repo.path)).common_dir) / "hooks" / name
 
 
 def quietly(repo: Repo, *words: str, env: dict[str, str] | None = None) -> None:
@@ -495,7 +495,7 @@ def test_what_the_user_has_led_python_to_is_written_into_the_hooks(
     cache_of(repo).unlink()
     assert commits_with(repo) == ""
     assert cache_of(repo).exists()
-    assert [hook.interpreter() for hook in hooks(discover(str(repo.path)))][:2] == [
+    assert [hook.interpreter() for hook in hooks(measured(str(repo.path)))][:2] == [
         (sys.executable, home),
         (str(bare), packages),
     ]

@@ -8,7 +8,7 @@ import typer
 
 from deriva_ml_hooks.commands import output, trust
 from deriva_ml_hooks.config import load
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.report import printable
 
 program = typer.Typer(help="The catalog that executions are published to.", no_args_is_help=True)
@@ -38,7 +38,7 @@ def check(
     from deriva_ml_hooks.catalog.check import examine
     from deriva_ml_hooks.catalog.settings import required
 
-    settings = required(load(discover().worktree), catalog)
+    settings = required(load(measured().worktree), catalog)
     points = []
     for point in examine(settings):
         points.append(point)

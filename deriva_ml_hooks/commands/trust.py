@@ -11,7 +11,7 @@ import typer
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.git import consent
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.report import printable
 
 program = typer.Typer(help="What you agree to, whatever a repository asks for.", invoke_without_command=True)
@@ -35,7 +35,7 @@ def code(
     remove: bool = _REMOVE,
 ) -> None:
     """Let a repository's own programs run where only its facts are asked for (setuptools-scm's settings)."""
-    _settle("code", os.path.realpath(discover(folder or ".").common_dir), remove)
+    _settle("code", os.path.realpath(measured(folder or ".").common_dir), remove)
 
 
 @program.command("host")

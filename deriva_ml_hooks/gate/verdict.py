@@ -1,6 +1,6 @@
 """Asks whether an execution may be recorded: measures everything that can change, and weighs it.
 
-Fails closed: whatever cannot be measured is a reason to refuse. Nothing is remembered from one
+Fails closed: whatever cannot be measurement is a reason to refuse. Nothing is remembered from one
 question to the next; only facts of the commit itself come from the cache.
 """
 
@@ -23,7 +23,7 @@ from deriva_ml_hooks.errors import (
 from deriva_ml_hooks.gate.fixes import executed, findings
 from deriva_ml_hooks.gate.reasons import Reason
 from deriva_ml_hooks.git import lfs, remotes
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.status import Change, ForeignOwnerError, Measurement, measure
 from deriva_ml_hooks.git.traces import Traces
@@ -108,7 +108,7 @@ def judge(
     reason.
     """
     try:
-        repository = discover(start)
+        repository = measured(start)
     except HooksError as error:
         if isinstance(error, NotARepositoryError) and os.environ.get(IMAGE_VARIABLE):
             from deriva_ml_hooks.gate.image import judge_image
@@ -123,16 +123,16 @@ def judge(
         scales.weigh("refuse", _unmeasured(error))
     if require_tag:
         config = config._replace(untagged="refuse")
-    measured = _measured(
+    measurement = _measured(
         repository,
         config,
         scales,
         paranoid=paranoid or config.paranoid,
         ignore_outputs=ignore_outputs,
     )
-    has_commit = measured is None or measured.head is not None
+    has_commit = measurement is None or measurement.head is not None
     provenance = _known(repository, config, scales) if has_commit else None
-    if measured and provenance and provenance.commit != measured.head:
+    if measurement and provenance and provenance.commit != measurement.head:
         moved = "HEAD moved while the worktree was being measured"
         fix = "wait until nothing else uses the repository"
         scales.weigh("refuse", Reason.GIT_ERROR.finding(moved, fix=fix))
@@ -142,7 +142,7 @@ def judge(
         provenance,
         repository,
         config,
-        measured.traces if measured else None,
+        measurement.traces if measurement else None,
     )
 
 
@@ -156,24 +156,24 @@ def require_accepted(verdict: Verdict) -> Verdict:
 def _measured(
     repository: Repository, config: Config, scales: _Scales, *, paranoid: bool, ignore_outputs: bool
 ) -> Measurement | None:
-    """The worktree, and what of it speaks against an execution; None where it cannot be measured."""
+    """The worktree, and what of it speaks against an execution; None where it cannot be measurement."""
     try:
-        measured = measure(repository, paranoid=paranoid)
+        measurement = measure(repository, paranoid=paranoid)
     except HooksError as error:
         scales.weigh("refuse", _unmeasured(error))
         return None
-    if measured.head is None:
+    if measurement.head is None:
         scales.weigh("refuse", Reason.NO_COMMIT.finding())
-    tolerated, refused = _tolerated(measured.changes, config.untracked_ignore)
+    tolerated, refused = _tolerated(measurement.changes, config.untracked_ignore)
     if ignore_outputs:
         refused = [change for change in refused if executed(repository, change) is None]
-    for found in findings(repository, refused, measured):
+    for found in findings(repository, refused, measurement):
         scales.weigh(policy_on(config, found.code), found)
-    scales.warnings += findings(repository, tolerated, measured)
+    scales.warnings += findings(repository, tolerated, measurement)
     if config.lfs_pointer != "ignore":
-        for found in _pointers(repository, measured):
+        for found in _pointers(repository, measurement):
             scales.weigh(config.lfs_pointer, found)
-    return measured
+    return measurement
 
 
 def _known(repository: Repository, config: Config, scales: _Scales) -> Provenance | None:
@@ -257,9 +257,9 @@ def _tolerated(changes: Sequence[Change], patterns: Sequence[str]) -> tuple[list
     return tolerated, refused
 
 
-def _pointers(repository: Repository, measured: Measurement) -> Iterator[Finding]:
+def _pointers(repository: Repository, measurement: Measurement) -> Iterator[Finding]:
     """The files whose data git-lfs has not put there: what runs reads a few lines of text instead."""
-    tracked = measured.traces.stamps if measured.traces is not None else ()
+    tracked = measurement.traces.stamps if measurement.traces is not None else ()
     paths = lfs.pointers(repository.worktree, tracked)
     if not paths:
         return

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import process, sparse
 from deriva_ml_hooks.git.content import SYMLINK, Entry, candid_settings, differing
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.filters import hiding
 from deriva_ml_hooks.git.index import LS_FILES, Listing, parse_listing
 from deriva_ml_hooks.git.repository import Repository
@@ -261,7 +261,7 @@ def _submodule(repository: Repository, entry: Entry, paranoid: bool) -> tuple[li
             return _told("submodule", entry.path, problem)
         return [], None
     try:
-        found = discover(folder)
+        found = measured(folder)
         if found.worktree != os.path.realpath(folder):
             raise GitError(folder, "its .git is not a git directory", fix="git submodule update --init")
         inside = measure(found, paranoid=paranoid)

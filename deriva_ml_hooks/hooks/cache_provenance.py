@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import NotARepositoryError
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.hooks._hook import Hook
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.redact import redact
@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.parse_known_args(argv)
     try:
         commit = None
-        while commit != (commit := discover().head()):  # the next commit may have come meanwhile
-            repository = discover()
+        while commit != (commit := measured().head()):  # the next commit may have come meanwhile
+            repository = measured()
             provenance_of(repository, load(repository.worktree))
     except NotARepositoryError as error:
         # `git --git-dir=X --work-tree=Y commit` lets nobody find the repository from its files.

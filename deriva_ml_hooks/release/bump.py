@@ -12,7 +12,7 @@ from deriva_ml_hooks.config import hook_settings
 from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.gate import Verdict, judge, require_accepted
 from deriva_ml_hooks.git import remotes
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import Version, semver
 from deriva_ml_hooks.hooks import check_version_tags
@@ -74,7 +74,7 @@ def plan(wanted: Wanted, start: str = ".", *, fetching: bool = True) -> tuple[Re
     Raises RefusedError where the gate refuses, BumpError where something else stands in the way,
     UsageError for words that fit nothing, and GitError.
     """
-    discover(start)  # an image may be accepted without a repository; nothing can be tagged there
+    measured(start)  # an image may be accepted without a repository; nothing can be tagged there
     verdict = require_accepted(_without_what_a_bump_fixes(judge(start), wanted))
     if verdict.repository is None or verdict.provenance is None:
         raise AssertionError("an accepted verdict names its commit")

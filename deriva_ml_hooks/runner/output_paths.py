@@ -10,7 +10,7 @@ import tempfile
 from deriva_ml_hooks.errors import BareRepositoryError, GitError, HooksError, NotARepositoryError, UsageError
 from deriva_ml_hooks.executions.places import is_tracked
 from deriva_ml_hooks.files import write_atomically
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
 
 _ANOTHER = "name another file, or leave it to the execution's own folder"
@@ -74,7 +74,7 @@ def _require_untracked(place: str, told: str) -> None:
     if not os.path.isdir(folder):
         raise UsageError(f"{told}: no such folder", fix="name a file in a folder that exists")
     try:
-        repository = discover(folder)
+        repository = measured(folder)
     except BareRepositoryError:
         raise UsageError(f"{told}: inside a git directory", fix="name a file elsewhere") from None
     except (NotARepositoryError, GitError):
@@ -90,7 +90,7 @@ def leaving_link(path: str) -> str | None:
     while (folder := os.path.dirname(link)) != link:
         if os.path.islink(link) and is_tracked(link):
             with contextlib.suppress(HooksError):
-                worktree = discover(folder).worktree
+                worktree = measured(folder).worktree
                 if not os.path.realpath(link).startswith(worktree.rstrip(os.sep) + os.sep):
                     return link
         link = folder

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.git import remotes
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.repository import MISSING, Repository
 from deriva_ml_hooks.git.versions import version_of
 from deriva_ml_hooks.provenance.read import committed_at, lockfiles, submodules
@@ -92,7 +92,7 @@ class Facts:
         """Whether a submodule has a commit; None where neither a checkout nor a clone of it is here."""
         worktree = os.path.join(self.repository.worktree, path)
         try:
-            found = discover(worktree)
+            found = measured(worktree)
             if found.worktree != os.path.realpath(worktree):
                 return None
             found.commit(commit.encode("ascii"))

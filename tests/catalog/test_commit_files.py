@@ -12,7 +12,7 @@ import pytest
 from deriva_ml_hooks.catalog.commit_files import CommitFiles
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.record import Execution, begun
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.provenance.cache import provenance_of
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ def ran(repo: Repo) -> Callable[[], Execution]:
     repo.git("remote", "add", "origin", ORIGIN)
 
     def run() -> Execution:
-        provenance = provenance_of(discover(str(repo.path)), Config())
+        provenance = provenance_of(measured(str(repo.path)), Config())
         return begun(command=["deriva-ml-run"], entry_point={"path": None}, provenance=provenance.as_json())
 
     return run
 
 
 def found(repo: Repo, execution: Execution, checksum: str, path: str | None) -> tuple[str, str] | None:
-    files = CommitFiles(discover(str(repo.path)), {})
+    files = CommitFiles(measured(str(repo.path)), {})
     file = files.find(execution, checksum, [path] if path is not None else [])
     return (file.path, file.url) if file is not None else None
 
@@ -87,7 +87,7 @@ def test_a_notebook_is_known_by_what_is_left_of_it_when_it_is_stripped(
     repo.write("nb/a.ipynb", json.dumps(notebook))
     repo.commit()
     execution = ran()
-    checksum = provenance_of(discover(str(repo.path)), Config()).file("nb/a.ipynb").checksum
+    checksum = provenance_of(measured(str(repo.path)), Config()).file("nb/a.ipynb").checksum
     blob = repo.git("rev-parse", "HEAD:nb/a.ipynb")
     assert checksum != blob, "else this test shows nothing"
     for known in (checksum, blob):  # DerivaML computes the one or the other

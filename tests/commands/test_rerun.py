@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 
 Program = Callable[..., Any]
 
 
 def ledger_of(repo: Any) -> Ledger:
-    return Ledger(str(Path(discover(str(repo.path)).common_dir) / "deriva-ml-hooks" / "executions.sqlite3"))
+    return Ledger(str(Path(measured(str(repo.path)).common_dir) / "deriva-ml-hooks" / "executions.sqlite3"))
 
 
 def nothing_is_left(repo: Any) -> bool:

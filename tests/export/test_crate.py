@@ -22,7 +22,7 @@ from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.record import begun
 from deriva_ml_hooks.export.crate import metadata
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.provenance.cache import provenance_of
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def commit_and_run(repo: Repo, program: Program, files: dict[str, str]) -> dict[
     execution = begun(
         command=["true"],
         entry_point=CODE,
-        provenance=provenance_of(discover(str(repo.path)), Config()).as_json(),
+        provenance=provenance_of(measured(str(repo.path)), Config()).as_json(),
     )
     Ledger(str(repo.git_dir / "deriva-ml-hooks" / "executions.sqlite3")).add(execution)
     return execution.as_json()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.status import measure
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ def differences() -> Differences:
     """The code and the path of everything in which a repository differs from its commit."""
 
     def of(repo: Repo, *, paranoid: bool = False) -> set[tuple[str, str | None]]:
-        measured = measure(discover(str(repo.path)), paranoid=paranoid)
-        assert measured.head == repo.git("rev-parse", "HEAD")
-        return {(change.code, change.path) for change in measured.changes}
+        found = measure(measured(str(repo.path)), paranoid=paranoid)
+        assert found.head == repo.git("rev-parse", "HEAD")
+        return {(change.code, change.path) for change in found.changes}
 
     return of
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deriva_ml_hooks.git.content import Entry, candid_settings, differing, modes_are_kept, object_id
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 
 if TYPE_CHECKING:
     from tests.conftest import Repo
@@ -26,7 +26,7 @@ def entries(repo: Repo) -> dict[str, Entry]:
 
 def changed(repo: Repo, *paths: str) -> list[str]:
     known = entries(repo)
-    different, complaint = differing(discover(str(repo.path)), [known[path] for path in paths])
+    different, complaint = differing(measured(str(repo.path)), [known[path] for path in paths])
     assert complaint == ""
     return [entry.path for entry in different]
 
@@ -42,7 +42,7 @@ def test_ids_are_those_that_git_gives(repo: Repo, form: str, data: bytes) -> Non
 
 
 def test_nothing_to_ask_is_nothing_found(repo: Repo) -> None:
-    assert differing(discover(str(repo.path)), []) == ([], "")
+    assert differing(measured(str(repo.path)), []) == ([], "")
 
 
 def test_each_file_is_compared_with_its_own_blob(repo: Repo) -> None:
@@ -89,7 +89,7 @@ def test_what_git_cannot_hash_counts_as_different_and_is_told(repo: Repo) -> Non
     repo.git("config", "filter.gone.clean", "no-such-program-anywhere")
     repo.git("config", "filter.gone.required", "true")
     known = entries(repo)
-    found, complaint = differing(discover(str(repo.path)), [known["a.bin"], known["b.txt"]])
+    found, complaint = differing(measured(str(repo.path)), [known["a.bin"], known["b.txt"]])
     assert {entry.path for entry in found} == {"a.bin", "b.txt"}
     assert "a.bin" in complaint
 
@@ -113,8 +113,8 @@ def test_a_name_reaches_git_as_it_is(repo: Repo, name: bytes) -> None:
 def test_modes_are_kept_here_whatever_git_is_told(repo: Repo) -> None:
     for value in ("true", "false"):
         repo.git("config", "core.fileMode", value)
-        assert modes_are_kept(discover(str(repo.path)))
-        assert "core.fileMode=true" in candid_settings(discover(str(repo.path)))
+        assert modes_are_kept(measured(str(repo.path)))
+        assert "core.fileMode=true" in candid_settings(measured(str(repo.path)))
     assert not [name for name in os.listdir(repo.git_dir) if name.startswith("probe-")]
 
 
@@ -128,7 +128,7 @@ def test_a_file_that_is_the_commits_to_the_byte_is_no_change_though_a_newer_filt
     (repo.path / "x.ipynb").write_text("a\noutput\n")
     assert repo.git("status", "--porcelain") == "M x.ipynb"
     entry = Entry("x.ipynb", 0o100644, repo.git("rev-parse", "HEAD:x.ipynb"))
-    found = discover(str(repo.path))
+    found = measured(str(repo.path))
     assert differing(found, [entry]) == ([], "")
     repo.write("x.ipynb", "b\noutput\n")
     assert differing(found, [entry]) == ([entry], "")

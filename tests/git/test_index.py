@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deriva_ml_hooks.errors import GitError
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.index import LS_FILES, parse_listing
 from deriva_ml_hooks.git.traces import stamped
 
@@ -97,7 +97,7 @@ def test_a_file_that_only_may_have_been_edited_then_is_no_change(
 
 def test_only_what_git_cannot_know_is_hashed(repo: Repo) -> None:
     repo.git("status")
-    where = discover(str(repo.path)).worktree
+    where = measured(str(repo.path)).worktree
     entries = parse_listing(listing_of(repo)).entries
     stamps, unsure = stamped(where, entries)
     assert unsure == []

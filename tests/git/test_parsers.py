@@ -14,7 +14,7 @@ from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.export import code as export
 from deriva_ml_hooks.gate import judge
 from deriva_ml_hooks.git import blobs, lfs, outgoing, process, pushes, tags, versions
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.outgoing import Outgoing
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.version import Named, scm_version, scm_versions
@@ -92,7 +92,7 @@ def test_a_git_that_writes_garbage_is_an_error_of_git(
     repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     repo.git("tag", "v1.0.0")
-    place = discover(str(repo.path))
+    place = measured(str(repo.path))
     (tmp_path / "bin").mkdir()
     (tmp_path / "garbage").write_bytes(GARBAGE[number])
     program = tmp_path / "bin" / "git"

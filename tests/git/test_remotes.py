@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.remotes import (
     Remote,
     chosen,
@@ -30,7 +30,7 @@ HOSTS = {"git.example.org": "gitlab", "code.example.org:8443": "github", "bb": "
 
 
 def remote_of(repo: Repo, configured: str | None = None) -> Remote | None:
-    return chosen(discover(str(repo.path)), configured=configured, hosts=HOSTS)
+    return chosen(measured(str(repo.path)), configured=configured, hosts=HOSTS)
 
 
 def name_of(repo: Repo, configured: str | None = None) -> str | None:
@@ -274,7 +274,7 @@ def test_a_url_never_keeps_a_secret(url: str) -> None:
 )
 def test_a_remote_with_a_secret_in_whatever_form_is_told(repo: Repo, url: str) -> None:
     repo.git("config", "remote.origin.url", url)
-    assert with_credentials(discover(str(repo.path))) == ["origin"]
+    assert with_credentials(measured(str(repo.path))) == ["origin"]
     remote = remote_of(repo)
     assert remote is not None
     assert S not in (remote.url or "")
@@ -288,7 +288,7 @@ def test_a_remote_without_a_secret_is_none_of_them(url: str) -> None:
 def test_a_folder_that_is_there_is_no_url(repo: Repo, make_repo: Callable[..., Repo]) -> None:
     other = make_repo("ada:b@example.org", "--bare")
     repo.git("config", "remote.origin.url", str(other.path))
-    assert with_credentials(discover(str(repo.path))) == []
+    assert with_credentials(measured(str(repo.path))) == []
     assert (remote_of(repo) or Remote("", None, None)).url == "file://" + quote(str(other.path))
 
 
@@ -340,7 +340,7 @@ def test_a_relative_path_is_one_from_the_worktree(repo: Repo, make_repo: Callabl
     other = make_repo("other repo", "--bare")
     repo.git("remote", "add", "origin", "../other repo")
     repo.write("sub/x")
-    remote = chosen(discover(str(repo.path / "sub")), configured=None, hosts={})
+    remote = chosen(measured(str(repo.path / "sub")), configured=None, hosts={})
     assert remote is not None
     assert remote.url == other.path.as_uri()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.status import Change, measure
 
 if TYPE_CHECKING:
@@ -465,7 +465,7 @@ def test_an_operation_that_waits_is_found_though_no_file_differs(
 ) -> None:
     start(repo)
     assert repo.git("status", "--porcelain") == "", "else this test shows nothing"
-    assert measure(discover(str(repo.path))).changes == (Change("operation-in-progress", None, operation),)
+    assert measure(measured(str(repo.path))).changes == (Change("operation-in-progress", None, operation),)
     if start is not start_rebase:  # its empty series ends by --continue
         repo.git(operation, "--abort" if "series" not in start.__name__ else "--quit")
         assert differences(repo) == set(), "and not longer than it lasts"

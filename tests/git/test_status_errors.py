@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deriva_ml_hooks.errors import GitError
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.status import ForeignOwnerError, measure
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def use_an_unknown_extension(repo: Repo) -> None:
 def test_what_git_cannot_read_is_an_error(repo: Repo, damage: Callable[[Repo], None]) -> None:
     damage(repo)
     with pytest.raises(GitError):
-        measure(discover(str(repo.path)))
+        measure(measured(str(repo.path)))
 
 
 def test_a_folder_that_cannot_be_read_is_an_error(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,19 +92,19 @@ def test_a_folder_that_cannot_be_read_is_an_error(repo: Repo, monkeypatch: pytes
         folder.chmod(0)
         try:
             with pytest.raises(GitError, match="could not open"):
-                measure(discover(str(repo.path)))
+                measure(measured(str(repo.path)))
         finally:
             folder.chmod(0o755)
         return
     nobody = 65534
     repo.git("config", "--global", "safe.directory", "*")
     open_to_all(repo.path)
-    measure(discover(str(repo.path)))  # loads what it needs while everything can be read
+    measure(measured(str(repo.path)))  # loads what it needs while everything can be read
     folder.chmod(0)
     os.seteuid(nobody)
     try:
         with pytest.raises(GitError, match="could not open"):
-            measure(discover(str(repo.path)))
+            measure(measured(str(repo.path)))
     finally:
         os.seteuid(0)
 
@@ -128,7 +128,7 @@ def test_a_repository_of_another_user_is_told_with_the_way_to_trust_it(
     repo.commit()
     repo.give_away()
     with pytest.raises(ForeignOwnerError) as raised:
-        measure(discover(str(repo.path)))
+        measure(measured(str(repo.path)))
     command = raised.value.fix.partition(": ")[2]
     os.system(command)
     assert differences(repo) == set()
@@ -138,4 +138,4 @@ def test_a_repository_of_another_user_is_told_with_the_way_to_trust_it(
 def test_a_submodule_of_another_user_is_told_by_its_own_path(with_submodule: Repo) -> None:
     replace(with_submodule, path=with_submodule.path / "lib").give_away()
     with pytest.raises(ForeignOwnerError, match="repo/lib: owned by another user"):
-        measure(discover(str(with_submodule.path)))
+        measure(measured(str(with_submodule.path)))

@@ -16,7 +16,7 @@ import pytest
 
 import deriva_ml_hooks
 from deriva_ml_hooks import provenance
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.provenance import read
 from deriva_ml_hooks.provenance.cache import cache_path
 
@@ -27,7 +27,7 @@ CACHE = importlib.import_module("deriva_ml_hooks.provenance.cache")  # its paren
 
 
 def cache_of(repo: Repo) -> Path:
-    return Path(cache_path(discover(str(repo.path))))
+    return Path(cache_path(measured(str(repo.path))))
 
 
 def is_served(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> bool:
@@ -355,7 +355,7 @@ def test_a_record_is_not_stored_under_the_key_of_another_commit(repo: Repo, monk
 
     def moved(*words: Any) -> Any:
         repo.commit("Meanwhile")
-        return original(discover(str(repo.path)), *words[1:])
+        return original(measured(str(repo.path)), *words[1:])
 
     repo.git("tag", "v1.0.0")  # so that the key no longer fits
     monkeypatch.setattr(CACHE, "collect", moved)

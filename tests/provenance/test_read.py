@@ -14,7 +14,7 @@ import pytest
 from deriva_ml_hooks.api import provenance
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.errors import GitError
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.remotes import chosen
 from deriva_ml_hooks.provenance.read import collect, pushed_ref
 from deriva_ml_hooks.provenance.record import Provenance
@@ -26,12 +26,12 @@ HOSTS = {"git.example.org": "gitlab"}
 
 
 def record_of(path: Path) -> Provenance:
-    repository = discover(str(path))
+    repository = measured(str(path))
     return collect(repository, chosen(repository, configured=None, hosts=HOSTS), HOSTS)
 
 
 def pushed(repo: Repo, remote: str | None = None) -> str | None:
-    repository = discover(str(repo.path))
+    repository = measured(str(repo.path))
     return pushed_ref(repository, chosen(repository, configured=remote, hosts={}))
 
 
@@ -174,8 +174,8 @@ def test_a_shallow_clone_says_so(repo: Repo, tmp_path: Path) -> None:
     record = record_of(tmp_path / "clone")
     assert (record.shallow, record.version, record.commit) == (True, None, repo.git("rev-parse", "HEAD"))
     assert pushed_ref(
-        discover(str(tmp_path / "clone")),
-        chosen(discover(str(tmp_path / "clone")), configured=None, hosts={}),
+        measured(str(tmp_path / "clone")),
+        chosen(measured(str(tmp_path / "clone")), configured=None, hosts={}),
     ) == ("refs/remotes/origin/main")
 
 

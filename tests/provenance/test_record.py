@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deriva_ml_hooks import provenance
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.provenance.record import NotInCommitError, Source, from_json
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def test_the_checksum_is_git_hash_object_with_sha256_too(make_repo: Callable[...
 
 def test_a_record_survives_its_json(repo: Repo) -> None:
     record = provenance(str(repo.path))
-    source = Source(discover(str(repo.path)), None)
+    source = Source(measured(str(repo.path)), None)
     assert from_json(record.as_json(), source) == record
 
 
@@ -162,7 +162,7 @@ def test_a_record_survives_its_json(repo: Repo) -> None:
 def test_a_record_with_a_value_of_the_wrong_type_is_refused(repo: Repo, name: str, value: Any) -> None:
     document = provenance(str(repo.path)).as_json() | {name: value}
     with pytest.raises(ValueError, match=r"schema 1|wrong type"):
-        from_json(document, Source(discover(str(repo.path)), None))
+        from_json(document, Source(measured(str(repo.path)), None))
 
 
 def test_a_record_without_one_of_its_fields_is_refused(repo: Repo) -> None:
@@ -170,5 +170,5 @@ def test_a_record_without_one_of_its_fields_is_refused(repo: Repo) -> None:
     for name in document.keys() - {"no_version"}:  # which earlier releases have not written
         with pytest.raises(ValueError, match="schema 1"):
             from_json(
-                {k: v for k, v in document.items() if k != name}, Source(discover(str(repo.path)), None)
+                {k: v for k, v in document.items() if k != name}, Source(measured(str(repo.path)), None)
             )

@@ -21,7 +21,7 @@ import pytest
 
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.git import consent
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.scm_settings import NoVersionError
 from deriva_ml_hooks.provenance.version import Named, scm_version, scm_versions
@@ -81,7 +81,7 @@ def reason_of(path: Path) -> NoVersionError:
 
 
 def _head(path: Path) -> tuple[Repository, bytes]:
-    repository = discover(str(path))
+    repository = measured(str(path))
     head = repository.head()
     assert head is not None
     return repository, head
@@ -538,4 +538,4 @@ def test_in_a_monorepo_the_settings_are_those_of_the_project_that_the_user_is_in
             assert main(["version"]) == (0 if expected else 1)
             assert capsys.readouterr().out.strip() == (expected or "")
         name = Named(repo.git("rev-parse", "HEAD").encode(), "main", folder)
-        assert scm_versions(discover(str(repo.path)), [name]) == {name: expected}
+        assert scm_versions(measured(str(repo.path)), [name]) == {name: expected}

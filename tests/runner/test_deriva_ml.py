@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks import cli
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.runner.deriva_ml import records, starts
 
 URL = "https://ada:planted-secret-1@git.example.org/x.git"
@@ -39,7 +39,7 @@ SHOW = '#!/bin/sh\necho "$@ ${DERIVA_ML_DRY_RUN-unset} $DERIVA_ML_HOOKS_DRY_RUN"
 )
 def test_the_program_that_is_really_started_is_deriva_mls(repo: Any, words: list[str]) -> None:
     assert starts(words)
-    assert records(words, discover(str(repo.path)), None)
+    assert records(words, measured(str(repo.path)), None)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_program_that_is_really_started_is_deriva_mls(repo: Any, words: list
 )
 def test_words_cannot_be_added_behind_another_program(repo: Any, words: list[str], recorded: bool) -> None:
     assert not starts(words)
-    assert records(words, discover(str(repo.path)), None) is recorded
+    assert records(words, measured(str(repo.path)), None) is recorded
 
 
 def cells(*sources: Any) -> str:
@@ -88,11 +88,11 @@ def test_what_the_committed_code_imports_is_read_and_not_run(repo: Any, code: st
     repo.commit()
     repo.write("src/train.py", "import deriva_ml" if not expected else "")  # the commit counts
     blob = repo.git("rev-parse", "HEAD:src/train.py")
-    assert records(["python", "src/train.py"], discover(str(repo.path)), blob) is expected
+    assert records(["python", "src/train.py"], measured(str(repo.path)), blob) is expected
 
 
 def test_code_that_is_not_there_imports_nothing(repo: Any) -> None:
-    assert not records(["python", "x.py"], discover(str(repo.path)), "0" * 40)
+    assert not records(["python", "x.py"], measured(str(repo.path)), "0" * 40)
 
 
 class TestDryRun:
@@ -182,4 +182,4 @@ def test_a_url_with_more_than_a_name_is_told(repo: Any, url: str, warned: bool) 
     from deriva_ml_hooks.git.remotes import with_credentials
 
     repo.git("remote", "add", "origin", url)
-    assert with_credentials(discover(str(repo.path))) == (["origin"] if warned else [])
+    assert with_credentials(measured(str(repo.path))) == (["origin"] if warned else [])

@@ -17,7 +17,7 @@ import pytest
 
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.git import consent
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 
 Program = Callable[..., Any]
 
@@ -28,7 +28,7 @@ def records(program: Program, cwd: Path | None = None) -> list[dict[str, Any]]:
 
 
 def ledger_of(repo: Any) -> Path:
-    return Path(discover(str(repo.path)).common_dir) / "deriva-ml-hooks" / "executions.sqlite3"
+    return Path(measured(str(repo.path)).common_dir) / "deriva-ml-hooks" / "executions.sqlite3"
 
 
 def configure(repo: Any, text: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.runner.inside_python import Worktrees
 from deriva_ml_hooks.runner.witness import (
     OtherWorktreeError,
@@ -387,7 +387,7 @@ def test_all_worktrees_of_a_repository(repo: Any, tmp_path: Path) -> None:
     repo.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "linked"))
     both = {str(repo.path.resolve()), str((tmp_path / "linked").resolve())}
     for place in (repo.path, tmp_path / "linked"):
-        assert {*worktrees_of(discover(str(place)))} == both
+        assert {*worktrees_of(measured(str(place)))} == both
 
 
 @pytest.mark.parametrize(

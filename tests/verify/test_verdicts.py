@@ -18,7 +18,7 @@ from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.record import Execution, begun, now
 from deriva_ml_hooks.executions.rows import Damaged
 from deriva_ml_hooks.git import remotes
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.verify.verdicts import Verification, verify
 
@@ -27,7 +27,7 @@ NOTEBOOK = Path(__file__).parents[1] / "data" / "notebooks" / "v4.ipynb"
 
 def recorded(repo: Any, path: str | None = "src/train.py", **told: Any) -> Execution:
     """An execution as the runner records it here and now; `told` replaces what its provenance says."""
-    provenance = provenance_of(discover(str(repo.path)), Config())
+    provenance = provenance_of(measured(str(repo.path)), Config())
     if path is None:
         code = {"path": None, "blob": None, "checksum": provenance.tree, "url": provenance.tree_url()}
     else:
@@ -45,7 +45,7 @@ def recorded(repo: Any, path: str | None = "src/train.py", **told: Any) -> Execu
 
 
 def verified(repo: Any, *executions: Execution | Damaged, ask: bool = False) -> list[Verification]:
-    repository = discover(str(repo.path))
+    repository = measured(str(repo.path))
     remote = remotes.chosen(repository, configured=None, hosts={})
     name = remote.name if remote else None
     return list(verify(repository, lambda: executions, remote=name, hosts={}, ask=ask))
@@ -550,7 +550,7 @@ def test_versions_of_a_branching_history_are_what_setuptools_scm_prints(repo: An
     tag(repo, "v0.4.0rc1")
     repo.commit("Last", **{"main.txt": "3\n"})
     commits = repo.git("rev-list", "--all").split()
-    repository = discover(str(repo.path))
+    repository = measured(str(repo.path))
     found = scm_versions(repository, [Named(oid.encode(), None) for oid in commits])
     for oid in commits:
         repo.git("checkout", "--quiet", oid)
@@ -623,7 +623,7 @@ def test_rows_are_never_held_all_at_once(pushed: Any) -> None:
             if number % 500 == 499:
                 alive.append(sum(isinstance(o, Execution) for o in gc.get_objects()))
 
-    repository = discover(str(pushed.path))
+    repository = measured(str(pushed.path))
     found = verify(repository, rows, remote="origin", hosts={})
     assert sum(v.verdict == "verified" for v in found) == 2_500
     assert max(alive) < 1_600

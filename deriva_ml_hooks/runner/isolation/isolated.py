@@ -19,7 +19,7 @@ from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.git import remotes
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.status import measure
 from deriva_ml_hooks.provenance.cache import provenance_of
@@ -93,7 +93,7 @@ def run_isolated(
     was started; EndedBySignalError after a signal that no command was there to get.
     """
     with signals_raise():
-        home = discover()
+        home = measured()
         outputs = [below_top(path, home.worktree) for path in wanted.outputs]
         for folder in clear_left_over(home, say):
             say(f"removed a temporary worktree that was left over: {folder}")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from deriva_ml_hooks.errors import BareRepositoryError, GitError, HooksError, NotARepositoryError, UsageError
 from deriva_ml_hooks.executions.record import new_id
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.report import few, printable
 from deriva_ml_hooks.runner.output_paths import leaving_link
@@ -163,7 +163,7 @@ def _allowed(target: str, closed: Sequence[str]) -> str:
     while not os.path.isdir(above):
         above = os.path.dirname(above)
     try:
-        discover(above)
+        measured(above)
     except BareRepositoryError:
         raise GitError(folder, "inside a git directory", fix="name another folder") from None
     except NotARepositoryError:

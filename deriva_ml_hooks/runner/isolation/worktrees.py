@@ -26,7 +26,7 @@ from deriva_ml_hooks.executions.record import new_id
 from deriva_ml_hooks.files import inside, make_folder
 from deriva_ml_hooks.git import lfs, own, process, remotes
 from deriva_ml_hooks.git.content import GITLINK
-from deriva_ml_hooks.git.discovery import discover, linked_worktrees
+from deriva_ml_hooks.git.discovery import linked_worktrees, measured
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.runner import child
 
@@ -143,7 +143,7 @@ def temporary_worktree(
         path = os.path.join(folder, os.path.basename(home.worktree) or "worktree")
         _add(home.git_dir, home.common_dir, path, commit, mark)
         _add_submodules(path, home.worktree, home.common_dir, mark)
-        temporary = Temporary(discover(path), mark.removal, folder)
+        temporary = Temporary(measured(path), mark.removal, folder)
         yield temporary
     finally:
         _end(mark, temporary, complain)
@@ -165,7 +165,7 @@ def reopened(
     mark.holds_results = holds_results
     mark.write()
     inside = next(entry.path for entry in os.scandir(mark.folder) if entry.is_dir())
-    temporary = Temporary(discover(inside), mark.removal, mark.folder)
+    temporary = Temporary(measured(inside), mark.removal, mark.folder)
     try:
         yield temporary
     finally:
@@ -381,7 +381,7 @@ def _add_submodules(path: str, home: str | None, common: str, mark: _Mark) -> No
 
     `home` and `common`: where the user's own checkout of the same repository is, and its git directory.
     """
-    repository = discover(path)
+    repository = measured(path)
     head = repository.head()
     file = os.path.join(path, ".gitmodules")
     if head is None or not os.path.isfile(file) or os.path.islink(file):  # git follows no such link either
@@ -403,7 +403,7 @@ def _add_submodules(path: str, home: str | None, common: str, mark: _Mark) -> No
         own, module = _module(home, common, name, where)
         if module is None or not _has(module, commit):
             _fetch_submodule(repository, home or path, name, where)
-            module = discover(target).common_dir
+            module = measured(target).common_dir
         else:
             _add(module, module, target, commit, mark)
         _add_submodules(target, own, module, mark)
@@ -418,7 +418,7 @@ def _module(home: str | None, common: str, name: str, where: str) -> tuple[str |
     if home is not None:
         folder = os.path.join(home, where)
         with contextlib.suppress(HooksError):
-            found = discover(folder)
+            found = measured(folder)
             is_git_s = _is_below(found.common_dir, common) or found.common_dir == os.path.join(folder, ".git")
             if found.worktree == os.path.realpath(folder) and is_git_s:
                 return found.worktree, found.common_dir

@@ -19,7 +19,7 @@ from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate.image import ImageProvenance
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.runner.notebook import executing, kernels, parameters, validity
 from deriva_ml_hooks.runner.notebook.failed_cell import told
 from deriva_ml_hooks.runner.notebook.kernels import Kernel, NotebookRunError, missing_extra
@@ -165,5 +165,5 @@ def committed(path: str, accepted: Accepted) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     # A file of a submodule is in the submodule's own repository.
-    repository = discover(os.path.dirname(os.path.realpath(path)))
+    repository = measured(os.path.dirname(os.path.realpath(path)))
     return repository.blob(accepted.entry_point.blob.encode("ascii")).data

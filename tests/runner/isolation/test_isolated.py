@@ -16,7 +16,7 @@ import pytest
 
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.consent import agree
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.runner.isolation import worktrees
 from deriva_ml_hooks.runner.isolation.worktrees import WorktreeError, _in_use, clear_left_over
 from tests.conftest import Repo
@@ -506,10 +506,10 @@ class TestSubmodules:
         repo.git("config", "--file", ".gitmodules", "submodule.vendored.url", url.format(repo.path))
         module.git("clone", "--quiet", "--bare", str(module.path), str(repo.path / "payload"))
         with pytest.raises(WorktreeError, match="a folder of the commit itself"):
-            worktrees._fetch_submodule(discover(str(repo.path)), str(repo.path), "vendored", "vendored")
+            worktrees._fetch_submodule(measured(str(repo.path)), str(repo.path), "vendored", "vendored")
 
     def test_a_server_that_the_user_has_agreed_to_is_known(self, repo: Any) -> None:
-        here = discover(str(repo.path))
+        here = measured(str(repo.path))
         assert not remotes.is_known_host(here, "https://git.example/x.git")
         agree("host", "git.example")
         assert remotes.is_known_host(here, "https://git.example/x.git")
@@ -597,7 +597,7 @@ class TestKilled:
         running, line = self.started(repo, "read line < /dev/null; exec sleep 60")
         running.kill()
         running.wait()
-        home = discover(str(repo.path))
+        home = measured(str(repo.path))
         assert clear_left_over(home) == []  # the command still works there
         [folder] = temporary.glob("deriva-ml-hooks-*")
         assert (folder / "repo" / "README.md").is_file()
@@ -636,7 +636,7 @@ class TestKilled:
         self, repo: Any, program: Program, temporary: Path, tmp_path: Path
     ) -> None:
         running, _ = self.started(repo, "read line; echo ended", stdin=subprocess.PIPE)
-        assert clear_left_over(discover(str(repo.path))) == []
+        assert clear_left_over(measured(str(repo.path))) == []
         assert program(*ISOLATED, "--", "true").code == 0
         assert running.communicate(b"\n")[0] == b"ended\n"
         precious = tmp_path / "precious"
@@ -653,7 +653,7 @@ class TestKilled:
         (marks / "a.json").write_text(json.dumps(told))
         (marks / "b.json").write_text(json.dumps({**told, "host": os.uname().nodename}))
         (marks / "c.json").write_text("not JSON")
-        assert clear_left_over(discover(str(repo.path))) == []
+        assert clear_left_over(measured(str(repo.path))) == []
         assert precious.is_dir()
 
     def test_a_worktree_of_the_users_that_is_not_there_just_now_is_not_pruned(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.executions import processes
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, signals_raise
 from deriva_ml_hooks.runner.isolation.worktrees import WorktreeError, clear_left_over, temporary_worktree
 
@@ -60,14 +60,14 @@ def no_complaint(line: str) -> None:
 class TestAtOnce:
     SCRIPT = """if True:
         import os, sys
-        from deriva_ml_hooks.git.discovery import discover
+        from deriva_ml_hooks.git.discovery import measured
         from deriva_ml_hooks.runner.isolation.worktrees import clear_left_over, temporary_worktree
         children = []
         for _ in range(10):
             child = os.fork()
             if not child:
                 try:
-                    home = discover()
+                    home = measured()
                     for _ in range(3):
                         clear_left_over(home)
                         with temporary_worktree(home, sys.argv[1], print) as made:
@@ -89,7 +89,7 @@ class TestAtOnce:
         assert nothing_is_left(repo, temporary)
 
     def test_the_worktree_has_the_name_of_the_users_and_git_knows_where_it_is(self, repo: Any) -> None:
-        home = discover(str(repo.path))
+        home = measured(str(repo.path))
         with temporary_worktree(home, repo.git("rev-parse", "HEAD"), no_complaint) as made:
             path = made.repository.worktree
             assert os.path.basename(path) == "repo"
@@ -101,7 +101,7 @@ class TestAtOnce:
 class TestLeftOver:
     def test_what_a_kill_has_left_half_done_is_taken_away(self, repo: Any, temporary: Path) -> None:
         """A worktree of which git has made the folder and no more, and a mark that was being written."""
-        home = discover(str(repo.path))
+        home = measured(str(repo.path))
         gone = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         identity = processes.identity(gone.pid)
         gone.communicate(b"\n")
@@ -121,7 +121,7 @@ class TestLeftOver:
         assert nothing_is_left(repo, temporary)
 
     def test_what_cannot_be_deleted_is_told_and_tried_again(self, repo: Any, temporary: Path) -> None:
-        home, complaints = discover(str(repo.path)), []
+        home, complaints = measured(str(repo.path)), []
         with contextlib.ExitStack() as stack:
             with temporary_worktree(home, repo.git("rev-parse", "HEAD"), complaints.append) as made:
                 stack.enter_context(tmpfs(Path(made.repository.worktree, "busy")))
@@ -142,7 +142,7 @@ class TestSpace:
         commit = repo.commit("Data")
         with tmpfs(tmp_path / "small"):
             monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "small"))
-            made = temporary_worktree(discover(str(repo.path)), commit, no_complaint)
+            made = temporary_worktree(measured(str(repo.path)), commit, no_complaint)
             with pytest.raises(WorktreeError) as caught:
                 made.__enter__()
             assert [*(tmp_path / "small").iterdir()] == []
@@ -165,7 +165,7 @@ class TestSpace:
         repo.git("config", "filter.grow.smudge", "head -c 100000 /dev/urandom")
         with tmpfs(tmp_path / "small"):
             monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "small"))
-            made = temporary_worktree(discover(str(repo.path)), commit, no_complaint)
+            made = temporary_worktree(measured(str(repo.path)), commit, no_complaint)
             with pytest.raises(WorktreeError, match=r"^no space .*TMPDIR") as caught:
                 made.__enter__()
         assert len(str(caught.value)) < 300
@@ -187,7 +187,7 @@ def test_a_relative_address_is_seen_from_the_users_worktree_not_from_the_tempora
     clone.git("remote", "remove", "origin")
     if remote is not None:
         clone.git("remote", "add", "origin", remote.replace("ABSOLUTE", str(tmp_path / "outer.git")))
-    with temporary_worktree(discover(str(clone.path)), commit, no_complaint) as made:
+    with temporary_worktree(measured(str(clone.path)), commit, no_complaint) as made:
         assert Path(made.repository.worktree, "lib/word.txt").read_text() == "inner\n"
     assert nothing_is_left(clone, temporary)
 
