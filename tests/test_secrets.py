@@ -125,7 +125,6 @@ PLACES: dict[str, Callable[[Repo], object]] = {
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("check",),
     ("check", "--json"),
-    ("check", "--paranoid"),
     ("provenance",),
     ("provenance", "--json", "--refresh"),
     ("hook", "cache-provenance"),

@@ -139,7 +139,6 @@ def loosely(repo: Repo) -> None:
     repo.push("origin", "HEAD", "v0.1.0")
 
 
-@pytest.mark.parametrize("service", ci.SERVICES)
 @pytest.mark.parametrize("event", ["push", "new branch", "request"])
 @pytest.mark.parametrize(
     ("change", "said"),
@@ -158,7 +157,6 @@ def test_what_is_pushed_or_asked_to_be_merged_is_checked_in_a_shallow_clone(
     change: Callable[[Repo], None],
     said: str,
     event: str,
-    service: str,
 ) -> None:
     repo.git("switch", "--quiet", "--create", "feature")
     change(repo)
@@ -171,7 +169,7 @@ def test_what_is_pushed_or_asked_to_be_merged_is_checked_in_a_shallow_clone(
         repo.git("merge", "--quiet", "--no-ff", "--message", "Merge", "feature")
         ref = "refs/pull/1/merge"
         repo.push("origin", f"HEAD:{ref}")
-    done = run_ci(ref, before, remote=remote.path, service=service)
+    done = run_ci(ref, before, remote=remote.path)
     assert (done.returncode == 0) == (said == ""), done
     assert said in done.stdout
     assert not said or "fix: " in done.stdout

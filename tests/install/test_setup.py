@@ -54,7 +54,7 @@ def types(*names: str) -> list[str]:
     return [word for name in names for word in ("--hook-type", name)]
 
 
-NAMES = ["plain", "with space", 'it\'s "quoted"', "modèle-数据", "$HOME;`id`", "-dash"]
+NAMES = ["plain", 'it\'s a "modèle-数据"', "-$HOME;`id`"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -203,6 +203,7 @@ def test_the_exit_status_of_a_post_checkout_hook_stays_that_of_git_checkout(
     assert after == before != 0
 
 
+@pytest.mark.parametrize("order", ["ot", "to", pytest.param("otottoo", marks=pytest.mark.slow)])
 def test_either_framework_in_either_order_again_and_again(
     repo: Repo,
     install: Say,
@@ -212,35 +213,34 @@ def test_either_framework_in_either_order_again_and_again(
     photograph: PhotographOf,
     told: Path,
     framework: str,
+    order: str,
 ) -> None:
     served = types(*SERVED)
     tells(hooks_of(repo) / "post-commit")
     cache = repo.git_dir / "deriva-ml-hooks" / "provenance.json"
     before = photograph(hooks_of(repo))
-    for order in ("ot", "to", "otottoo"):
-        done = ""
-        for step in order:
-            if step == "o":
-                install(repo)
-            else:
-                repo.write(".pre-commit-config.yaml", ALL_STAGES)
-                run(repo, framework, "install", *served)
-            done += step
-            told.unlink(missing_ok=True)
-            cache.unlink(missing_ok=True)
-            repo.commit("Another")
-            # pre-commit closes what Repo.run would know the end of our process by.
-            deadline = time.monotonic() + 60
-            while "o" in done and not cache.exists() and time.monotonic() < deadline:
-                os.sched_yield()
-            assert cache.exists() == ("o" in done), done
-            expected = ["args: ", "stdin: ", *(["framework"] if "t" in done else [])]
-            assert told.read_text().splitlines() == expected, done
-        assert doctor(repo)[1] == {}
-        uninstall(repo)
-        run(repo, framework, "uninstall", *served)
-        assert photograph(hooks_of(repo)) == before, order
-        (repo.path / ".pre-commit-config.yaml").unlink()
+    done = ""
+    for step in order:
+        if step == "o":
+            install(repo)
+        else:
+            repo.write(".pre-commit-config.yaml", ALL_STAGES)
+            run(repo, framework, "install", *served)
+        done += step
+        told.unlink(missing_ok=True)
+        cache.unlink(missing_ok=True)
+        repo.commit("Another")
+        # pre-commit closes what Repo.run would know the end of our process by.
+        deadline = time.monotonic() + 60
+        while "o" in done and not cache.exists() and time.monotonic() < deadline:
+            os.sched_yield()
+        assert cache.exists() == ("o" in done), done
+        expected = ["args: ", "stdin: ", *(["framework"] if "t" in done else [])]
+        assert told.read_text().splitlines() == expected, done
+    assert doctor(repo)[1] == {}
+    uninstall(repo)
+    run(repo, framework, "uninstall", *served)
+    assert photograph(hooks_of(repo)) == before
 
 
 def test_a_legacy_hook_that_the_framework_ran_already_still_runs_and_is_restored(
@@ -518,11 +518,10 @@ def test_a_submodule_has_hooks_of_its_own(
     assert len(uninstall(inner)) == len(HOOKS)
 
 
-@pytest.mark.parametrize("name", ["my venv", "it's", 'a "b" $(c) \\d', "umgebung-ü"])
 def test_an_interpreter_of_any_name_is_found_by_the_hooks(
-    repo: Repo, tmp_path: Path, program: Callable[..., Ran], name: str
+    repo: Repo, tmp_path: Path, program: Callable[..., Ran]
 ) -> None:
-    python = tmp_path / name / "python"
+    python = tmp_path / 'it\'s a "b" $(c) \\d ü' / "python"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\necho "$5 $6" >> "{tmp_path}/asked"\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
