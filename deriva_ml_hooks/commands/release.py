@@ -34,6 +34,9 @@ def bump_version(
     remote: Optional[str] = typer.Option(None, "--remote", help="Where to push."),
     no_push: bool = typer.Option(False, "--no-push", help="Make the tag here only; no remote is asked."),
     force_new: bool = typer.Option(False, "--force-new", help="Also on a commit that has a version."),
+    commit_lock: bool = typer.Option(
+        False, "--commit-lock", help="Commit uv.lock first, where nothing else is changed."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would be made; nothing is fetched."),
     as_json: bool = typer.Option(False, "--json", help="Print what was made, or why not, as JSON."),
 ) -> None:
@@ -56,6 +59,7 @@ def bump_version(
         remote=remote,
         push=not no_push,
         force_new=force_new,
+        commit_lock=commit_lock,
     )
     reasons: tuple[Finding, ...]
     try:

@@ -43,6 +43,12 @@ def findings(repository: Repository, changes: Sequence[Change], measured: Measur
     return result
 
 
+def is_rewritten_lock(reasons: Sequence[Finding]) -> bool:
+    """Whether a lock file that a tool rewrites is the first of `reasons`, and no other file is changed."""
+    changed = [found for found in reasons if found.path is not None]
+    return len(changed) == 1 and reasons[0] is changed[0] and changed[0].path in _REWRITTEN
+
+
 def _lock_file(repository: Repository, found: Finding) -> Finding:
     """What is said of a lock file that is all that has changed: the tool itself has rewritten it."""
     tool, name = _REWRITTEN[found.path or ""], shlex.quote(_from_here(repository, found.path or ""))

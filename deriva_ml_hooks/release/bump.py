@@ -11,7 +11,8 @@ from typing import Any
 from deriva_ml_hooks.config import hook_settings
 from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.gate import Verdict, judge, require_accepted
-from deriva_ml_hooks.git import remotes
+from deriva_ml_hooks.gate.fixes import is_rewritten_lock
+from deriva_ml_hooks.git import process, remotes
 from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.versions import Version, semver
@@ -47,6 +48,7 @@ class Wanted:
     remote: str | None = None
     push: bool = True
     force_new: bool = False
+    commit_lock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,10 @@ def plan(wanted: Wanted, start: str = ".", *, fetching: bool = True) -> tuple[Re
     UsageError for words that fit nothing, and GitError.
     """
     measured(start)  # an image may be accepted without a repository; nothing can be tagged there
-    verdict = require_accepted(_without_what_a_bump_fixes(judge(start), wanted))
+    verdict = judge(start)
+    if wanted.commit_lock and is_rewritten_lock(verdict.reasons):
+        verdict = _with_lock(verdict, start, may_commit=fetching)
+    verdict = require_accepted(_without_what_a_bump_fixes(verdict, wanted))
     if verdict.repository is None or verdict.provenance is None:
         raise AssertionError("an accepted verdict names its commit")
     repository, commit, branch = verdict.repository, verdict.provenance.commit, verdict.provenance.branch
@@ -102,6 +107,16 @@ def plan(wanted: Wanted, start: str = ".", *, fetching: bool = True) -> tuple[Re
     if wanted.push and _is_checked(repository):
         _require_passing(repository, bump)
     return repository, replace(bump, branch=branch, remote=remote, target=target)
+
+
+def _with_lock(verdict: Verdict, start: str, *, may_commit: bool) -> Verdict:
+    """The verdict once the lock file that is all that has changed is committed, with the user's own hooks."""
+    if verdict.repository is None or not may_commit:
+        return replace(verdict, reasons=verdict.reasons[1:])
+    path = str(verdict.reasons[0].path)
+    words = ("commit", "--quiet", "--message", f"Update {path}", "--", path)
+    process.run(*words, cwd=verdict.repository.worktree, env=process.command_environment()).checked()
+    return judge(start)
 
 
 def _settle(repository: Repository, *, may_settle: bool) -> None:

@@ -140,3 +140,35 @@ def test_no_version_can_be_told_in_a_shallow_clone(
     assert done.code == 1
     assert "git fetch --unshallow" in done.err
     assert os.listdir(tmp_path / "shallow")
+
+
+class TestALockFile:
+    """`--commit-lock`: uv has rewritten uv.lock, and nothing else is changed."""
+
+    @pytest.fixture(autouse=True)
+    def rewritten(self, repo: Repo, remote: Repo) -> None:
+        repo.write("uv.lock", "version = 1\n")
+        repo.commit("Lock")
+        repo.write("uv.lock", "version = 2\n")
+
+    def test_it_is_committed_and_the_version_is_that_commits(self, repo: Repo, program: Program) -> None:
+        assert program("bump-version").code == 1
+        assert program("bump-version", "--commit-lock", "--dry-run").code == 0
+        assert repo.git("log", "-1", "--format=%s") == "Lock"
+        assert program("bump-version", "--commit-lock").code == 0
+        assert repo.git("log", "-1", "--format=%s %D").startswith("Update uv.lock HEAD -> main, tag: v0.1.0")
+        assert repo.git("status", "--porcelain") == ""
+
+    def test_it_is_not_committed_beside_other_changes(self, repo: Repo, program: Program) -> None:
+        repo.write("src/new.py")
+        assert program("bump-version", "--commit-lock").code == 1
+        assert repo.git("log", "-1", "--format=%s") == "Lock"
+
+    def test_a_hook_of_the_users_that_refuses_it_has_the_last_word(
+        self, repo: Repo, program: Program
+    ) -> None:
+        hook = repo.write(".git/hooks/pre-commit", "#!/bin/sh\necho not so >&2\nexit 1\n")
+        hook.chmod(0o755)
+        done = program("bump-version", "--commit-lock")
+        assert (done.code, "not so" in done.err) == (1, True)
+        assert repo.git("tag") == ""
