@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deriva_ml_hooks import config, globs, notebooks
+from deriva_ml_hooks import config, globs
 from deriva_ml_hooks.catalog import errors, schema
 from deriva_ml_hooks.catalog.settings import parse as parse_address
 from deriva_ml_hooks.cli import DEFECT, main
@@ -40,7 +40,9 @@ from deriva_ml_hooks.git import (
     tags,
     versions,
 )
-from deriva_ml_hooks.hooks import _cells, hook_ids
+from deriva_ml_hooks.hooks import hook_ids
+from deriva_ml_hooks.notebooks import cells
+from deriva_ml_hooks.notebooks import strip as notebooks
 from deriva_ml_hooks.redact import redact, redact_command, redacted
 from deriva_ml_hooks.release import push
 from deriva_ml_hooks.report import shown
@@ -251,7 +253,7 @@ TEXTS: dict[str, tuple[Callable[[str], object], st.SearchStrategy[str]]] = {
         words("a", " = ", "1", "'", "[", "\n", "%x", "!", ":", "\\", "#", "(", "f'{"),
     ),
     "a cell": (
-        lambda text: _cells.parsed(text),
+        lambda text: cells.parsed(text),
         words("a", "=", "(", "\n", "  ", "%pip", "!", "?", "\\", "'"),
     ),
     "a process": (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deriva_ml_hooks import gate
-from deriva_ml_hooks.notebooks import strip
+from deriva_ml_hooks.notebooks.strip import strip
 
 if TYPE_CHECKING:
     from tests.conftest import Repo

@@ -20,7 +20,7 @@ import pytest
 
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.hooks import recommended
-from deriva_ml_hooks.notebooks import strip
+from deriva_ml_hooks.notebooks.strip import strip
 from tests.commands.test_submit import Queue, queue
 from tests.conftest import Repo
 

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 
-from deriva_ml_hooks import notebooks, packages, untracked
+from deriva_ml_hooks import packages, untracked
 from deriva_ml_hooks.config import hook_settings
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.files import read_regular
@@ -14,6 +14,7 @@ from deriva_ml_hooks.gate.reasons import of_change
 from deriva_ml_hooks.git.filters import nbstripout_keys
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.git.status import Change, Measurement
+from deriva_ml_hooks.notebooks.strip import options_of, strip
 from deriva_ml_hooks.report import Finding
 
 _STRIP = "strip-notebook-outputs"
@@ -130,10 +131,10 @@ def executed(repository: Repository, change: Change) -> Finding | None:
         return None
     keys = nbstripout_keys(repository)
     try:
-        options = notebooks.options_of(hook_settings(repository.worktree, _STRIP), *keys)
+        options = options_of(hook_settings(repository.worktree, _STRIP), *keys)
         committed = repository.blob(entry[1]).data
-        left = notebooks.strip(read_regular(file, at_most=_MOST), options)
-        if left != committed and left != notebooks.strip(committed, options):
+        left = strip(read_regular(file, at_most=_MOST), options)
+        if left != committed and left != strip(committed, options):
             return None
     except (OSError, HooksError):
         return None

@@ -13,13 +13,13 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
-from deriva_ml_hooks import notebooks
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.files import read_regular
 from deriva_ml_hooks.git import beside, process
 from deriva_ml_hooks.git.content import Entry, differing
 from deriva_ml_hooks.git.index import Listing, entry_of
 from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.notebooks.strip import options_of, strip
 
 _LOSSY = ("filter", "ident", "working-tree-encoding")
 _OFF = ("unspecified", "unset")
@@ -109,8 +109,8 @@ def _same_cells(repository: Repository, entry: Entry) -> bool:
         there = read_regular(os.path.join(repository.worktree, entry.path), at_most=_MOST)
         committed = repository.blob(entry.oid.encode("ascii")).data
         # Keys that only this machine strips are missing in the commit: what has another value there differs.
-        as_stripped = notebooks.strip(there, notebooks.options_of({}, *keys))
-        pairs = (as_stripped, committed), (notebooks.strip(there), notebooks.strip(committed))
+        as_stripped = strip(there, options_of({}, *keys))
+        pairs = (as_stripped, committed), (strip(there), strip(committed))
         return any(json.loads(here) == json.loads(held) for here, held in pairs)
     except (OSError, ValueError, RecursionError, HooksError):
         return False

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import dropwhile
 
-from deriva_ml_hooks.hooks._cells import Line, is_foreign, parsed, shown
+from deriva_ml_hooks.notebooks.cells import Line, is_foreign, parsed, shown
 
 _MAGIC = r"(?:[\w.\[\], ]+=\s*)?(?:%(?:time|timeit|capture)\s+)*"
 # For lines without the white space before them.

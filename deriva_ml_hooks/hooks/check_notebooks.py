@@ -14,10 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from deriva_ml_hooks.config import texts
 from deriva_ml_hooks.errors import ConfigError, UsageError
-from deriva_ml_hooks.hooks import _cells
 from deriva_ml_hooks.hooks._hook import Hook, parsed, read_own_file, report, repository_here
 from deriva_ml_hooks.hooks._installations import installations
-from deriva_ml_hooks.notebooks import reopening
+from deriva_ml_hooks.notebooks.cells import (
+    assigned,
+    assigns_from,
+    code_cells,
+    is_python,
+    names,
+    shown,
+    unfit_parameters,
+)
+from deriva_ml_hooks.notebooks.strip import reopening
 from deriva_ml_hooks.report import Finding
 
 if TYPE_CHECKING:
@@ -101,9 +109,9 @@ _REOPEN = ""
 
 def _parameters(notebook: Any) -> Iterator[Problem]:
     """papermill puts its values right behind the tagged cell, and reads the defaults from it."""
-    if not _cells.is_python(notebook):
+    if not is_python(notebook):
         return
-    cells = _cells.code_cells(notebook)
+    cells = code_cells(notebook)
     tagged = [cell for cell in cells if "parameters" in cell.tags]
     if not tagged:
         return
@@ -111,10 +119,10 @@ def _parameters(notebook: Any) -> Iterator[Problem]:
     for cell in tagged[1:]:
         message = f"cell {cell.number}: tagged parameters, as cell {first.number} is already"
         yield message, "keep one cell tagged parameters, and put all of them there"
-    if _cells.assigns_from(first.source, "run_notebook"):
+    if assigns_from(first.source, "run_notebook"):
         return  # DerivaML's convention: the values come from its configuration
     try:
-        unfit = _cells.unfit_parameters(first.source)
+        unfit = unfit_parameters(first.source)
     except SyntaxError as error:
         message = f"cell {first.number}: the parameters are no Python: line {error.lineno}: {error.msg}"
         yield message, "write one assignment of a literal per parameter: rate = 0.01"
@@ -122,9 +130,9 @@ def _parameters(notebook: Any) -> Iterator[Problem]:
     for line, text in unfit:
         message = f"cell {first.number}: line {line} is no assignment of a literal: {text}"
         yield message, "move it to a cell below; a parameter is a name and a literal: rate = 0.01"
-    names = _cells.assigned(first.source)
+    parameters = assigned(first.source)
     for cell in cells:
-        if cell.number < first.number and (used := names & _cells.names(cell.source)):
+        if cell.number < first.number and (used := parameters & names(cell.source)):
             message = f"cell {cell.number}: uses {', '.join(sorted(used))} before the parameters"
             yield message, f"move the parameters, cell {first.number}, above it"
             return
@@ -133,7 +141,7 @@ def _parameters(notebook: Any) -> Iterator[Problem]:
 def _execution_order(notebook: Any) -> Iterator[Problem]:
     """Jupyter counts the cells of a kernel as they run: gaps and jumps are runs that no reader sees."""
     expected = 1
-    for cell in _cells.code_cells(notebook):
+    for cell in code_cells(notebook):
         if cell.count is None:
             continue
         if cell.count != expected:
@@ -145,10 +153,10 @@ def _execution_order(notebook: Any) -> Iterator[Problem]:
 
 def _install_magics(notebook: Any) -> Iterator[Problem]:
     """What a notebook installs is in no lock file, so no record of the run can name it."""
-    if not _cells.is_python(notebook):
+    if not is_python(notebook):
         return
     fix = "add the package to the project's dependencies (pyproject.toml), and take the line out"
-    for cell in _cells.code_cells(notebook):
+    for cell in code_cells(notebook):
         for line, text in installations(cell.source):
             yield f"cell {cell.number}: line {line} installs packages: {text}", fix
 
@@ -183,7 +191,7 @@ def _schema_problem(notebook: dict[str, Any]) -> str | None:
         return f"{type(failed).__name__}: {failed}".splitlines()[0]
     if error is None:
         return None
-    text, place = _cells.shown(error.message.splitlines()[0]), list(error.absolute_path)
+    text, place = shown(error.message.splitlines()[0]), list(error.absolute_path)
     if place[:1] == ["cells"] and len(place) > 1:
         text = ".".join(map(str, place[2:])) + (f": {text}" if place[2:] else text)
         return f"cell {place[1] + 1}: {text}"

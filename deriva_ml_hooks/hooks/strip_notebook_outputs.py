@@ -16,7 +16,7 @@ from deriva_ml_hooks.config import switch, text, texts
 from deriva_ml_hooks.files import replace_whole, sync_folder
 from deriva_ml_hooks.git.filters import nbstripout_keys
 from deriva_ml_hooks.hooks._hook import Hook, parsed, read_own_file, report, repository_here
-from deriva_ml_hooks.notebooks import NotebookError, options_of, strip
+from deriva_ml_hooks.notebooks.strip import NotebookError, options_of, strip
 from deriva_ml_hooks.report import LISTED, Finding
 
 _SWITCHES = {

@@ -135,7 +135,7 @@ def _checksum(repository: Repository, blob: bytes, path: str) -> str:
     """`git hash-object` of the file; of what `nbstripout -t` prints of a notebook (deriva-ml, Workflow)."""
     if not path.endswith(".ipynb"):
         return blob.decode("ascii")
-    from deriva_ml_hooks.notebooks import NotebookError, StripOptions, textconv
+    from deriva_ml_hooks.notebooks.strip import NotebookError, StripOptions, textconv
 
     extra, keep = nbstripout_keys(repository)
     options = StripOptions(extra_keys=tuple(extra), keep_metadata_keys=tuple(keep))

@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Any
 
 from deriva_ml_hooks.errors import UsageError
-from deriva_ml_hooks.hooks import _cells
+from deriva_ml_hooks.notebooks.cells import Assignment, parsed, python_of, targets
 from deriva_ml_hooks.redact import redacted
 
 TAG, INJECTED = "parameters", "injected-parameters"
@@ -53,8 +53,8 @@ def _tags(cell: Mapping[str, Any]) -> Sequence[str]:
 
 def read_cell(source: str) -> list[Parameter]:
     """What a cell of parameters sets as Python reads it; nothing where it is no valid Python."""
-    text = _cells.python_of(source)
-    tree = _cells.parsed(text)
+    text = python_of(source)
+    tree = parsed(text)
     lines = re.split(r"\r\n?|\n", text)
     found: dict[str, Parameter] = {}
     for statement in _statements(tree) if tree is not None else ():
@@ -65,12 +65,12 @@ def read_cell(source: str) -> list[Parameter]:
         if isinstance(statement, ast.AnnAssign):
             kind = _text(statement.annotation, text).strip("'\"")
         default = _text(statement.value, text) if statement.value is not None else ""
-        for name in _cells.targets(statement):
+        for name in targets(statement):
             found[name] = Parameter(name, kind or None, default, words)
     return [*found.values()]
 
 
-def _statements(node: ast.AST) -> Iterator[_cells.Assignment]:
+def _statements(node: ast.AST) -> Iterator[Assignment]:
     """The assignments of a cell in their order, those in functions and classes left out."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.Assign, ast.AnnAssign)):

@@ -13,7 +13,7 @@ import sys
 import warnings
 from typing import Any
 
-from deriva_ml_hooks.notebooks import reopening
+from deriva_ml_hooks.notebooks.strip import reopening
 from deriva_ml_hooks.runner.notebook.kernels import NotebookRunError
 
 _CONVERT = "import nbformat; nbformat.write(nbformat.read({path!r}, 4), {path!r})"

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from deriva_ml_hooks.errors import UsageError
-from deriva_ml_hooks.notebooks import (
+from deriva_ml_hooks.notebooks.strip import (
     DEFAULT_EXTRA_KEYS,
     NotebookError,
     StripOptions,
@@ -27,7 +27,7 @@ from deriva_ml_hooks.notebooks import (
     textconv,
 )
 
-DATA = Path(__file__).parent / "data" / "notebooks"
+DATA = Path(__file__).parents[1] / "data" / "notebooks"
 ON_DISK = {path.name: path.read_bytes() for path in sorted(DATA.iterdir())}
 ZEPPELIN = {name: data for name, data in ON_DISK.items() if name.endswith(".zpln")}
 JUPYTER = {name: data for name, data in ON_DISK.items() if name.endswith(".ipynb")}
@@ -444,7 +444,7 @@ def test_what_was_stripped_is_recognised_as_clean(name: str) -> None:
 def test_clean_notebooks_cost_no_import_of_nbformat() -> None:
     code = """
 import sys
-from deriva_ml_hooks.notebooks import StripOptions, strip
+from deriva_ml_hooks.notebooks.strip import StripOptions, strip
 data = sys.stdin.buffer.read()
 assert strip(data) is data
 assert not {"nbformat", "nbstripout", "jsonschema"} & set(sys.modules)
