@@ -83,6 +83,29 @@ def test_a_run_is_published_while_it_runs_and_closed_after_it(
     assert json.loads(stored)["commit"] == record["commit"]
 
 
+@pytest.mark.parametrize(("end", "status"), [("pass", "Uploaded"), ("raise ValueError('no')", "Failed")])
+def test_a_script_that_records_itself_has_its_row_too(
+    catalog: Any, repo: Any, program: Program, end: str, status: str
+) -> None:
+    code = f"""\
+import os
+from deriva_ml_hooks import recorded
+
+with recorded("From inside"):
+    print(os.environ["DERIVA_ML_HOOKS_EXECUTION_RID"], os.environ["DERIVA_ML_SAVE_EXECUTION_RID"])
+    {end}
+"""
+    repo.write("src/train.py", code)
+    repo.commit()
+    done = repo.run(sys.executable, "src/train.py")
+    (row,) = rows(catalog)
+    assert done.stdout.decode().split()[0] == row["RID"], done.stderr
+    assert row["Status"] == status
+    assert row["Description"].startswith("From inside")
+    (record,) = records(program)
+    assert [made["rid"] for made in record["publications"]] == [row["RID"]]
+
+
 def test_what_the_run_did_is_told(catalog: Any, repo: Any, program: Program) -> None:
     assert program("run", "--", "sh", "-c", "echo >> README.md; exit 3").code == 3
     (row,) = rows(catalog)
