@@ -98,7 +98,7 @@ def _project(repository: Repository, head: bytes | None) -> str:
     """The folder whose settings say what the version is: the same commit has several in a monorepo."""
     if head is None or not repository.here:
         return ""
-    return project_of(repository, repository.commit(head).tree).folder
+    return project_of(repository, repository.commit(head).tree, repository.here).folder
 
 
 def _digest_of(path: str) -> str | None:

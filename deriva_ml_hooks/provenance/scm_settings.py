@@ -82,14 +82,13 @@ class Settings:
         _require_quick(self.pattern, tags | {branch.rpartition(mark)[2] for mark in "/-" if branch})
 
 
-def project_of(repository: Repository, tree: bytes) -> Project:
-    """Where the commit's settings are for the folder that the user is in.
+def project_of(repository: Repository, tree: bytes, folder: str) -> Project:
+    """Where the commit's settings are for the folder `folder` of its tree.
 
     The nearest pyproject.toml with a table for setuptools-scm, from that folder upwards; else the one at
     the top. Links in the commit are followed as a checkout of it would.
     """
     overridden = repository.entry(tree, _OVERRIDES) is not None
-    folder = repository.here
     while True:
         project = Project(folder, overridden=overridden)
         try:

@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,7 +85,7 @@ def scm_versions(
 def version_under(repository: Repository, oid: bytes, branch: str | None, tag: str) -> str:
     """The version of the commit `oid` if `tag` were on it. Raises NoVersionError and GitError."""
     commit = repository.commit(oid)
-    settings = settings_of(repository, project_of(repository, commit.tree))
+    settings = settings_of(repository, project_of(repository, commit.tree, repository.here))
     return _written(commit, settings, _Nearest(tag, 0), branch)
 
 
@@ -97,10 +96,7 @@ def _versions(
     tick: Callable[[], None] = lambda: None,
 ) -> dict[Named, str | NoVersionError]:
     commits = {name: repository.commit(name.commit) for name in names}
-    projects = {
-        name: project_of(replace(repository, here=name.folder), commit.tree)
-        for name, commit in commits.items()
-    }
+    projects = {name: project_of(repository, commit.tree, name.folder) for name, commit in commits.items()}
     settings = {project: _settings_or_why(repository, project) for project in {*projects.values()}}
     wanted: dict[tuple[str, ...], set[bytes]] = {}
     for name, project in projects.items():
