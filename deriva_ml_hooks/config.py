@@ -7,27 +7,15 @@ file and the key: a policy with a typing error in it must never be a policy that
 from __future__ import annotations
 
 import os
-import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from deriva_ml_hooks.errors import ConfigError, UsageError
-from deriva_ml_hooks.files import read_regular
+from deriva_ml_hooks.toml import parse_toml, read_document
 
 Policy = Literal["refuse", "warn", "ignore"]
-
-MAX_BYTES = 1 << 20
-"""What a TOML document may have."""
-_MAX_PARTS = 32  # time and memory of a key grow with their square
-_MAX_DEPTH = 100
-# Each of them takes what it has read, also where a quote is not closed: none reads a line twice.
-_QUOTED = re.compile(rb"""\"(?:\\.|[^"\\])*"?|'[^']*'?|#.*""")
-_BETWEEN_KEYS = re.compile(rb"[^\w. \t-]")
-_DOT = re.compile(rb"[\w-][ \t]*\.[ \t]*(?=[\w-])")
-_BRACKET = re.compile(rb"[\[\]{}]")
 
 TABLE = "tool.deriva-ml-hooks"
 STANDALONE = ".deriva-ml-hooks.toml"
@@ -176,7 +164,7 @@ def load(root: str) -> Config:
     [tool.deriva-ml-hooks] of its pyproject.toml, or .deriva-ml-hooks.toml where there is no
     pyproject.toml. Raises ConfigError.
     """
-    return _settings(*_table(lambda name: _file(root, name)))
+    return _settings(*_table(lambda name: (read_document(os.path.join(root, name), name), name)))
 
 
 def committed(read: Callable[[str], bytes | None]) -> Config:
@@ -224,7 +212,7 @@ def _readers_of(hook: str) -> Mapping[str, Reader]:
 
 def hook_settings(root: str, hook: str) -> Mapping[str, Any]:
     """What [tool.deriva-ml-hooks.HOOK] sets where the worktree is `root`, by key. Raises ConfigError."""
-    file, table = _table(lambda name: _file(root, name))
+    file, table = _table(lambda name: (read_document(os.path.join(root, name), name), name))
     return _read_hook(hook, table[hook], file, _readers_of(hook)) if hook in table else {}
 
 
@@ -258,10 +246,6 @@ def _read(table: Mapping[str, Any], readers: Mapping[str, Reader], file: str, pr
     return values
 
 
-def _file(root: str, name: str) -> tuple[bytes | None, str]:
-    return _bytes(os.path.join(root, name), name), name
-
-
 def _table(read: Callable[[str], tuple[bytes | None, str]]) -> tuple[str, Mapping[str, Any]]:
     """The table, and the file that has it, as it is shown; `read` gives both of a file by its name."""
     data, name = read("pyproject.toml")
@@ -279,53 +263,6 @@ def _table(read: Callable[[str], tuple[bytes | None, str]]) -> tuple[str, Mappin
     if not isinstance(table, dict):
         raise ConfigError(name, TABLE, "not a table", fix=f"write it as [{TABLE}]")
     return name, table
-
-
-def read_toml(path: str, shown: str) -> dict[str, Any] | None:
-    """The TOML document at `path`, None where there is none; raises ConfigError naming it `shown`."""
-    data = _bytes(path, shown)
-    return parse_toml(data, shown) if data is not None else None
-
-
-def _bytes(path: str, shown: str) -> bytes | None:
-    try:
-        return read_regular(path, at_most=MAX_BYTES)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        fix = "put a file there, or nothing; see its owner and mode"
-        raise ConfigError(shown, None, f"cannot be read: {error.strerror}", fix=fix) from None
-
-
-def parse_toml(data: bytes, shown: str) -> dict[str, Any]:
-    """TOML from bytes; raises ConfigError naming the document `shown`, also where it could take for ever."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        _require_modest(data)
-        document: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what int() and UTF-8 have to say
-        raise ConfigError(shown, None, f"not valid TOML: {error}", fix="mend the line it names") from None
-    return document
-
-
-def _require_modest(data: bytes) -> None:
-    """Raises ValueError for what the parser takes minutes and gigabytes for, or overflows its stack."""
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"larger than {MAX_BYTES} bytes")
-    depth = 0
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        bare = _QUOTED.sub(b"s", line)
-        if line.count(b".") > _MAX_PARTS:
-            keys = _BETWEEN_KEYS.split(bare)
-            if any(len(_DOT.findall(key)) >= _MAX_PARTS for key in keys):
-                raise ValueError(f"a key of more than {_MAX_PARTS} parts (at line {number})")
-        for bracket in _BRACKET.findall(bare):
-            depth = depth + 1 if bracket in b"[{" else max(depth - 1, 0)
-            if depth > _MAX_DEPTH:
-                raise ValueError(f"brackets inside each other, more than {_MAX_DEPTH} (at line {number})")
 
 
 def _suggestion(key: str, file: str, known: Sequence[str]) -> str:

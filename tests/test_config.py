@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deriva_ml_hooks.config import KEYS, Config, hook_settings, load, parse_toml
+from deriva_ml_hooks.config import KEYS, Config, hook_settings, load
 from deriva_ml_hooks.errors import ConfigError
 from deriva_ml_hooks.hooks import declared, hook_ids
+from deriva_ml_hooks.toml import parse_toml
 
 if TYPE_CHECKING:
     from tests.conftest import Ran, Repo

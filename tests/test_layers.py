@@ -17,7 +17,7 @@ ROOT = Path(deriva_ml_hooks.__file__).parent
 LAYERS = (
     {"redact"},
     {"errors", "files", "globs", "packages", "programs"},
-    {"report", "patterns", "untracked"},
+    {"report", "patterns", "toml", "untracked"},
     {"config", "notebooks"},
     {"git"},
     {"provenance"},

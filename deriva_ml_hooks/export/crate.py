@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from deriva_ml_hooks import packages
-from deriva_ml_hooks.config import parse_toml
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.files import sha256_of
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import shown_command
+from deriva_ml_hooks.toml import parse_toml
 
 if TYPE_CHECKING:
     from dulwich.objects import Tree

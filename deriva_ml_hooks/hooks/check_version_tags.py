@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from deriva_ml_hooks.config import parse_toml, read_toml, switch, word
+from deriva_ml_hooks.config import switch, word
 from deriva_ml_hooks.errors import ConfigError, UsageError
 from deriva_ml_hooks.git import pushes, tags
 from deriva_ml_hooks.git.discovery import of_hook
@@ -28,6 +28,7 @@ from deriva_ml_hooks.hooks import _version_rules
 from deriva_ml_hooks.hooks._hook import Hook, report
 from deriva_ml_hooks.hooks._version_rules import Rules
 from deriva_ml_hooks.report import Finding
+from deriva_ml_hooks.toml import parse_toml, read_toml
 
 HOOK = Hook(
     "check-version-tags",

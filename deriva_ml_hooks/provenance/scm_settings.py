@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from deriva_ml_hooks.config import parse_toml
 from deriva_ml_hooks.errors import ConfigError, HooksError
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.patterns import fits
 from deriva_ml_hooks.report import printable
+from deriva_ml_hooks.toml import parse_toml
 
 FILE = "pyproject.toml"
 AGREE = "deriva-ml-hooks trust code"

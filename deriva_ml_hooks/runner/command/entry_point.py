@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deriva_ml_hooks.config import MAX_BYTES, parse_toml
 from deriva_ml_hooks.errors import ConfigError
 from deriva_ml_hooks.files import inside, read_regular
 from deriva_ml_hooks.runner.command.installed import in_environment
 from deriva_ml_hooks.runner.command.launchers import MODULES, launcher_of
 from deriva_ml_hooks.runner.command.options import Kind, Launcher, Operand, operand
 from deriva_ml_hooks.runner.command.quoted import assigned
+from deriva_ml_hooks.toml import MAX_BYTES, parse_toml
 
 __all__ = ["Invocation", "Kind", "invocation", "is_installed", "on_path"]
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from deriva_ml_hooks.config import parse_toml
 from deriva_ml_hooks.errors import ConfigError
 from deriva_ml_hooks.files import make_folder, read_regular
 from deriva_ml_hooks.git import process
@@ -42,6 +41,7 @@ from deriva_ml_hooks.runner.witness import (
     split_words,
     worktrees_of,
 )
+from deriva_ml_hooks.toml import parse_toml
 
 _MOST = 5
 """Environments that are kept."""
