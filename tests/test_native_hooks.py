@@ -18,7 +18,7 @@ import pytest
 from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.install import setup
 from deriva_ml_hooks.install.doctor import examine
-from deriva_ml_hooks.install.native import HOOKS, hooks, led_to, script
+from deriva_ml_hooks.install.native import HOOKS, hooks, package_folder, script
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -482,10 +482,10 @@ def test_what_the_user_has_led_python_to_is_written_into_the_hooks(
     repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = str(Path(setup.__file__).parents[2])  # an installed package is not in this repository
-    assert led_to(str(repo.path)) == ""
+    assert package_folder(str(repo.path)) == ""
     monkeypatch.setenv("PYTHONPATH", f":{tmp_path}:{home}")
-    assert led_to(str(repo.path)) == home
-    assert led_to(home) == "", "not from the repository itself"
+    assert package_folder(str(repo.path)) == home
+    assert package_folder(home) == "", "not from the repository itself"
     setup.install(str(repo.path), say=lambda _: None)
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nshift\nexec "{sys.executable}" -S -I "$@"\n')  # finds nothing by itself

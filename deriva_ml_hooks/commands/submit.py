@@ -19,8 +19,8 @@ from deriva_ml_hooks.commands.run import (
     concluded,
     require_json,
 )
-from deriva_ml_hooks.git.discovery import discover
-from deriva_ml_hooks.install.native import led_to
+from deriva_ml_hooks.git.discovery import measured
+from deriva_ml_hooks.install.native import package_folder
 from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError
 from deriva_ml_hooks.runner.isolation.submission import Submission, run_job, settle
 from deriva_ml_hooks.runner.isolation.submission import submit as submitted
@@ -70,10 +70,10 @@ def submit(
             complain(line)
 
     require_json(json_file)
-    home = discover()
+    home = measured()
     settle(home, ledger_here(), say)
     request = Request((), description, entry_point, tag_required, catalog, paranoid=paranoid)
-    callback = [sys.executable, "-I", "-c", _MAIN, led_to(home.worktree), "job"]
+    callback = [sys.executable, "-I", "-c", _MAIN, package_folder(home.worktree), "job"]
     wanted = Submission(command, request, callback, output_paths or (), worktree_root, isolated)
 
     def answer(text: str) -> None:

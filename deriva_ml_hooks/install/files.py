@@ -31,7 +31,7 @@ class Undo(NamedTuple):
     was written and as it was before (None: it was not there)."""
 
     types: tuple[str, ...]
-    files: Mapping[str, tuple[bytes, bytes | None]]
+    files: Mapping[str, tuple[bytes | None, bytes | None]]
 
 
 NOTHING = Undo((), {})
@@ -142,7 +142,7 @@ def restore_steps(repository: Repository, undo: Undo, say: Callable[[str], None]
             yield write(path, before, "as it was before")
 
 
-def _committed(repository: Repository, name: str, data: bytes) -> bool:
+def _committed(repository: Repository, name: str, data: bytes | None) -> bool:
     head = repository.head()
     entry = repository.entry(repository.commit(head).tree, name) if head else None
     return entry is not None and repository.blob(entry[1]).data == data
@@ -170,10 +170,7 @@ def remembered(repository: Repository) -> Undo:
     try:
         with open(_path(repository), "rb") as file:
             found = json.load(file)
-        files = {
-            name: (written.encode("latin-1"), None if before is None else before.encode("latin-1"))
-            for name, (written, before) in found["files"].items()
-        }
+        files = {name: (_data(written), _data(before)) for name, (written, before) in found["files"].items()}
         return Undo(tuple(map(str, found["types"])), files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return NOTHING
@@ -184,14 +181,15 @@ def remember(repository: Repository, undo: Undo) -> None:
     path = _path(repository)
     if undo == remembered(repository):
         return
-    files = {
-        name: [written.decode("latin-1"), None if before is None else before.decode("latin-1")]
-        for name, (written, before) in undo.files.items()
-    }
+    document = json.dumps(undo._asdict(), default=lambda data: data.decode("latin-1"))
     try:
         if undo == NOTHING:
             os.unlink(path)
         else:
-            own.write(repository, path, json.dumps({"types": undo.types, "files": files}).encode("ascii"))
+            own.write(repository, path, document.encode("ascii"))
     except OSError as error:
         raise InstallError(f"{path}: {error.strerror}", fix="see the owner of the git directory") from None
+
+
+def _data(text: str | None) -> bytes | None:
+    return None if text is None else text.encode("latin-1")

@@ -130,7 +130,7 @@ def _stands(path: str, data: bytes) -> bool:
     return _content(path) == data and os.access(path, os.X_OK)
 
 
-def led_to(worktree: str) -> str:
+def package_folder(worktree: str) -> str:
     """The folder that this package is imported from, where its interpreter has been led there by its user.
 
     The hooks start it isolated, which leaves out the user's site-packages and PYTHONPATH. Empty where it
@@ -176,7 +176,7 @@ def install_steps(repository: Repository, python: str) -> Iterator[Step]:
             raise InstallError(what, fix=f"have its hooks call ours: {'; '.join(calls)}")
         return
     for hook in missing:
-        yield from _install(hook, script(hook.name, python, led_to(repository.worktree)))
+        yield from _install(hook, script(hook.name, python, package_folder(repository.worktree)))
 
 
 def _install(hook: Hook, data: bytes) -> Iterator[Step]:
