@@ -30,8 +30,7 @@ def on_start() -> None:
     options = _options()
     if options is None or _runs_nothing(options):
         return
-    found = setting.of(os.getcwd())
-    if found.on and not _is_of_another_project(found):
+    if setting.of(_folder()).on:
         restart.under_run()
 
 
@@ -63,10 +62,12 @@ def _runs_nothing(options: Any) -> bool:
     return any(_DRY.fullmatch(word) for word in options.overrides)
 
 
-def _is_of_another_project(found: setting.Setting) -> bool:
-    """Whether the program that runs is a file of another repository than the folder it runs in."""
+def _folder() -> str:
+    """The folder whose repository counts: that of the program's own file, or else the current one.
+
+    An installed command has no repository of its own: it runs the project it is called in.
+    """
     file = os.path.realpath(getattr(sys.modules["__main__"], "__file__", None) or os.curdir)
-    if file.startswith(os.path.realpath(sys.prefix) + os.sep):  # an installed command
-        return False
-    other = setting.worktree_of(os.path.dirname(file))
-    return other is not None and found.worktree is not None and other != os.path.realpath(found.worktree)
+    installed = file.startswith(os.path.realpath(sys.prefix) + os.sep)
+    folder = os.path.dirname(file)
+    return os.getcwd() if installed or setting.worktree_of(folder) is None else folder

@@ -123,6 +123,17 @@ class TestARun:
         assert typed("sh", "-c", fix.removeprefix("fix: ")).returncode == 0
         assert typed("deriva-ml-run", "lr=2").returncode == 0
 
+    def test_it_is_gated_from_wherever_it_is_started(
+        self, project: Repo, typed: Typed, make_repo: Callable[..., Repo]
+    ) -> None:
+        project.write("start.py", APP.format("print('ran')"))
+        project.commit("A script")
+        other = make_repo("other")
+        other.commit("Other", file="x\n")
+        for folder in (project.path.parent, other.path):
+            done = typed("python", str(project.path / "start.py"), cwd=folder)
+            assert (done.returncode, done.stdout) == (125, "")
+
     def test_in_this_clone_alone(self, project: Repo, typed: Typed) -> None:
         project.git("rm", "--quiet", "pyproject.toml")
         project.commit("No settings")
