@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -145,38 +145,55 @@ def _of_the_commit(verdict: Verdict, argv: Sequence[str]) -> Verdict:
         listed = process.run("ls-files", "-z", "--recurse-submodules", cwd=top)
         tracked.update(listed.stdout.split(b"\0"))
     found = modules.modules_of(tracked)
+    warnings = (
+        *_shadowing(top, found, tracked, verdict.provenance),
+        *_named_by_variables(argv, top, tracked),
+    )
+    verdict = replace(verdict, warnings=verdict.warnings + warnings)
+    if not verdict.accepted:
+        return verdict
+    return replace(verdict, reasons=(*verdict.reasons, *_stale_after_removal(top, found, tracked)))
+
+
+def _shadowing(
+    top: str, found: dict[bytes, set[bytes]], tracked: Collection[bytes], provenance: Provenance
+) -> Iterator[Finding]:
     beside = [*modules.shadowing(top, found, tracked)]
     if beside:
         path, hidden = beside[0]
         more = f" (and {len(beside) - 1} more like it)" if len(beside) > 1 else ""
         message = f"not in the commit, and imported in the place of {hidden}{more}"
-        fix = f"{verdict.provenance.source.adding(path)}; or take it away"
-        verdict = replace(verdict, warnings=(*verdict.warnings, Finding(SHADOW, path, message, fix)))
+        yield Finding(SHADOW, path, message, f"{provenance.source.adding(path)}; or take it away")
+
+
+def _named_by_variables(argv: Sequence[str], top: str, tracked: Collection[bytes]) -> Iterator[Finding]:
+    env = {**os.environ, **dict(assigned(argv))}
     loaded = [
         (path, variable)
-        for path, variable in modules.from_environment({**os.environ, **dict(assigned(argv))}, top, tracked)
+        for path, variable in modules.from_environment(env, top, tracked)
         if not is_installed(os.path.abspath(path), [top])
     ]
     if loaded:
         path, variable = loaded[0]
         more = f" (and {len(loaded) - 1} more)" if len(loaded) > 1 else ""
         message = f"named by {variable} in the environment, and code that is in no commit{more}"
-        found_there = Finding(ENVIRONMENT, path, message, f"unset {variable}, or commit what it names")
-        verdict = replace(verdict, warnings=(*verdict.warnings, found_there))
-    if not verdict.accepted:
-        return verdict
-    kept = []
+        yield Finding(ENVIRONMENT, path, message, f"unset {variable}, or commit what it names")
+
+
+def _stale_after_removal(
+    top: str, found: dict[bytes, set[bytes]], tracked: Collection[bytes]
+) -> Iterator[Finding]:
+    """Remove bytecode older than its source, which Python takes for it; what had to stay."""
+    message = "bytecode older than its source, which Python takes for it"
+    elsewhere = "set PYTHONPYCACHEPREFIX to an empty folder"
     for path, is_ours in modules.stale(top, found, tracked, os.environ.get("PYTHONPYCACHEPREFIX")):
         if not is_ours:
-            message = "bytecode older than its source, which Python takes for it: a link leads to it, outside"
-            kept.append(Finding(STALE, path, message, "set PYTHONPYCACHEPREFIX to an empty folder"))
+            yield Finding(STALE, path, f"{message}: a link leads to it, outside", elsewhere)
             continue
         try:
             os.unlink(path)
         except FileNotFoundError:
             continue
         except OSError as error:
-            message = f"bytecode older than its source, which Python takes for it: {error.strerror}"
-            fix = f"rm -f -- {shlex.quote(path)}, or set PYTHONPYCACHEPREFIX to an empty folder"
-            kept.append(Finding(STALE, path, message, fix))
-    return replace(verdict, reasons=(*verdict.reasons, *kept))
+            fix = f"rm -f -- {shlex.quote(path)}, or {elsewhere}"
+            yield Finding(STALE, path, f"{message}: {error.strerror}", fix)

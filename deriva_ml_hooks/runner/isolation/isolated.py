@@ -81,6 +81,11 @@ class Isolated:
     python: str | None = None
     submitted: tuple[Ledger, Execution] | None = None
 
+    @property
+    def may_name_files(self) -> Sequence[str]:
+        """The words or parameters in which a file may be named."""
+        return self.request.argv[1:] if self.given is None else self.given
+
 
 def run_isolated(
     wanted: Isolated, *, say: Say, complain: Say, keeps: Ask = lambda _: False
@@ -106,7 +111,9 @@ def run_isolated(
             cwd = os.path.relpath(os.path.realpath(os.getcwd()), home.worktree)
             _tell_of_changes(home, commit, say)
         wanted = replace(wanted, cwd=cwd, outputs=outputs)
-        _tell_of_absent(wanted, cwd, commit, home, say)
+        absent = [*uncommitted(wanted.may_name_files, cwd, commit, home)]
+        if absent:
+            say(f"not in the commit, so not in the temporary worktree: {few(absent, most=8)}")
         results = wanted.keep or bool(wanted.outputs)
         with temporary_worktree(home, commit, complain, holds_results=results) as temporary:
             return run_within(temporary, home, wanted, say=say, complain=complain, keeps=keeps)
@@ -121,7 +128,7 @@ def run_within(
         with accepted_within(temporary, home, wanted) as accepted:
             task = wanted.task(accepted) if wanted.task is not None else None
             if task is not None:
-                _refuse_redirected(*task.within(), temporary.repository, home)
+                Redirect(home, temporary.repository).refuse_kernel(*task.within())
             temporary.keep = wanted.keep  # from here on there is something to look at
             with provided(accepted, home, before, wanted.python, say) as variables, _moved(".", variables):
                 code, execution = run_recorded(accepted, say=say, complain=complain, task=task)
@@ -146,7 +153,7 @@ def accepted_within(temporary: Temporary, home: Repository, wanted: Isolated) ->
     Raises what `run_isolated` raises where nothing was started.
     """
     inside = temporary.repository
-    tree = Redirect(home, inside.worktree)
+    tree = Redirect(home, inside)
     there, here = (
         os.path.normpath(os.path.join(top, wanted.cwd or ".")) for top in (inside.worktree, home.worktree)
     )
@@ -155,9 +162,9 @@ def accepted_within(temporary: Temporary, home: Repository, wanted: Isolated) ->
             f"{wanted.cwd}: not a folder of the commit, so it is not in its worktree",
             fix="run from a folder that is tracked",
         )
-    make_folders(_given(wanted), wanted.cwd or ".", wanted.outputs, inside, home)
+    make_folders(wanted.may_name_files, wanted.cwd or ".", wanted.outputs, inside, home)
     argv = [tree.program(wanted.request.argv[0], here), *wanted.request.argv[1:]]
-    tree.refuse_absolute(argv, lambda path: _is_tracked(inside, path))
+    tree.refuse_absolute(argv)
     explicit = wanted.request.entry_point
     if explicit is not None and os.path.isabs(explicit) and tree.holds(explicit):
         explicit = tree.worktrees.doubled(explicit)
@@ -187,15 +194,6 @@ def _has_targets(path: str) -> bool:
     """Whether a file is a Makefile, most lines of which do not run when one target is made."""
     name = os.path.basename(path).lower()
     return "makefile" in name or name.endswith(".mk")
-
-
-def _refuse_redirected(
-    words: Sequence[str], variables: Mapping[str, str], inside: Repository, home: Repository
-) -> None:
-    tree = Redirect(home, inside.worktree)
-    tree.refuse_editable(words)
-    tree.refuse_absolute([*words, *variables.values()], lambda path: _is_tracked(inside, path))
-    refuse_other_worktrees([*words, *variables], os.environ, tree.worktrees, led=True)
 
 
 def _from_home(accepted: Accepted, home: Repository) -> Accepted:
@@ -233,11 +231,6 @@ def _of_the_branch(accepted: Accepted, home: Repository) -> Accepted:
     return replace(accepted, provenance=provenance)
 
 
-def _is_tracked(repository: Repository, path: str) -> bool:
-    head = repository.head()
-    return head is not None and repository.entry(repository.commit(head).tree, path) is not None
-
-
 def _tell_of_changes(home: Repository, commit: str, say: Say) -> None:
     line = f"isolated: commit {commit[:12]} in a temporary worktree of its own"
     try:
@@ -249,10 +242,6 @@ def _tell_of_changes(home: Repository, commit: str, say: Say) -> None:
     say(line)
 
 
-def _given(wanted: Isolated) -> Sequence[str]:
-    return wanted.request.argv[1:] if wanted.given is None else wanted.given
-
-
 def _in_place(wanted: Isolated, home: Repository) -> str:
     """How to run it where the data are: in the user's own worktree."""
     words = redact_command(wanted.request.argv)
@@ -261,12 +250,6 @@ def _in_place(wanted: Isolated, home: Repository) -> str:
     steps = [] if folder == os.path.realpath(os.curdir) else [f"cd {shlex.quote(folder)}"]
     steps += [] if wanted.commit is None else [f"git switch --detach {shlex.quote(wanted.commit)}"]
     return f"run it in your own worktree: {' && '.join([*steps, shlex.join(words)])}"
-
-
-def _tell_of_absent(wanted: Isolated, cwd: str, commit: str, home: Repository, say: Say) -> None:
-    absent = [*uncommitted(_given(wanted), cwd, commit, home)]
-    if absent:
-        say(f"not in the commit, so not in the temporary worktree: {few(absent, most=8)}")
 
 
 @contextlib.contextmanager

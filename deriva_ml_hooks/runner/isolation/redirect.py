@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.git.content import GITLINK, SYMLINK
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.runner.inside_python import Worktrees, is_installed
-from deriva_ml_hooks.runner.witness import split_words, worktrees_of
+from deriva_ml_hooks.runner.witness import refuse_other_worktrees, split_words, worktrees_of
 
 _SEARCHED = frozenset({"PATH", "PYTHONPATH"})
 # uv would install the double's packages into these, for good (docs.astral.sh/uv, environment variables).
@@ -30,11 +30,12 @@ class RedirectError(HooksError):
 
 
 class Redirect:
-    """The user's own worktrees of `home`, seen from their double in the temporary worktree `double`."""
+    """The user's own worktrees of `home`, seen from their double, the temporary worktree of `inside`."""
 
-    def __init__(self, home: Repository, double: str | None = None) -> None:
-        tops = [top for top in worktrees_of(home) if top != double]
-        self.worktrees = Worktrees(double, tops)
+    def __init__(self, home: Repository, inside: Repository | None = None) -> None:
+        double = inside.worktree if inside is not None else None
+        self.worktrees = Worktrees(double, [top for top in worktrees_of(home) if top != double])
+        self._inside = inside
 
     def holds(self, path: str) -> bool:
         """Whether the absolute `path` is in one of them, and not in an environment that stands there."""
@@ -105,21 +106,29 @@ class Redirect:
                 found.append(top + match[1])
         return found
 
-    def refuse_editable(self, words: Sequence[str]) -> None:
-        """Raises RedirectError where the words install a package in place: the place will be gone."""
+    def refuse_kernel(self, words: Sequence[str], variables: Mapping[str, str]) -> None:
+        """Raises RedirectError and OtherWorktreeError where a notebook, or its kernel, leads back."""
         tokens = {*split_words(words)}
         if "install" in tokens and tokens & {"-e", "--editable"}:
             raise RedirectError(
                 "an editable installation would have your environment import from a worktree that goes",
                 fix="install a copy: pip install .",
             )
+        self.refuse_absolute([*words, *variables.values()])
+        refuse_other_worktrees([*words, *variables], os.environ, self.worktrees, led=True)
 
-    def refuse_absolute(self, words: Sequence[str], is_tracked: Callable[[str], bool]) -> None:
+    def refuse_absolute(self, words: Sequence[str]) -> None:
         """Raises RedirectError where a word names this tree, or a file of the commit by its place in it."""
         for path in self.absolute(words):
             _, inside = self.worktrees.inside(os.path.realpath(path)) or ("", "")
-            if inside == "." or is_tracked(inside.replace(os.sep, "/")):
+            if inside == "." or self._is_tracked(inside.replace(os.sep, "/")):
                 raise self._absolute(path)
+
+    def _is_tracked(self, path: str) -> bool:
+        head = self._inside.head() if self._inside is not None else None
+        if self._inside is None or head is None:
+            return False
+        return self._inside.entry(self._inside.commit(head).tree, path) is not None
 
     def _absolute(self, path: str) -> RedirectError:
         _, inside = self.worktrees.inside(path) or ("", path)

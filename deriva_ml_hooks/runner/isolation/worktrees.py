@@ -9,35 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import json
 import os
-import posixpath
-import re
 import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from deriva_ml_hooks.errors import GitError, HooksError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import new_id
 from deriva_ml_hooks.files import inside, make_folder
-from deriva_ml_hooks.git import lfs, own, process, remotes
-from deriva_ml_hooks.git.content import GITLINK
+from deriva_ml_hooks.git import own
 from deriva_ml_hooks.git.discovery import linked_worktrees, measured
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.runner import child
+from deriva_ml_hooks.runner.isolation.checkout import WorktreeError, check_out
 
 _PREFIX = "deriva-ml-hooks-"
-_BLOCK = 4096
-_LEAST = 1 << 20
-"""Bytes without which a disk is full to us."""
-
-
-class WorktreeError(HooksError):
-    """A temporary worktree cannot be made."""
 
 
 @dataclass
@@ -81,6 +70,14 @@ class _Mark:
             "process": processes.identity(pid),
         }
         own.write(self.home, self.path, json.dumps(document).encode("ascii") + b"\n")
+
+    @contextlib.contextmanager
+    def adding(self, common: str) -> Iterator[None]:
+        """Write down, before it is so, that the repository `common` knows of the worktree."""
+        self.repositories.append(common)
+        with _alone(self.home):
+            self.write()
+            yield
 
     def remove(self, *, keep: bool = False) -> bool:
         """Take everything away, or the mark alone; whether that could be done. Where not, the mark stays."""
@@ -141,8 +138,7 @@ def temporary_worktree(
                 fix="see its owner, and the space on its disk; TMPDIR says where worktrees are made",
             ) from None
         path = os.path.join(folder, os.path.basename(home.worktree) or "worktree")
-        _add(home.git_dir, home.common_dir, path, commit, mark)
-        _add_submodules(path, home.worktree, home.common_dir, mark)
+        check_out(home, commit, path, mark.adding)
         temporary = Temporary(measured(path), mark.removal, folder)
         yield temporary
     finally:
@@ -289,191 +285,3 @@ def _remove_tree(path: str) -> None:
                     if entry.is_dir(follow_symlinks=False):
                         os.chmod(entry.path, 0o700)
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _quietly(cwd: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Environment and first words of git: filters and transports as the user has set them up.
-
-    Replaced objects are left out. git-lfs puts the data there, whatever the user has told it to skip.
-    """
-    env, words = lfs.whole(process.hook_environment(process.command_environment()), cwd)
-    return env, (*process.QUIETLY, *words)
-
-
-def _add(git_dir: str, common: str, path: str, commit: str, mark: _Mark) -> None:
-    """Add a worktree at `path`. git calls it by the name of its first place, which tells that it is ours."""
-    _require_space(git_dir, common, commit, mark.folder)
-    mark.repositories.append(common)
-    env, quietly = _quietly(git_dir)
-    beside = os.path.join(mark.folder, os.path.basename(mark.folder))
-    with _alone(mark.home):
-        mark.write()
-        for is_last in (False, True):  # a git of the user's own minds no lock of ours
-            done = process.run(
-                *(*quietly, "-c", "worktree.useRelativePaths=false"),
-                *(f"--git-dir={git_dir}", f"--work-tree={mark.folder}"),
-                *("worktree", "add", "--quiet", "--force", "--detach", "--no-checkout", "--", beside, commit),
-                cwd=mark.folder,
-                env=env,
-            )
-            if done.returncode and is_last:
-                raise _not_added(done, commit, mark.folder)
-            if not done.returncode:
-                break
-    with open(os.path.join(beside, ".git"), "rb") as file:
-        admin = os.fsdecode(file.read().strip().removeprefix(b"gitdir: "))
-    with contextlib.suppress(FileNotFoundError):
-        os.rmdir(path)  # of a submodule
-    os.rename(beside, path)
-    with open(os.path.join(admin, "gitdir"), "wb") as file:
-        file.write(os.fsencode(os.path.join(path, ".git")) + b"\n")
-    done = process.run(
-        *(*quietly, f"--git-dir={admin}", f"--work-tree={path}"),
-        *("reset", "--quiet", "--hard", "--no-recurse-submodules"),  # as git itself does then
-        cwd=path,
-        env=env,
-    )
-    if done.returncode:
-        raise _not_added(done, commit, mark.folder)
-
-
-def _not_added(done: process.Completed, commit: str, folder: str) -> WorktreeError:
-    free = shutil.disk_usage(folder).free
-    if free < _LEAST:  # git has said so for every file
-        return _no_space(folder, None, free)
-    said = done.said.partition("\n")[0]
-    return WorktreeError(
-        f"no temporary worktree of commit {commit[:12]}: {said}",
-        fix="see what git says: git worktree add --detach ../try " + commit,
-    )
-
-
-def _require_space(git_dir: str, common: str, commit: str, folder: str) -> None:
-    """Raise WorktreeError where the files of a commit do not fit on the disk of `folder`.
-
-    Left out where git would have to fetch to know them (partial clones) or does not check out all.
-    """
-    if glob.glob(os.path.join(glob.escape(common), "objects", "pack", "*.promisor")):
-        return
-    if os.path.exists(os.path.join(git_dir, "info", "sparse-checkout")):
-        return
-    words = (f"--git-dir={git_dir}", f"--work-tree={folder}", "ls-tree", "-r", "-l", "-z", commit)
-    listed = process.run(*words, cwd=folder)
-    sizes = (entry.split(None, 4)[3] for entry in listed.stdout.split(b"\0") if entry)
-    needed = sum(-(-int(size) // _BLOCK) * _BLOCK for size in sizes if size.isdigit())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise _no_space(folder, needed, free)
-
-
-def _no_space(folder: str, needed: int | None, free: int) -> WorktreeError:
-    of = f" of {needed / 1e6:,.1f} MB that the commit needs" if needed is not None else ""
-    where = os.path.dirname(folder)
-    return WorktreeError(
-        f"no space for a temporary worktree in TMPDIR ({where}): {free / 1e6:,.1f} MB free{of}",
-        fix="make space there, or name a folder on a larger disk: export TMPDIR=FOLDER"
-        " (for `submit`: --worktree-root FOLDER)",
-    )
-
-
-def _add_submodules(path: str, home: str | None, common: str, mark: _Mark) -> None:
-    """Check out the submodules of the worktree `path`, theirs too, from what is here wherever that will do.
-
-    `home` and `common`: where the user's own checkout of the same repository is, and its git directory.
-    """
-    repository = measured(path)
-    head = repository.head()
-    file = os.path.join(path, ".gitmodules")
-    if head is None or not os.path.isfile(file) or os.path.islink(file):  # git follows no such link either
-        return
-    listed = process.run(
-        "config", "--file", file, "--null", "--get-regexp", r"^submodule\..*\.path$", cwd=path
-    )
-    tree = repository.commit(head).tree
-    for pair in os.fsdecode(listed.stdout).split("\0")[:-1]:
-        key, _, where = pair.partition("\n")
-        entry = repository.entry(tree, where)
-        target = os.path.join(path, where)
-        # Left out by a sparse checkout: there is no folder of it.
-        if entry is None or entry[0] != GITLINK or not os.path.isdir(target):
-            continue
-        name, commit = key[len("submodule.") : -len(".path")], entry[1].decode("ascii")
-        if ".." in re.split(r"[/\\\\]", name):
-            continue  # git ignores it (submodule-config.c, check_submodule_name): it leads out of modules/
-        own, module = _module(home, common, name, where)
-        if module is None or not _has(module, commit):
-            _fetch_submodule(repository, home or path, name, where)
-            module = measured(target).common_dir
-        else:
-            _add(module, module, target, commit, mark)
-        _add_submodules(target, own, module, mark)
-
-
-def _module(home: str | None, common: str, name: str, where: str) -> tuple[str | None, str | None]:
-    """The user's own checkout of a submodule, and its git directory; None for what is not there.
-
-    Only git itself puts a git directory below that of the superproject, or names it `.git`: no commit holds
-    such a thing. So no other is taken at its word.
-    """
-    if home is not None:
-        folder = os.path.join(home, where)
-        with contextlib.suppress(HooksError):
-            found = measured(folder)
-            is_git_s = _is_below(found.common_dir, common) or found.common_dir == os.path.join(folder, ".git")
-            if found.worktree == os.path.realpath(folder) and is_git_s:
-                return found.worktree, found.common_dir
-    modules = os.path.join(common, "modules")
-    parts = name.split("/")
-    *above, module = (os.path.join(modules, *parts[: length + 1]) for length in range(len(parts)))
-    inside_of_another = any(os.path.lexists(os.path.join(folder, "HEAD")) for folder in above)
-    there = os.path.isfile(os.path.join(module, "HEAD")) and _is_below(module, modules)
-    return None, module if there and not inside_of_another else None
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return inside(os.path.realpath(path), os.path.realpath(folder)) not in (None, ".")
-
-
-def _has(common: str, commit: str) -> bool:
-    words = (f"--git-dir={common}", "--work-tree=.", "cat-file", "-e", f"{commit}^{{commit}}")
-    return process.run(*words, cwd=common).returncode == 0
-
-
-def _fetch_submodule(repository: Repository, home: str, name: str, where: str) -> None:
-    """Clone a submodule that is not here. As settings of this one process: git writes none down then.
-
-    Only from where the user has told git to, or from a server that one of the remotes is on already.
-    """
-    told = process.run("config", "--file", ".gitmodules", f"submodule.{name}.url", cwd=repository.worktree)
-    url = repository.setting("submodule", "url", name) or os.fsdecode(told.stdout).strip()
-    if url.startswith(("./", "../")):  # relative to the superproject's own (gitmodules(5))
-        base = repository.setting("remote", "url", "origin") or home
-        if base.startswith(("./", "../")):  # seen from where the user is
-            base = posixpath.normpath(posixpath.join(home, base))
-        url = remotes.relative_to(base, url)
-    elif repository.setting("submodule", "url", name) is None and not remotes.is_known_host(repository, url):
-        raise WorktreeError(
-            f"the submodule {where} is not here, and no remote of this repository is on its server",
-            fix="git submodule update --init --recursive",
-        )
-    if any(_is_below(url.removeprefix("file://"), top) for top in (repository.worktree, home)):
-        raise WorktreeError(
-            f"the submodule {where} is not here, and its address is a folder of the commit itself",
-            fix="git submodule update --init --recursive",
-        )
-    settings = (f"{name}.url={url}", f"{name}.active=true", f"{name}.update=checkout")
-    words = [word for setting in settings for word in ("-c", f"submodule.{setting}")]
-    env, quietly = _quietly(repository.worktree)
-    try:
-        process.run(
-            *(*quietly, *words),
-            *("submodule", "--quiet", "update", "--init", "--checkout", "--", where),
-            cwd=repository.worktree,
-            env=env,
-        ).checked()
-    except GitError as error:
-        first = error.detail.partition("\n")[0]  # git tries several times, and tells of each
-        raise WorktreeError(
-            f"the submodule {where} is not here, and cannot be fetched: {first}",
-            fix="git submodule update --init --recursive",
-        ) from None

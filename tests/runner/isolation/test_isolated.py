@@ -17,8 +17,9 @@ import pytest
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.consent import agree
 from deriva_ml_hooks.git.discovery import measured
-from deriva_ml_hooks.runner.isolation import worktrees
-from deriva_ml_hooks.runner.isolation.worktrees import WorktreeError, _in_use, clear_left_over
+from deriva_ml_hooks.runner.isolation import checkout
+from deriva_ml_hooks.runner.isolation.checkout import WorktreeError
+from deriva_ml_hooks.runner.isolation.worktrees import _in_use, clear_left_over
 from tests.conftest import Repo
 
 Program = Callable[..., Any]
@@ -506,7 +507,7 @@ class TestSubmodules:
         repo.git("config", "--file", ".gitmodules", "submodule.vendored.url", url.format(repo.path))
         module.git("clone", "--quiet", "--bare", str(module.path), str(repo.path / "payload"))
         with pytest.raises(WorktreeError, match="a folder of the commit itself"):
-            worktrees._fetch_submodule(measured(str(repo.path)), str(repo.path), "vendored", "vendored")
+            checkout._fetch_submodule(measured(str(repo.path)), str(repo.path), "vendored", "vendored")
 
     def test_a_server_that_the_user_has_agreed_to_is_known(self, repo: Any) -> None:
         here = measured(str(repo.path))
@@ -521,9 +522,9 @@ class TestSubmodules:
         repo.git("clone", "--quiet", "--bare", str(module.path), str(modules / "a"))
         repo.git("clone", "--quiet", "--bare", str(module.path), str(modules / "a/refs/heads/b"))
         repo.git("clone", "--quiet", "--bare", str(module.path), str(modules / "c/d"))
-        found = {name: worktrees._module(None, str(repo.git_dir), name, "x")[1] for name in ("a", "c/d")}
+        found = {name: checkout._module(None, str(repo.git_dir), name, "x")[1] for name in ("a", "c/d")}
         assert found == {name: str(modules / name) for name in ("a", "c/d")}
-        assert worktrees._module(None, str(repo.git_dir), "a/refs/heads/b", "x") == (None, None)
+        assert checkout._module(None, str(repo.git_dir), "a/refs/heads/b", "x") == (None, None)
 
     @pytest.mark.parametrize("where", ["an embedded git directory", "a linked worktree"])
     def test_are_taken_from_the_users_own_checkout(
