@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 SETUPS = (
     "native",
-    "native, then pre-commit",
-    "pre-commit, then native",
-    "native, then prek",
-    "prek, then native",
+    pytest.param("native, then pre-commit", marks=pytest.mark.slow),
+    pytest.param("pre-commit, then native", marks=pytest.mark.slow),
+    pytest.param("native, then prek", marks=pytest.mark.slow),
+    pytest.param("prek, then native", marks=pytest.mark.slow),
 )
 CONFIG = """\
 default_install_hook_types: [pre-push]
@@ -174,6 +174,21 @@ def test_the_hook_that_was_there_gets_the_same_words_and_updates(
     old = remote.git("rev-parse", "main")
     assert push(repo, "origin", "main")[0] != 0
     assert told.read_text() == f"origin {remote.path}\nrefs/heads/main {head} refs/heads/main {old}\n"
+
+
+def test_the_hook_that_was_there_runs_also_where_the_push_is_refused(
+    repo: Repo, remote: Repo, program: Callable[..., Ran], tmp_path: Path
+) -> None:
+    kept = repo.git_dir / "hooks" / "pre-push"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(f"#!/bin/sh\ncat > '{tmp_path / 'told'}'\n")
+    kept.chmod(0o755)
+    assert program("install").code == 0
+    repo.git("tag", "v0.1.0")
+    code, said = push(repo, "origin", "v0.1.0")
+    assert code != 0
+    assert "lightweight" in said
+    assert (tmp_path / "told").read_text().startswith("refs/tags/v0.1.0 ")
 
 
 def test_sha256_updates_are_read(

@@ -664,7 +664,7 @@ def test_a_push_that_cannot_be_understood_is_refused(repo: Repo, program: Progra
 # Through pre-commit and prek
 
 
-@pytest.fixture(params=["pre-commit", "prek"])
+@pytest.fixture(params=["pre-commit", pytest.param("prek", marks=pytest.mark.slow)])
 def runner(
     request: pytest.FixtureRequest, repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:

@@ -542,7 +542,7 @@ repos:
 """
 
 
-@pytest.mark.parametrize("runner", ["pre-commit", "prek"])
+@pytest.mark.parametrize("runner", ["pre-commit", pytest.param("prek", marks=pytest.mark.slow)])
 def test_a_commit_is_stopped_until_the_notebook_is_mended(repo: Any, runner: str) -> None:
     binary = str(Path(sys.executable).parent / runner)
     repo.write(".pre-commit-config.yaml", CONFIG)

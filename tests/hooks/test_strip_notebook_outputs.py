@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.hooks.strip_notebook_outputs import main
@@ -107,69 +105,6 @@ def test_zeppelin_notebooks_are_known_by_their_suffix(folder: Path) -> None:
 def test_files_with_other_endings_are_left_alone_as_nbstripout_does(folder: Path) -> None:
     others = {"a.json": DIRTY, "b.txt": b"text"}
     assert left_by_nbstripout(folder / "theirs", others) == left_by_hook(folder / "ours", others) == others
-
-
-CELL = st.fixed_dictionaries(
-    {
-        "cell_type": st.just("code"),
-        "source": st.lists(st.text(max_size=8), max_size=2),
-        "execution_count": st.none() | st.integers(1, 3),
-        "outputs": st.lists(
-            st.fixed_dictionaries(
-                {
-                    "output_type": st.just("stream"),
-                    "name": st.sampled_from(["stdout", "stderr"]),
-                    "text": st.lists(st.text(max_size=20), max_size=2),
-                }
-            ),
-            max_size=2,
-        ),
-        "metadata": st.fixed_dictionaries(
-            {},
-            optional={
-                "tags": st.lists(st.sampled_from(["keep_output", "a", "b"]), max_size=1),
-                "init_cell": st.booleans(),
-                "scrolled": st.booleans(),
-                "foo": st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=1),
-            },
-        ),
-    }
-)
-NOTEBOOK = st.builds(
-    lambda cells, minor, metadata, ascii_only, indent: json.dumps(
-        {
-            "cells": [
-                {**cell, "id": f"id-{number}"} if minor == 5 else cell for number, cell in enumerate(cells)
-            ],
-            "metadata": metadata,
-            "nbformat": 4,
-            "nbformat_minor": minor,
-        },
-        ensure_ascii=ascii_only,
-        indent=indent,
-    ).encode(),
-    st.lists(CELL, max_size=4),
-    st.integers(0, 5),
-    st.fixed_dictionaries({}, optional={"keep_output": st.booleans(), "widgets": st.integers()}),
-    st.booleans(),
-    st.none() | st.just(1),
-)
-WORDS = st.lists(st.sampled_from(list(OPTIONS.values())), max_size=2, unique_by=str).map(
-    lambda lists: [word for words in lists for word in words]
-)
-
-
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(made=st.lists(NOTEBOOK, min_size=8, max_size=24), words=WORDS)
-def test_any_notebooks_come_out_as_from_nbstripout(
-    tmp_path_factory: pytest.TempPathFactory, made: list[bytes], words: list[str]
-) -> None:
-    folder = tmp_path_factory.mktemp("any")
-    notebooks = {f"{number}.ipynb": data for number, data in enumerate(made)}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        expected = left_by_nbstripout(folder / "theirs", notebooks, *words)
-        assert left_by_hook(folder / "ours", notebooks, *words) == expected
 
 
 # Where options come from
@@ -411,6 +346,7 @@ def killed_after(count: int, folder: Path, notebooks: Mapping[str, bytes]) -> se
     return set(read(folder, notebooks).values())
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_each_notebook_whole_old_or_new(tmp_path: Path) -> None:
     notebooks = {f"{number:03}.ipynb": DIRTY for number in range(200)}
     new = left_by_nbstripout(tmp_path / "theirs", {"a.ipynb": DIRTY})["a.ipynb"]
@@ -441,7 +377,7 @@ PLANTED = ["--check.ipynb", "--max-size=9G.ipynb", "--extra-keys=metadata.x.ipyn
 
 @pytest.mark.usefixtures("git_for_pre_commit")
 @pytest.mark.parametrize("words", [["--all-files"], ["--files", "./--check.ipynb", "z.ipynb"], []])
-@pytest.mark.parametrize("runner", ["pre-commit", "prek"])
+@pytest.mark.parametrize("runner", ["pre-commit", pytest.param("prek", marks=pytest.mark.slow)])
 def test_names_that_look_like_options_are_names(repo: Any, runner: str, words: list[str]) -> None:
     arguments = "[--keep-output, --drop-output-type, error, stream, --]"
     repo.write(".pre-commit-config.yaml", CONFIG.partition("    args:")[0] + f"    args: {arguments}\n")
@@ -466,7 +402,7 @@ def test_a_word_that_may_be_an_option_or_a_name_is_refused(
 
 
 @pytest.mark.usefixtures("git_for_pre_commit")
-@pytest.mark.parametrize("runner", ["pre-commit", "prek"])
+@pytest.mark.parametrize("runner", ["pre-commit", pytest.param("prek", marks=pytest.mark.slow)])
 def test_a_commit_is_stopped_once_and_passes_after_git_add(repo: Any, runner: str) -> None:
     binary = str(Path(sys.executable).parent / runner)
     repo.write(".pre-commit-config.yaml", CONFIG)

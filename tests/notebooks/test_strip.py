@@ -134,26 +134,6 @@ def test_zeppelin_notebooks_come_out_as_the_program_writes_them(tmp_path: Path) 
     assert b"".join(textconv(data, zeppelin=True) for data in ZEPPELIN.values()) == printed
 
 
-def test_keys_of_the_git_configuration_are_the_callers_to_pass_as_options(tmp_path: Path) -> None:
-    lay_out(tmp_path, JUPYTER)
-    run(
-        tmp_path,
-        *JUPYTER,
-        GIT_CONFIG_COUNT="2",
-        GIT_CONFIG_KEY_0="filter.nbstripout.extrakeys",
-        GIT_CONFIG_VALUE_0="metadata.kernelspec cell.metadata.tags",
-        GIT_CONFIG_KEY_1="filter.nbstripout.keepmetadatakeys",
-        GIT_CONFIG_VALUE_1="cell.metadata.tags metadata.widgets",
-    )
-    options = StripOptions(
-        extra_keys=("metadata.kernelspec", "cell.metadata.tags"),
-        keep_metadata_keys=("cell.metadata.tags", "metadata.widgets"),
-    )
-    assert {name: strip(data, options) for name, data in JUPYTER.items()} == {
-        name: (tmp_path / name).read_bytes() for name in JUPYTER
-    }
-
-
 def test_keep_output_false_overrules_the_notebook_but_not_its_cells() -> None:
     kept = json.loads(strip(JUPYTER["cell_metadata.ipynb"], StripOptions(keep_output=False)))
     assert [bool(cell.get("outputs")) for cell in kept["cells"]] == [True, True, False, True] + [False] * 4
