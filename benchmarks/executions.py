@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.repositories import with_files
 from benchmarks.timing import Command, in_turn, milliseconds, table
 from deriva_ml_hooks.config import Config
-from deriva_ml_hooks.executions.places import ledger_path
+from deriva_ml_hooks.executions.location import ledger_path
 from deriva_ml_hooks.executions.record import new_id
 from deriva_ml_hooks.git.discovery import discover
 

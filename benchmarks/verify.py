@@ -12,7 +12,7 @@ from benchmarks.repositories import git
 from benchmarks.timing import Command, in_turn, milliseconds, table
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.places import ledger_path
+from deriva_ml_hooks.executions.location import ledger_path
 from deriva_ml_hooks.executions.record import new_id
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.version import Named, scm_versions

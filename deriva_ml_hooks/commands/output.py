@@ -6,8 +6,10 @@ What is printed has lost its secrets, and holds nothing that a terminal would ob
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from deriva_ml_hooks.redact import redact, redacted
@@ -55,3 +57,18 @@ def columns(rows: Sequence[Sequence[str]], widths: Sequence[int] | None = None) 
 def fields(pairs: list[tuple[str, Any]]) -> str:
     """Names and values in two columns; what is None is left out."""
     return "\n".join(columns([(name, printable(str(value))) for name, value in pairs if value is not None]))
+
+
+@contextmanager
+def progress(what: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr where that is a terminal, nothing elsewhere; yields what moves it on."""
+    if quiet or not sys.stderr.isatty() or os.environ.get("CI"):
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*shown, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)

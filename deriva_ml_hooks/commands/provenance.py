@@ -124,7 +124,7 @@ def _exported(form: Form, left_out: Sequence[str], *, refresh: bool) -> str:
 
 
 def _crate(execution_id: str, target: str | None) -> None:
-    from deriva_ml_hooks.commands.executions import ledger_here
+    from deriva_ml_hooks.executions.location import ledger_here
     from deriva_ml_hooks.export import crate
 
     execution = ledger_here().find(execution_id)

@@ -13,7 +13,7 @@ from deriva_ml_hooks.commands.executions import ID
 from deriva_ml_hooks.commands.run import complain, concluded, keeper, require_json
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import LedgerError
-from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import few
 from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, Isolated, run_isolated

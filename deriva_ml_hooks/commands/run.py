@@ -135,10 +135,11 @@ def concluded(action: Callable[[], tuple[int, Execution]], json_file: str | None
 
 
 def _with_publications(execution: Execution) -> dict[str, Any]:
-    from deriva_ml_hooks.commands.executions import whole
+    from deriva_ml_hooks.commands import records
+    from deriva_ml_hooks.executions.location import ledger_here
 
     try:
-        return whole(execution)
+        return records.document(execution, records.published(ledger_here(), [execution]))
     except HooksError:  # what it ran has broken the ledger or the repository: that is told elsewhere
         return execution.as_json()
 
@@ -157,7 +158,7 @@ def require_replaceable(path: str, option: str, *, streams: bool = False) -> Non
 
     With `streams` a device or a pipe may be written to.
     """
-    from deriva_ml_hooks.commands.executions import ledger_here
+    from deriva_ml_hooks.executions.location import ledger_here
 
     require_free(path, option, streams=streams)
     try:

@@ -8,7 +8,6 @@ from typing import Optional
 
 import typer
 
-from deriva_ml_hooks.commands.executions import ledger_here
 from deriva_ml_hooks.commands.run import (
     CATALOG,
     DESCRIPTION,
@@ -19,6 +18,7 @@ from deriva_ml_hooks.commands.run import (
     concluded,
     require_json,
 )
+from deriva_ml_hooks.executions.location import ledger_here
 from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.install.native import package_folder
 from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Optional
 
 import typer
 
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import load
-from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import printable
 
@@ -38,7 +36,7 @@ def sync(
     files = CommitFiles(repository, config.hosts)
     publisher = Publisher(required(config, catalog), ledger_of(repository, config), files)
     try:
-        with _progress(publisher.publications.waiting()) as progress:
+        with output.progress("published", publisher.publications.waiting()) as progress:
             report = publish_all(publisher, limit=limit, progress=progress)
     except CatalogError as error:
         if as_json:
@@ -59,16 +57,3 @@ def sync(
     for (message, fix), first in reasons.items():
         output.note(f"\n{first}: {printable(message)}\nfix: {printable(fix)}")
     raise typer.Exit(1 if report.left else 0)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, and nothing anywhere else."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("publish", total=total)
-        yield lambda done: bar.advance(task, done)

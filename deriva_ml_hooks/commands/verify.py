@@ -18,7 +18,7 @@ from deriva_ml_hooks.commands.executions import ids as known
 from deriva_ml_hooks.commands.executions import look_after_jobs
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import UsageError
-from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover

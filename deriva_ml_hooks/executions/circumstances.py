@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from deriva_ml_hooks.errors import GitError
+from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.files import sha256_of
-from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.redact import redact
 
 TERMINAL, NOTHING, PIPE, FILE, DEVICE = "terminal", "nothing", "pipe", "file", "device"
 _STDIN = 0
@@ -21,40 +20,23 @@ _STDIN = 0
 
 def agent(repository: Repository) -> dict[str, str | None] | None:
     """Who runs things here: git's identity, and the account; None where nobody is known."""
-    known = {**_identity(repository), "account": account()}
+    known: dict[str, str | None] = {"name": None, "email": None, "account": processes.account()}
+    with contextlib.suppress(GitError):  # no git here
+        # By git itself, which alone follows the includes that tell work from leisure.
+        done = repository.git("config", "-z", "--get-regexp", r"^user\.(name|email)$")
+        for entry in os.fsdecode(done.stdout).split("\0")[:-1]:
+            key, _, value = entry.partition("\n")
+            known[key.removeprefix("user.")] = value or None
     return known if any(known.values()) else None
-
-
-def _identity(repository: Repository) -> dict[str, str | None]:
-    """`name` and `email` by git itself, which alone follows the includes that tell work from leisure."""
-    found: dict[str, str | None] = {"name": None, "email": None}
-    try:
-        done = process.run("config", "-z", "--get-regexp", r"^user\.(name|email)$", cwd=repository.worktree)
-    except GitError:  # no git here
-        return found
-    for entry in os.fsdecode(done.stdout).split("\0")[:-1]:
-        key, _, value = entry.partition("\n")
-        found[key.removeprefix("user.")] = redact(value) or None
-    return found
-
-
-def account() -> str | None:
-    """The account's name by its number: variables such as USER say what anybody likes."""
-    try:
-        import pwd
-
-        return pwd.getpwuid(os.getuid()).pw_name
-    except (ImportError, KeyError):  # no such table here, or a container under a number of its own
-        return None
 
 
 def standard_input(tops: Iterable[str]) -> dict[str, Any]:
     """What standard input is, of a file which one; its path is from the one of `tops` that it is below."""
     try:
-        status, passed_on = os.fstat(_STDIN), os.get_inheritable(_STDIN)
+        status, is_passed_on = os.fstat(_STDIN), os.get_inheritable(_STDIN)
     except OSError:
-        passed_on = False
-    if not passed_on:  # closed, and by now perhaps a file of our own
+        return {"kind": NOTHING}
+    if not is_passed_on:  # it was closed, and by now is perhaps a file of our own
         return {"kind": NOTHING}
     if os.isatty(_STDIN):
         return {"kind": TERMINAL}
@@ -70,22 +52,19 @@ def standard_input(tops: Iterable[str]) -> dict[str, Any]:
 
 def _name(tops: Iterable[str]) -> str | None:
     """The path of the file that is standard input, where the system tells; None for one without a name."""
-    path = _opened_path()
-    if not os.path.exists(path) or not os.path.samestat(os.stat(path), os.fstat(_STDIN)):
-        return None
-    inside = [os.path.relpath(path, top) for top in tops if path.startswith(top + os.sep)]
-    return redact(inside[0] if inside else path)
-
-
-def _opened_path() -> str:
     try:
-        if sys.platform != "darwin":
-            return os.readlink(f"/proc/self/fd/{_STDIN}")
-        import fcntl
+        if sys.platform == "darwin":
+            import fcntl
 
-        return os.fsdecode(fcntl.fcntl(_STDIN, fcntl.F_GETPATH, b"\0" * 1024).rstrip(b"\0"))
+            path = os.fsdecode(fcntl.fcntl(_STDIN, fcntl.F_GETPATH, b"\0" * 1024).rstrip(b"\0"))
+        else:
+            path = os.readlink(f"/proc/self/fd/{_STDIN}")
+        if not os.path.samestat(os.stat(path), os.fstat(_STDIN)):
+            return None
     except OSError:
-        return ""
+        return None
+    inside = (os.path.relpath(path, top) for top in tops if path.startswith(top + os.sep))
+    return next(inside, path)
 
 
 def hashed(top: str, paths: Iterable[str]) -> list[dict[str, str]]:

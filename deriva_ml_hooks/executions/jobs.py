@@ -17,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 from deriva_ml_hooks.errors import NoSuchExecutionError
-from deriva_ml_hooks.executions import circumstances, processes
+from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.record import LOST, NOT_STARTED, Execution, now
 
@@ -27,34 +27,35 @@ _NUMBER = re.compile(r"[0-9]+")
 _NAMED = re.compile(r"\bjob <?([0-9]+)", re.IGNORECASE)
 
 
-class _Asked(NamedTuple):
-    """How the scheduler behind a submitter is asked, what it says of a job it has not got, and of ended ones.
+class _Scheduler(NamedTuple):
+    """How a scheduler is asked, what it says of a job that it has not got, and of those that have ended.
 
     `id_variable`: where a job finds its own id.
     """
 
     words: Sequence[str]
-    unknown: bytes
-    ended: frozenset[str]
+    unknown: bytes | None
+    ended: Collection[str]
     id_variable: str
 
 
 _SLURM = "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED TIMEOUT"
-_ASKED = {
-    "sbatch": _Asked(
+_SCHEDULERS = {
+    "sbatch": _Scheduler(
         ("squeue", "--noheader", "--states=all", "--format=%A %T", "--jobs={}"),
         b"Invalid job id specified",
-        frozenset(_SLURM.split()),
+        _SLURM.split(),
         "SLURM_JOB_ID",
     ),
-    "qsub": _Asked(("qstat",), b"", frozenset("CF"), "PBS_JOBID"),
-    "bsub": _Asked(
+    "qsub": _Scheduler(("qstat",), None, ("C", "F"), "PBS_JOBID"),
+    "bsub": _Scheduler(
         ("bjobs", "-a", "-noheader", "-o", "jobid stat"),
         b"is not found",
-        frozenset({"DONE", "EXIT", "ZOMBI"}),
+        ("DONE", "EXIT", "ZOMBI"),
         "LSB_JOBID",
     ),
 }
+"""The schedulers, by the program that submits a job to them."""
 
 
 def number_in(text: str) -> str | None:
@@ -65,7 +66,7 @@ def number_in(text: str) -> str | None:
 
 def own_id(submitter: str) -> str | None:
     """The id of the job that this process is in."""
-    names = (_ASKED[submitter].id_variable, "JOB_ID")  # the second is Grid Engine's
+    names = (_SCHEDULERS[submitter].id_variable, "JOB_ID")  # the second is Grid Engine's
     return next(filter(None, (number_in(os.environ.get(name, "")) for name in names)), None)
 
 
@@ -75,70 +76,68 @@ def settle(ledger: Ledger, ids: Collection[str]) -> dict[str, bool]:
     One that closes its record has still to bring its outputs back, so only its scheduler can tell. What the
     ledger does not know is not in the answer. Raises LedgerError.
     """
-    over, ours = {}, []
+    found = []
     for execution_id in ids:
         with suppress(NoSuchExecutionError):
-            execution = ledger.find(execution_id)
-            over[execution_id] = False
-            if execution.job is not None and _is_ours(execution):
-                ours.append((execution.job, execution))
-    for submitter in {job["submitter"] for job, _ in ours}:
-        of_it = [(job["id"], execution) for job, execution in ours if job["submitter"] == submitter]
-        states = _states(submitter, [job_id for job_id, _ in of_it if job_id])
-        for job_id, execution in of_it:
-            detail = _gone(job_id, execution, states, _ASKED[submitter].ended)
+            found.append(ledger.find(execution_id))
+    is_over = {execution.id: False for execution in found}
+    for submitter in _SCHEDULERS:
+        of_it = [e for e in found if e.job and e.job["submitter"] == submitter and _is_ours(e)]
+        states = _states(submitter, [str(e.job["id"]) for e in of_it if e.job and e.job["id"]])
+        for execution in of_it:
+            detail = _gone(execution, states)
             if detail is not None:
                 ledger.change(execution.id, partial(_closed, detail))
-                over[execution.id] = True
-    return over
+                is_over[execution.id] = True
+    return is_over
 
 
 def _is_ours(execution: Execution) -> bool:
     job, agent = execution.job or {}, execution.agent or {}
-    if job["submitter"] not in _ASKED or not _NUMBER.fullmatch(job["id"] or "0"):
-        return False  # edited
-    return job["host"] == processes.host() and agent.get("account") == circumstances.account()
+    is_whole = _NUMBER.fullmatch(job["id"] or "0")  # else it was edited
+    return bool(is_whole) and job["host"] == processes.host() and agent.get("account") == processes.account()
 
 
-def _gone(
-    job_id: str | None, execution: Execution, states: dict[str, str] | None, ended: Collection[str]
-) -> str | None:
+def _gone(execution: Execution, states: dict[str, str] | None) -> str | None:
     """What a record is closed with whose job is no more; None where it still is, or nobody has said."""
-    if job_id is None:
+    job = execution.job or {}
+    if job["id"] is None:
         is_gone = processes.is_gone(execution.pid, execution.process)
         return f"{NOT_STARTED}submit was ended before the scheduler had answered" if is_gone else None
-    state = states.get(job_id, "") if states is not None else None
-    if state is None or (state and state not in ended):
+    if states is None:
+        return None
+    state = states.get(job["id"])
+    if state is not None and state not in _SCHEDULERS[job["submitter"]].ended:
         return None
     return f"{NOT_STARTED}the job is {state.lower()}" if state and execution.status == "Submitted" else LOST
 
 
 def _closed(detail: str, row: Execution) -> Execution | None:
     is_late = detail.startswith(NOT_STARTED) and row.status != "Submitted"
-    return (
-        replace(row, status="Aborted", detail=detail, ended_at=now()) if row.is_open and not is_late else None
-    )
+    if is_late or not row.is_open:
+        return None
+    return replace(row, status="Aborted", detail=detail, ended_at=now())
 
 
 def _states(submitter: str, ids: Sequence[str]) -> dict[str, str] | None:
     """The states of the jobs that a scheduler knows; None where it does not answer."""
-    asked = _ASKED[submitter]
-    program = shutil.which(asked.words[0])
-    if program is None or not os.path.isabs(program) or not ids:  # none of the folder we are in
+    scheduler = _SCHEDULERS[submitter]
+    program = shutil.which(scheduler.words[0])
+    if not ids or program is None or not os.path.isabs(program):  # none of the folder we are in
         return None
-    words = [word.format(",".join(ids)) for word in asked.words[1:]]
+    words = [program, *(word.format(",".join(ids)) for word in scheduler.words[1:])]
     words += ids if submitter == "bsub" else []
     try:
         done = subprocess.run(
-            [program, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
+            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if done.returncode and not (asked.unknown and asked.unknown in done.stderr):
+    if done.returncode and (scheduler.unknown is None or scheduler.unknown not in done.stderr):
         return None
     found = {}
     for line in done.stdout.decode("utf-8", "replace").splitlines():
         first, *others = line.split() or [""]
         state = others[-2:][:1]  # the only other word; with qstat the last but one
-        found[number_in(first) or ""] = state[0] if state and state[0] in asked.ended else "listed"
+        found[number_in(first) or ""] = state[0] if state else ""
     return found

@@ -7,8 +7,6 @@ NFS works as far as that locks at all. A kill at any moment leaves the old state
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import shlex
 import sqlite3
@@ -23,85 +21,19 @@ from deriva_ml_hooks import packages
 from deriva_ml_hooks.errors import LedgerError, NoSuchExecutionError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.record import LOST, Execution
-from deriva_ml_hooks.executions.rows import COLUMNS, JSON, Damaged, read
+from deriva_ml_hooks.executions.rows import COLUMNS, Damaged, as_bytes, read, without_secrets
+from deriva_ml_hooks.executions.schema import SCHEMA, upgrade
 from deriva_ml_hooks.files import make_folder
-from deriva_ml_hooks.redact import redact_command, redacted
 from deriva_ml_hooks.report import printable
 
-SCHEMA = 8
 BUSY_TIMEOUT = 120.0
 """Seconds to wait for other writers before giving up."""
 
 _MAKING = threading.Lock()
 LAST = "last"
 """What stands for the id of the newest execution; no id begins so."""
-_PAGES = (100, 500, 1000)
-"""Rows that are read at once: few for a first screen, more where all are asked for."""
-_TABLE = """
-CREATE TABLE IF NOT EXISTS executions (
-    id TEXT PRIMARY KEY NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('Submitted', 'Running', 'Completed', 'Failed', 'Aborted')),
-    exit_code INTEGER,
-    signal INTEGER,
-    detail TEXT,
-    started_at TEXT NOT NULL,
-    ended_at TEXT,
-    duration REAL,
-    description TEXT,
-    command TEXT NOT NULL,
-    cwd TEXT NOT NULL,
-    host TEXT NOT NULL,
-    pid INTEGER NOT NULL,
-    process TEXT,
-    entry_point TEXT NOT NULL,
-    provenance TEXT NOT NULL,
-    warnings TEXT NOT NULL,
-    changed_during_run TEXT NOT NULL
-) WITHOUT ROWID
-"""
-_PUBLICATIONS = """
-CREATE TABLE IF NOT EXISTS publications (
-    execution TEXT NOT NULL,
-    catalog TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'published', 'closed', 'failed')),
-    recorded_by TEXT NOT NULL CHECK (recorded_by IN ('runner', 'deriva-ml')),
-    rid TEXT,
-    workflow TEXT,
-    own_rid TEXT,
-    asset TEXT,
-    error TEXT,
-    claim TEXT,
-    PRIMARY KEY (execution, catalog)
-) WITHOUT ROWID
-"""
-_ISOLATION = """
-ALTER TABLE executions ADD COLUMN environment TEXT NOT NULL DEFAULT 'null';
-ALTER TABLE executions ADD COLUMN isolated TEXT NOT NULL DEFAULT 'false';
-ALTER TABLE executions ADD COLUMN rerun_of TEXT
-"""
-_NOTEBOOK = "ALTER TABLE executions ADD COLUMN notebook TEXT NOT NULL DEFAULT 'null'"
-_CIRCUMSTANCES = """
-ALTER TABLE executions ADD COLUMN agent TEXT NOT NULL DEFAULT 'null';
-ALTER TABLE executions ADD COLUMN stdin TEXT NOT NULL DEFAULT 'null';
-ALTER TABLE executions ADD COLUMN results TEXT NOT NULL DEFAULT '[]'
-"""
-# A check of SQLite's cannot be altered, so the table is made anew.
-_JOBS = ";".join(
-    (
-        "ALTER TABLE executions RENAME TO before",
-        *(_TABLE, _ISOLATION, _NOTEBOOK, _CIRCUMSTANCES),
-        "INSERT INTO executions SELECT * FROM before",
-        "DROP TABLE before",
-        "ALTER TABLE executions ADD COLUMN job TEXT NOT NULL DEFAULT 'null'",
-    )
-)
-_PARENT = "ALTER TABLE executions ADD COLUMN parent TEXT"
-_INTERPRETER = "ALTER TABLE executions ADD COLUMN interpreter TEXT NOT NULL DEFAULT 'null'"
-_MIGRATIONS = (
-    *(_TABLE, _PUBLICATIONS, _ISOLATION, _NOTEBOOK, _CIRCUMSTANCES, _JOBS, _PARENT),
-    _INTERPRETER,
-)
-"""What makes schema n+1 of schema n: an older ledger stays as it is until something is written to it."""
+_PAGE = 1000
+"""Rows that are read at once."""
 
 
 class Ledger:
@@ -128,10 +60,8 @@ class Ledger:
 
     def add(self, execution: Execution) -> None:
         """Add a row; it is on the disk when this returns."""
-        self._make()
-        with self.transaction("BEGIN IMMEDIATE") as (connection, schema):
-            migrate(connection, schema)
-            _insert(connection, _row(execution))
+        with self.writing() as connection:
+            _insert(connection, execution)
 
     def _make(self) -> None:
         """Make the file, empty, where there is none: what SQLite puts beside it gets the same mode."""
@@ -151,12 +81,10 @@ class Ledger:
 
         What happened to the ledger during a run must not lose its record.
         """
-        self._make()
-        with self.transaction("BEGIN IMMEDIATE") as (connection, schema):
-            migrate(connection, schema)
-            was_there = _update(connection, _row(execution))
+        with self.writing() as connection:
+            was_there = _update(connection, execution)
             if not was_there:
-                _insert(connection, _row(execution))
+                _insert(connection, execution)
         return was_there
 
     def change(self, execution_id: str, to: Callable[[Execution], Execution | None]) -> bool:
@@ -164,36 +92,42 @@ class Ledger:
 
         It stays where it is gone, or `to` has None for it.
         """
-        with self.transaction("BEGIN IMMEDIATE") as (connection, schema):
-            migrate(connection, schema)
+        with self.writing() as connection:
             query = f"SELECT {', '.join(COLUMNS)} FROM executions WHERE id = ?"  # noqa: S608
             found = connection.execute(query, (execution_id,)).fetchone()
             changed = to(self.sound(read(found))) if found is not None else None
-            return changed is not None and _update(connection, _row(changed))
+            return changed is not None and _update(connection, changed)
 
     def newest(self, limit: int | None = None) -> list[Execution]:
         """The executions, newest first, at most `limit`; raises LedgerError for a row that is damaged."""
-        return [self.sound(row) for row in itertools.islice(self.rows(), limit)]
+        return [self.sound(row) for row in self.rows(limit)]
 
-    def rows(self) -> Iterator[Execution | Damaged]:
-        """Every row, newest first, a page at a time: a reader that is slow keeps no writer out."""
-        return (self.now(row) for page in self.pages() for row in page)
+    def rows(self, limit: int | None = None) -> Iterator[Execution | Damaged]:
+        """Every row, newest first, at most `limit`."""
+        return (row for page in self.pages(limit) for row in page)
 
-    def pages(self, limit: int | None = None) -> Iterator[list[Sequence[Any]]]:
-        """The rows of COLUMNS as they are stored, newest first, at most `limit`."""
-        where, left = "", limit
+    def pages(self, limit: int | None = None) -> Iterator[list[Execution | Damaged]]:
+        """The same a page at a time: a reader that is slow keeps no writer out."""
+        left, where = limit, ""
         values: list[Any] = []
-        for size in itertools.chain(_PAGES[:-1], itertools.repeat(_PAGES[-1])):
-            size = size if left is None else min(size, left)
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(_PAGE, left)
             page = self._select(f"{where} ORDER BY id DESC LIMIT {size}", *values)
             if page:
-                yield page
-            left = None if left is None else left - size
-            if len(page) < size or left == 0:
+                yield [self.now(row) for row in page]
+            if len(page) < size:
                 return
+            left = None if left is None else left - size
             last = page[-1][0]
-            values = [_bytes(last) if isinstance(last, str) else last]
-            where = f"WHERE id < {_mark(*values)}"
+            values = [as_bytes(last) if isinstance(last, str) else last]
+            where = f"WHERE id < {mark(*values)}"
+
+    def count(self) -> int:
+        """How many rows there are."""
+        if not os.path.exists(self.path):
+            return 0
+        with self.transaction("BEGIN") as (connection, schema):
+            return int(connection.execute("SELECT count(*) FROM executions").fetchone()[0]) if schema else 0
 
     def find(self, prefix: str) -> Execution:
         """The one execution whose id is or begins with `prefix`; raises as `row_of`, or as `sound`."""
@@ -202,20 +136,18 @@ class Ledger:
     def row_of(self, prefix: str) -> Execution | Damaged:
         """The one row whose id is or begins with `prefix`, or the `last` one. NoSuchExecutionError."""
         low = prefix.lower()
-        if low == LAST and (newest := self.newest(1)):
-            return newest[0]
+        if low == LAST and (newest := next(self.rows(1), None)) is not None:
+            return newest
         usable = low.isascii() and low != ""
         rows = self._select("WHERE id >= ? AND id < ? ORDER BY id LIMIT 3", low, low + "g") if usable else []
         if len(rows) == 1 or (rows and rows[0][0] == low):
             return self.now(rows[0])
         if not rows:
-            raise NoSuchExecutionError(
-                f"{prefix}: no execution has an id that begins so", fix="deriva-ml-hooks executions list"
-            )
-        raise NoSuchExecutionError(
-            f"{prefix}: several executions have ids that begin so ({rows[0][0]}, {rows[1][0]}, ...)",
-            fix="give more of the id",
-        )
+            problem, fix = "no execution has an id that begins so", "deriva-ml-hooks executions list"
+        else:
+            some = f"{rows[0][0]}, {rows[1][0]}, ..."
+            problem, fix = f"several executions have ids that begin so ({some})", "give more of the id"
+        raise NoSuchExecutionError(f"{prefix}: {problem}", fix=fix)
 
     def _select(self, rest: str, *values: Any) -> list[Sequence[Any]]:
         if not os.path.exists(self.path):
@@ -226,14 +158,7 @@ class Ledger:
             there = {column[1] for column in connection.execute("PRAGMA table_info(executions)")}
             names = [name if name in there else f"NULL AS {name}" for name in COLUMNS]
             query = f"SELECT {', '.join(names)} FROM executions {rest}"  # noqa: S608
-            connection.text_factory = str  # a quarter of the time of `_text`, for what is UTF-8
-            try:
-                return connection.execute(query, values).fetchall()
-            except sqlite3.OperationalError as error:
-                if "decode" not in str(error):
-                    raise
-                connection.text_factory = _text
-                return connection.execute(query, values).fetchall()
+            return connection.execute(query, values).fetchall()
 
     @staticmethod
     def now(stored: Sequence[Any]) -> Execution | Damaged:
@@ -258,6 +183,14 @@ class Ledger:
             f"{self.path}: execution {printable(row.id)}: {row.problem}",
             fix=f"put that row right, or take it away; see it: {shlex.join(['sqlite3', self.path, query])}",
         )
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A connection within a transaction that writes; the file is made, and of today's schema."""
+        self._make()
+        with self.transaction("BEGIN IMMEDIATE") as (connection, schema):
+            upgrade(connection, schema)
+            yield connection
 
     @contextmanager
     def transaction(self, begin: str) -> Iterator[tuple[sqlite3.Connection, int]]:
@@ -335,40 +268,26 @@ class Ledger:
         )
 
 
-def migrate(connection: sqlite3.Connection, schema: int) -> None:
-    """Bring a ledger of `schema` to SCHEMA, within a transaction; its rows stay."""
-    for step in _MIGRATIONS[schema:]:
-        for statement in step.split(";"):
-            connection.execute(statement)
-    if schema < SCHEMA:
-        connection.execute(f"PRAGMA user_version = {SCHEMA}")
-
-
-def _insert(connection: sqlite3.Connection, row: dict[str, Any]) -> None:
-    names, marks = ", ".join(row), ", ".join(map(_mark, row.values()))
+def _insert(connection: sqlite3.Connection, execution: Execution) -> None:
+    row = _row(execution)
+    names, marks = ", ".join(row), ", ".join(map(mark, row.values()))
     connection.execute(f"INSERT INTO executions ({names}) VALUES ({marks})", (*row.values(),))  # noqa: S608
 
 
-def _update(connection: sqlite3.Connection, row: dict[str, Any]) -> bool:
-    assignments = ", ".join(f"{name} = {_mark(value)}" for name, value in row.items())
-    query = f"UPDATE executions SET {assignments} WHERE id = {_mark(row['id'])}"  # noqa: S608
+def _update(connection: sqlite3.Connection, execution: Execution) -> bool:
+    row = _row(execution)
+    assignments = ", ".join(f"{name} = {mark(value)}" for name, value in row.items())
+    query = f"UPDATE executions SET {assignments} WHERE id = {mark(row['id'])}"  # noqa: S608
     return bool(connection.execute(query, (*row.values(), row["id"])).rowcount)
 
 
 def _row(execution: Execution) -> dict[str, Any]:
-    """The columns of a row, secrets removed; text as bytes, since a name need not be UTF-8 (see `_text`)."""
-    values = {name: redacted(getattr(execution, name)) for name in COLUMNS}
-    values |= {name: json.dumps(values[name]) for name in JSON}
-    values["command"] = json.dumps(redact_command(execution.command))
-    return {name: _bytes(value) if isinstance(value, str) else value for name, value in values.items()}
+    return without_secrets({name: getattr(execution, name) for name in COLUMNS})
 
 
-def _mark(value: Any) -> str:
+def mark(value: Any) -> str:
+    """What stands in a statement for a value that is stored."""
     return "CAST(? AS TEXT)" if isinstance(value, bytes) else "?"
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
 
 
 def _text(stored: bytes) -> str:

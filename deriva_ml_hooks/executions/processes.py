@@ -14,19 +14,34 @@ import socket
 import subprocess
 import time
 
+_FIRST_NAMESPACE = str(0xEFFFFFFC)
+"""The inode of the PID namespace that a machine starts with (include/linux/proc_ns.h, PROC_PID_INIT_INO)."""
+
 
 def host() -> str:
     """This machine's name."""
     return socket.gethostname()
 
 
+def account() -> str | None:
+    """The account's name by its number: variables such as USER say what anybody likes."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container under a number of its own
+        return None
+
+
 def identity(pid: int) -> str | None:
     """When process `pid` started, in whatever form the system tells it; None where that cannot be told.
 
     Empty for one that has ended and only waits for its parent to ask how. Linux counts ticks since boot
-    in /proc (proc_pid_stat(5), starttime), and a boot has an id; where that is told, our PID namespace and
-    the machine follow. Other systems are asked through ps(1).
+    in /proc (proc_pid_stat(5), starttime), and a boot has an id; our PID namespace and the machine follow.
+    Other systems are asked through ps(1).
     """
+    if not os.path.isdir("/proc/self"):
+        return _asked_of_ps(pid)
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The name, in parentheses, may hold anything; field 22 is counted from after it.
@@ -34,23 +49,28 @@ def identity(pid: int) -> str | None:
         if stat[0] in (b"Z", b"X"):
             return ""
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            known = f"{file.read().strip()}/{stat[19].decode('ascii')}"
-        return "/".join((known, *_here()))
-    except FileNotFoundError:
-        if os.path.isdir("/proc/self"):
-            return None
+            boot = file.read().strip()
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+        return f"{boot}/{stat[19].decode('ascii')}/{namespace}/{_machine()}"
     except (OSError, IndexError):
         return None
-    return _asked_of_ps(pid)
+
+
+def _machine() -> str:
+    """What stands for this machine, and tells nothing else (machine-id(5))."""
+    machine = b""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            machine = machine or file.read().strip()
+    return hashlib.sha256(b"deriva-ml-hooks " + machine).hexdigest()[:16]
 
 
 def _asked_of_ps(pid: int) -> str | None:
     # A date as everybody would write it, in whatever language and time zone they ask.
     env = os.environ | {"LC_ALL": "C", "TZ": "UTC"}
+    words = ["ps", "-o", "lstart=", "-p", str(pid)]
     try:
-        done = subprocess.run(
-            ["ps", "-o", "lstart=", "-p", str(pid)], env=env, capture_output=True, check=False
-        )
+        done = subprocess.run(words, env=env, capture_output=True, check=False)
     except OSError:
         return None
     return done.stdout.decode("ascii", "replace").strip() or None
@@ -92,20 +112,6 @@ def is_foreign(known: str | None) -> bool:
 def is_elsewhere(host_: str, known: str | None) -> bool:
     """Whether a process of the host `host_` is one of which nothing can be told here."""
     return host_ != host() or is_foreign(known)
-
-
-_FIRST_NAMESPACE = str(0xEFFFFFFC)
-"""The inode of the PID namespace that a machine starts with (include/linux/proc_ns.h, PROC_PID_INIT_INO)."""
-
-
-def _here() -> tuple[str, str]:
-    """Our PID namespace, and this machine; what stands for it tells nothing else (machine-id(5))."""
-    namespace = str(os.stat("/proc/self/ns/pid").st_ino)
-    machine = b""
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        with contextlib.suppress(OSError), open(path, "rb") as file:
-            machine = machine or file.read().strip()
-    return namespace, hashlib.sha256(b"deriva-ml-hooks " + machine).hexdigest()[:16]
 
 
 def started_at(pid: int) -> float | None:

@@ -15,15 +15,17 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from deriva_ml_hooks.executions import processes
-from deriva_ml_hooks.executions.ledger import Ledger, migrate
+from deriva_ml_hooks.executions.ledger import Ledger, mark
 from deriva_ml_hooks.executions.record import Execution
-from deriva_ml_hooks.executions.rows import COLUMNS
+from deriva_ml_hooks.executions.rows import COLUMNS, without_secrets
 
 State = Literal["pending", "published", "closed", "failed"]
 Recorder = Literal["runner", "deriva-ml"]
 
 RID_VARIABLE = "DERIVA_ML_HOOKS_EXECUTION_RID"
 """What tells a command the RID of its execution."""
+_AT_ONCE = 500
+"""Executions that are asked for in one statement: SQLite limits its marks."""
 CLAIM = 600.0
 """Seconds after which the claim of a process on another host is void; one on this host ends with it."""
 
@@ -48,6 +50,11 @@ class Publication:
 
 
 _FIELDS = tuple(f.name for f in fields(Publication))
+_OPEN = """
+    FROM executions e LEFT JOIN publications p ON p.execution = e.id AND p.catalog = ?
+    WHERE e.id > ? AND e.status != 'Submitted' AND coalesce(p.state, '') != 'closed'
+"""
+"""The executions that are still to be published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,56 +77,33 @@ class Publications:
 
     def put(self, publications: Iterable[Publication]) -> None:
         """Write rows, new ones or over those that are there; on the disk when this returns."""
-        marks = ", ".join("?" * len(_FIELDS))
-        kept = ", ".join(f"{name} = excluded.{name}" for name in _FIELDS[2:])
-        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
-            migrate(connection, schema)
-            connection.executemany(
-                f"INSERT INTO publications ({', '.join(_FIELDS)}) VALUES ({marks})"  # noqa: S608
-                f" ON CONFLICT (execution, catalog) DO UPDATE SET {kept}",
-                [tuple(getattr(p, name) for name in _FIELDS) for p in publications],
-            )
+        with self.ledger.writing() as connection:
+            for publication in publications:
+                _write(connection, **{name: getattr(publication, name) for name in _FIELDS})
 
     def note(self, works: Sequence[Work]) -> list[Work]:
         """Write down the RIDs that rows are about to be inserted under; another's that is noted wins."""
-        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
-            migrate(connection, schema)
-            connection.executemany(
-                "INSERT INTO publications (execution, catalog, state, recorded_by, rid, workflow)"
-                " VALUES (?, ?, 'pending', 'runner', ?, ?) ON CONFLICT (execution, catalog)"
-                " DO UPDATE SET rid = coalesce(rid, excluded.rid), workflow = excluded.workflow",
-                [(w.execution.id, self.catalog, w.publication.rid, w.publication.workflow) for w in works],
-            )
-            query = "SELECT rid FROM publications WHERE execution = ? AND catalog = ?"
-            rids = [connection.execute(query, (w.execution.id, self.catalog)).fetchone()[0] for w in works]
-        return [
-            replace(w, publication=replace(w.publication, rid=r)) for w, r in zip(works, rids, strict=True)
-        ]
-
-    def of(self, execution_id: str) -> Publication | None:
-        """What is known of one execution."""
-        found = everywhere(self.ledger, [execution_id]).get(execution_id, ())
-        return next((p for p in found if p.catalog == self.catalog), None)
+        noted = []
+        with self.ledger.writing() as connection:
+            for work in works:
+                known = self._row(connection, work.execution.id)
+                rid = (known and known[0].rid) or work.publication.rid
+                noted.append(replace(work, publication=replace(work.publication, rid=rid)))
+                self._set(connection, work.execution.id, rid=rid, workflow=work.publication.workflow)
+        return noted
 
     def take(self, after: str, limit: int) -> list[Work]:
         """Claim the next executions that are not closed in the catalog, oldest first, ids above `after`."""
-        if not os.path.exists(self.ledger.path):
-            return []
-        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
-            if not schema:
-                return []
-            migrate(connection, schema)
-            names = [*(f"e.{name}" for name in COLUMNS), *(f"p.{name}" for name in _FIELDS), "p.claim"]
+        names = [*(f"e.{name}" for name in COLUMNS), *(f"p.{name}" for name in _FIELDS), "p.claim"]
+        with self.ledger.writing() as connection:
             found = connection.execute(
-                f"SELECT {', '.join(names)} FROM executions e"  # noqa: S608
-                " LEFT JOIN publications p ON p.execution = e.id AND p.catalog = ?"
-                " WHERE e.id > ? AND (p.state IS NULL OR p.state != 'closed')"
-                " AND e.status != 'Submitted' ORDER BY e.id",
+                f"SELECT {', '.join(names)} {_OPEN} ORDER BY e.id",
                 (self.catalog, after),
             )
             free = (row for row in found if self._is_free(row[-1]))
             taken = [self._work(row) for row in itertools.islice(free, limit)]
-            self._claim(connection, [work.execution.id for work in taken])
+            for work in taken:
+                self._set(connection, work.execution.id, claim=self._claim())
         return taken
 
     def begin(self, work: Work) -> Work | None:
@@ -128,83 +112,58 @@ class Publications:
         What a sync may have found out, or left behind, stays; `fresh` is kept only where none was here.
         """
         publication, name = work.publication, work.execution.id
-        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
-            migrate(connection, schema)
-            found = connection.execute(
-                f"SELECT {', '.join(_FIELDS)}, claim FROM publications"  # noqa: S608
-                " WHERE execution = ? AND catalog = ?",
-                (name, self.catalog),
-            ).fetchone()
-            if found is not None and not self._is_free(found[-1]):
-                return None
-            if found is not None:
-                publication = replace(
-                    Publication(*found[:-1]), recorded_by=publication.recorded_by, error=None
-                )
-            self._claim(connection, [name])
-            connection.execute(
-                "UPDATE publications SET recorded_by = ? WHERE execution = ? AND catalog = ?",
-                (publication.recorded_by, name, self.catalog),
-            )
-        return replace(work, publication=publication, fresh=work.fresh and found is None)
+        recorder = publication.recorded_by
+        with self.ledger.writing() as connection:
+            known = self._row(connection, name)
+            if known is not None:
+                if not self._is_free(known[1]):
+                    return None
+                publication = replace(known[0], recorded_by=recorder, error=None)
+            self._set(connection, name, claim=self._claim(), recorded_by=recorder)
+        return replace(work, publication=publication, fresh=work.fresh and known is None)
 
     def release(self, ids: Sequence[str]) -> None:
         """Give up the claims on these executions."""
-        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, _):
-            connection.executemany(
-                "UPDATE publications SET claim = NULL WHERE execution = ? AND catalog = ?",
-                [(name, self.catalog) for name in ids],
-            )
+        with self.ledger.writing() as connection:
+            for name in ids:
+                self._set(connection, name, claim=None)
 
     def failed(self, why: str, ids: Sequence[str] | None = None) -> None:
         """Keep why these executions (None: all) are not closed; the next one that tries begins without it."""
-        if not os.path.exists(self.ledger.path):
-            return
-        with self.ledger.transaction("BEGIN IMMEDIATE") as (connection, schema):
-            if not schema:
-                return
-            migrate(connection, schema)
-            some = "true" if ids is None else f"id IN ({', '.join('?' * len(ids))})"
-            connection.execute(
-                "INSERT INTO publications (execution, catalog, state, recorded_by, error)"  # noqa: S608
-                f" SELECT id, ?, 'pending', 'runner', ? FROM executions WHERE {some}"
-                " ON CONFLICT (execution, catalog) DO UPDATE SET error = excluded.error"
-                " WHERE state != 'closed'",
-                (self.catalog, why, *(ids or ())),
-            )
+        with self.ledger.writing() as connection:
+            found = connection.execute(f"SELECT e.id {_OPEN}", (self.catalog, "")).fetchall()
+            for (name,) in found:
+                if ids is None or name in ids:
+                    self._set(connection, name, error=why)
 
     def rids(self) -> set[str]:
         """The RIDs in this catalog that executions of the ledger have already."""
-        with self.ledger.transaction("BEGIN") as (connection, schema):
-            if schema < 2:
-                return set()
+        with self.ledger.writing() as connection:
             query = "SELECT rid FROM publications WHERE catalog = ? AND rid IS NOT NULL"
             return {row[0] for row in connection.execute(query, (self.catalog,))}
 
     def waiting(self, after: str = "") -> int:
         """How many executions with ids above `after` are not closed in the catalog."""
-        if not os.path.exists(self.ledger.path):
-            return 0
-        with self.ledger.transaction("BEGIN") as (connection, schema):
-            if not schema:
-                return 0
-            query = "SELECT count(*) FROM executions WHERE id > ? AND status != 'Submitted'"
-            total = int(connection.execute(query, (after,)).fetchone()[0])
-            if schema < 2:
-                return total
-            query = (
-                "SELECT count(*) FROM publications WHERE catalog = ? AND state = 'closed' AND execution > ?"
-            )
-            return total - int(connection.execute(query, (self.catalog, after)).fetchone()[0])
+        with self.ledger.writing() as connection:
+            query = f"SELECT count(*) {_OPEN}"
+            return int(connection.execute(query, (self.catalog, after)).fetchone()[0])
 
-    def _claim(self, connection: sqlite3.Connection, ids: Sequence[str]) -> None:
-        until = f"{self._me}\t{time.time() + CLAIM:.0f}"
-        connection.executemany(
-            "INSERT INTO publications (execution, catalog, state, recorded_by, claim)"
-            " VALUES (?, ?, 'pending', 'runner', ?)"
-            " ON CONFLICT (execution, catalog) DO UPDATE SET claim = excluded.claim",
-            [(name, self.catalog, until) for name in ids],
-        )
+    def _row(
+        self, connection: sqlite3.Connection, execution_id: str
+    ) -> tuple[Publication, str | None] | None:
+        """What is known of an execution, and the claim on it."""
+        found = connection.execute(
+            f"SELECT {', '.join(_FIELDS)}, claim FROM publications"  # noqa: S608
+            " WHERE execution = ? AND catalog = ?",
+            (execution_id, self.catalog),
+        ).fetchone()
+        return (Publication(*found[:-1]), found[-1]) if found is not None else None
+
+    def _set(self, connection: sqlite3.Connection, execution_id: str, **values: str | None) -> None:
+        _write(connection, execution=execution_id, catalog=self.catalog, **values)
+
+    def _claim(self) -> str:
+        return f"{self._me}\t{time.time() + CLAIM:.0f}"
 
     def _is_free(self, claim: str | None) -> bool:
         if claim is None or claim.startswith(self._me + "\t"):
@@ -217,27 +176,33 @@ class Publications:
     def _work(self, row: Sequence[Any]) -> Work:
         execution = self.ledger.sound(self.ledger.now(row[: len(COLUMNS)]))
         values = row[len(COLUMNS) : -1]
-        if values[0] is None:
-            return Work(execution, Publication(execution.id, self.catalog))
-        return Work(execution, replace(Publication(*values), error=None))
+        known = Publication(*values) if values[0] is not None else Publication(execution.id, self.catalog)
+        return Work(execution, replace(known, error=None))
+
+
+def _write(connection: sqlite3.Connection, **values: str | None) -> None:
+    """Write these columns of a row, a new one or the one that is there."""
+    stored = without_secrets(values)
+    row = {"state": "pending", "recorded_by": "runner"} | stored
+    names, marks = ", ".join(row), ", ".join(map(mark, row.values()))
+    updates = ", ".join(f"{name} = excluded.{name}" for name in stored)
+    connection.execute(
+        f"INSERT INTO publications ({names}) VALUES ({marks})"  # noqa: S608
+        f" ON CONFLICT (execution, catalog) DO UPDATE SET {updates}",
+        (*row.values(),),
+    )
 
 
 def everywhere(ledger: Ledger, ids: Sequence[str]) -> dict[str, list[Publication]]:
-    """The publications of these executions in all catalogs, by the execution's id."""
+    """The publications of these executions in all catalogs, by the execution's id; nothing is written."""
     found: dict[str, list[Publication]] = {}
     if not os.path.exists(ledger.path):
         return found
     with ledger.transaction("BEGIN") as (connection, schema):
-        if schema < 2:
-            return found
-        for start in range(0, len(ids), 500):
-            some = ids[start : start + 500]
-            rows = connection.execute(
-                f"SELECT {', '.join(_FIELDS)} FROM publications"  # noqa: S608
-                f" WHERE execution IN ({', '.join('?' * len(some))}) ORDER BY catalog",
-                some,
-            ).fetchall()
-            for row in rows:
-                publication = Publication(*row)
-                found.setdefault(publication.execution, []).append(publication)
+        for start in range(0, len(ids) if schema > 1 else 0, _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT {', '.join(_FIELDS)} FROM publications WHERE execution IN ({marks})"  # noqa: S608
+            for row in connection.execute(f"{query} ORDER BY catalog", some):
+                found.setdefault(row[0], []).append(Publication(*row))
     return found

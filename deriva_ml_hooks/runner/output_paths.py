@@ -8,7 +8,7 @@ import stat
 import tempfile
 
 from deriva_ml_hooks.errors import BareRepositoryError, GitError, HooksError, NotARepositoryError, UsageError
-from deriva_ml_hooks.executions.places import is_tracked
+from deriva_ml_hooks.executions.location import is_tracked
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance

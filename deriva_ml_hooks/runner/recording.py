@@ -17,7 +17,7 @@ from deriva_ml_hooks.config import load, policy_on
 from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
 from deriva_ml_hooks.executions import circumstances
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.places import ledger_path
+from deriva_ml_hooks.executions.location import ledger_path
 from deriva_ml_hooks.executions.publications import RID_VARIABLE
 from deriva_ml_hooks.executions.record import Execution, begun, new_id
 from deriva_ml_hooks.files import inside, write_atomically

@@ -17,7 +17,7 @@ from catalog_server import Fault
 from deriva_ml_hooks.catalog.rows import address
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.places import ledger_path
+from deriva_ml_hooks.executions.location import ledger_path
 from deriva_ml_hooks.git.discovery import discover
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ WORKER = """\
 import sys
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.places import ledger_path
+from deriva_ml_hooks.executions.location import ledger_path
 from deriva_ml_hooks.runner.request import Request, accept
 from deriva_ml_hooks.runner.recorded import run_recorded
 name, count = sys.argv[1], int(sys.argv[2])

@@ -15,7 +15,7 @@ from deriva_ml_hooks.catalog.errors import LoginError, of_answer
 from deriva_ml_hooks.catalog.rows import blocks, described, duration, outgoing, workflow_of
 from deriva_ml_hooks.catalog.settings import AddressError, parse, settings_of
 from deriva_ml_hooks.config import Config
-from deriva_ml_hooks.executions import ledger as ledger_module
+from deriva_ml_hooks.executions import schema
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.publications import Publication, Publications, Work, everywhere
 from deriva_ml_hooks.executions.record import new_id
@@ -141,7 +141,7 @@ def test_a_ledger_of_the_first_schema_is_read_and_kept(tmp_path: Path, old_execu
     ledger.add(old_execution)
     connection = sqlite3.connect(path)
     with connection:
-        first = ledger_module._MIGRATIONS[0]
+        first = schema.MIGRATIONS[0]
         connection.execute("ALTER TABLE executions RENAME TO newest")
         connection.execute(first)
         names = ", ".join(row[1] for row in connection.execute("PRAGMA table_info(executions)"))

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.cli import main
-from deriva_ml_hooks.commands import executions
+from deriva_ml_hooks.commands import executions, records
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions import ledger as ledger_module
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.executions.publications import Publication, Publications
 from deriva_ml_hooks.git.discovery import discover
 
@@ -161,7 +161,7 @@ def test_on_a_narrow_terminal_each_is_one_line_with_an_id_that_leads_to_the_rest
 ) -> None:
     found = [made(command=["python", "train.py", "--epochs", "1000"]) for _ in range(2)]
     one = {"rid": rid or None}
-    executions._table(width, found, 8, {execution.id: [one] for execution in found})
+    executions._table(width, [(row, records.cells(row, {row.id: [one]})) for row in found], 8)
     head, *lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert all(len(line) <= width for line in (head, *lines))
@@ -315,7 +315,7 @@ def test_a_run_whose_tree_changed_is_marked_and_its_description_and_parent_are_s
     assert main(["executions", "show", outer.split()[0]]) == 0
     assert "uv.lock" in capfd.readouterr().out
     found = ledger_of(discover(), Config()).newest()
-    executions._table(90, found, 13, {})
+    executions._table(90, [(row, records.cells(row, {})) for row in found], 13)
     table = capfd.readouterr().out
     assert "first try" in table
     assert "Completed, changed" in table
@@ -326,7 +326,7 @@ def test_what_is_shown_of_an_id_leads_to_it_when_later_ones_have_come(
 ) -> None:
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     here.add(first := made())
-    executions._screen(here, 1)
+    executions._screen(here, 1, [])
     (line,) = [line for line in sys.stdout.getvalue().splitlines() if line.startswith("01") or "true" in line]
     stamp, rest = int(first.id[:13].replace("-", ""), 16) + 1, first.id[13:]
     later = f"{stamp:012x}"
@@ -378,7 +378,7 @@ def test_what_is_printed_is_not_kept(here: Ledger, monkeypatch: pytest.MonkeyPat
             return len(text)
 
     monkeypatch.setattr(Ledger, "pages", told)
-    monkeypatch.setattr(ledger_module, "_PAGES", (1,))
+    monkeypatch.setattr(ledger_module, "_PAGE", 1)
     monkeypatch.setattr(sys, "stdout", Out())
     assert main(["executions", "list", "--json-lines"]) == 0
     assert events[:4] == ["row", "out", "row", "out"]

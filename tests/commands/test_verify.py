@@ -15,7 +15,7 @@ import pytest
 
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.config import Config
-from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.git.discovery import discover
 
 from ..executions.test_ledger import edited

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.config import Config
-from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.git import own
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.provenance.cache import provenance_of

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deriva_ml_hooks.config import load
-from deriva_ml_hooks.executions.places import ledger_of
+from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.git.discovery import measured
 
 if TYPE_CHECKING:

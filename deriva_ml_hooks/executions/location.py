@@ -10,13 +10,20 @@ import shlex
 from collections.abc import Iterator
 from itertools import takewhile
 
-from deriva_ml_hooks.config import Config
-from deriva_ml_hooks.errors import IMAGE_VARIABLE, ConfigError, LedgerError
+from deriva_ml_hooks.config import Config, load
+from deriva_ml_hooks.errors import (
+    IMAGE_VARIABLE,
+    BareRepositoryError,
+    ConfigError,
+    LedgerError,
+    NotARepositoryError,
+)
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.gate.image import LEDGER_VARIABLE, state_folder
 from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.consent import agreed
+from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 
 _OTHERWISE = 'name another: ledger = "runs/executions.sqlite3"'
@@ -27,12 +34,21 @@ def ledger_of(repository: Repository, config: Config) -> Ledger:
     return Ledger(ledger_path(repository, config), own.mode(repository))
 
 
-def image_ledger() -> Ledger | None:
-    """The ledger of an image that has no repository; None where this is no such image."""
-    if not os.environ.get(IMAGE_VARIABLE):
-        return None
-    named = os.environ.get(LEDGER_VARIABLE)
-    return Ledger(os.path.abspath(named) if named else default_path(state_folder()))
+def ledger_here() -> Ledger:
+    """The ledger of the working directory's repository; of the image, where there is none."""
+    try:
+        repository = discover()
+    except NotARepositoryError:
+        if not os.environ.get(IMAGE_VARIABLE):
+            raise
+        named = os.environ.get(LEDGER_VARIABLE)
+        return Ledger(os.path.abspath(named) if named else default_path(state_folder()))
+    except BareRepositoryError as bare:  # beside its worktrees, which share the ledger
+        path = default_path(bare.git_dir or bare.path)
+        if not os.path.isfile(path):
+            raise
+        return Ledger(path)
+    return ledger_of(repository, load(repository.worktree))
 
 
 def ledger_path(repository: Repository, config: Config) -> str:

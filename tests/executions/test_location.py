@@ -14,7 +14,7 @@ import pytest
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
-from deriva_ml_hooks.executions.places import LEDGER_VARIABLE, ledger_of, ledger_path
+from deriva_ml_hooks.executions.location import LEDGER_VARIABLE, ledger_of, ledger_path
 from deriva_ml_hooks.git import consent
 from deriva_ml_hooks.git.discovery import discover
 
