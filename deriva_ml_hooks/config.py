@@ -119,6 +119,17 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return read
 
 
+def some_of(*choices: str) -> Reader:
+    """A reader of arrays of `choices`."""
+
+    def read(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or any(each not in choices for each in value):
+            raise UnfitError("an array of " + ", ".join(f'"{c}"' for c in choices))
+        return tuple(value)
+
+    return read
+
+
 def _hosts(value: Any) -> Mapping[str, str]:
     forges = ("github", "gitlab", "bitbucket")
     if not isinstance(value, dict) or not all(v in forges for v in value.values()):

@@ -29,7 +29,7 @@ MAY_LOAD = {
     "hook check-branch-name": "inspect difflib",
     "hook check-clean-tree": "dulwich hashlib inspect tempfile logging difflib",
     "hook check-large-files": "inspect difflib",
-    "hook check-notebooks": "inspect difflib",
+    "hook check-notebooks": "inspect",
     "hook check-version-tags": "inspect difflib",
     "hook strip-notebook-outputs": "inspect hashlib tempfile difflib",
     "check": _GATE,

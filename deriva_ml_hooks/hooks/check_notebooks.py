@@ -7,13 +7,11 @@ switched off. Code is read with `ast`, never run.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from deriva_ml_hooks.config import texts
-from deriva_ml_hooks.errors import ConfigError, UsageError
+from deriva_ml_hooks.config import some_of
 from deriva_ml_hooks.hooks._hook import Hook, parsed, read_own_file, report, repository_here
 from deriva_ml_hooks.hooks._installations import installations
 from deriva_ml_hooks.notebooks.cells import (
@@ -31,7 +29,6 @@ from deriva_ml_hooks.report import Finding
 if TYPE_CHECKING:
     from deriva_ml_hooks.git.repository import Repository
 
-HOOK = Hook("check-notebooks", stages=("pre-commit", "manual"), settings={"skip": texts}, recommended=True)
 _DESCRIPTION = "Check that notebooks have the structure that DerivaML runs them by. Changes nothing."
 _EPILOG = """\
 rules:
@@ -53,35 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check the notebooks that `argv` names; 1 when one breaks a rule or cannot be read."""
     parser = HOOK.parser(_DESCRIPTION)
     parser.epilog, parser.formatter_class = _EPILOG, argparse.RawDescriptionHelpFormatter
+    names = ", ".join(RULES)
     parser.add_argument(
-        "--skip", action="append", metavar="RULE", help="leave out a rule: " + ", ".join(RULES)
+        "--skip", action="append", choices=RULES, metavar="RULE", help=f"leave out a rule: {names}"
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="notebooks; none: nothing to do")
-    given = parsed(parser, argv)
+    args = parsed(parser, argv)
     repository = repository_here()
-    rules = _rules(given, repository)
-    files = dict.fromkeys(given.files)
-    findings = [finding for path in files for finding in _check(path, rules, repository)]
-    return report(findings, as_json=given.json)
-
-
-def _rules(given: argparse.Namespace, repository: Repository | None) -> list[str]:
-    """The rules that are left. Raises UsageError and ConfigError for names that are none."""
-    configured = HOOK.chosen(repository).get("skip", ())
-    for name in given.skip or ():
-        if name not in RULES:
-            raise UsageError(f"--skip {name}: no such rule", fix=_near(name))
-    for name in configured:
-        if name not in RULES:
-            table = f"[tool.deriva-ml-hooks.{HOOK.id}]"
-            raise ConfigError(table, "skip", f"no rule {name!r}", fix=_near(name))
-    skipped = configured if given.skip is None else given.skip
-    return [rule for rule in RULES if rule not in skipped]
-
-
-def _near(name: str) -> str:
-    near = difflib.get_close_matches(name.replace("_", "-"), RULES, n=1)
-    return f"did you mean {near[0]}?" if near else "the rules are: " + ", ".join(RULES)
+    skipped = HOOK.chosen(repository, args).get("skip", ())
+    rules = [rule for rule in RULES if rule not in skipped]
+    findings = [finding for path in dict.fromkeys(args.files) for finding in _check(path, rules, repository)]
+    return report(findings, as_json=args.json)
 
 
 def _check(path: str, rules: Sequence[str], repository: Repository | None) -> Iterator[Finding]:
@@ -205,3 +184,7 @@ RULES: Mapping[str, Callable[[Any], Iterator[Problem]]] = {
     "format": _format,
 }
 """Every rule by its name, those that cost nothing before the one that has to import nbformat."""
+
+HOOK = Hook(
+    "check-notebooks", stages=("pre-commit", "manual"), settings={"skip": some_of(*RULES)}, recommended=True
+)

@@ -472,19 +472,14 @@ def test_each_rule_is_switched_off_by_its_name(
     }
 
 
-def test_a_rule_that_is_none_is_refused_with_the_nearest(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_is_none_is_refused(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repo.path)
-    with pytest.raises(UsageError, match="--skip parameter: no such rule") as caught:
+    with pytest.raises(UsageError, match="invalid choice: 'parameter'"):
         main(["--skip", "parameter"])
-    assert caught.value.fix == "did you mean parameters?"
-    with pytest.raises(UsageError) as caught:
-        main(["--skip", "zzz"])
-    assert caught.value.fix == "the rules are: parameters, execution-order, install-magics, format"
     repo.write("pyproject.toml", '[tool.deriva-ml-hooks.check-notebooks]\nskip = ["execution_order"]\n')
-    with pytest.raises(ConfigError, match="no rule 'execution_order'") as failed:
+    with pytest.raises(ConfigError, match="skip: expected an array of") as failed:
         main(["a.ipynb"])
-    assert failed.value.fix == "did you mean execution-order?"
-    assert failed.value.exit_code == caught.value.exit_code == 2
+    assert '"execution-order"' in failed.value.fix
 
 
 def test_files_that_cannot_be_read_are_named_and_the_others_are_checked(
