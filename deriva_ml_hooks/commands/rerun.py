@@ -16,7 +16,7 @@ from deriva_ml_hooks.errors import LedgerError
 from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.report import few
-from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, Isolated, run_isolated
+from deriva_ml_hooks.runner.isolation.isolated import Isolated, run_isolated
 from deriva_ml_hooks.runner.isolation.rerun import given, left_out, lost_variables, request_of, task_of
 
 if TYPE_CHECKING:
@@ -67,9 +67,5 @@ def rerun(
             say(f"not set now, but in the first run: {few(lost, most=8)}")
         return run_isolated(wanted, say=say, complain=complain, keeps=keeper(quiet=quiet))
 
-    try:
-        require_json(json_file)
-        code = concluded(again, json_file)
-    except EndedBySignalError as ended:
-        raise typer.Exit(ended.exit_code) from None
-    raise typer.Exit(code)
+    require_json(json_file)
+    raise typer.Exit(concluded(again, json_file))

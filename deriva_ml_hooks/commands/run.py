@@ -12,6 +12,7 @@ from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.errors import HooksError, UsageError
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.report import as_error, as_text
+from deriva_ml_hooks.runner.child import EndedBySignalError
 from deriva_ml_hooks.runner.output_paths import put, require_apart, require_free
 from deriva_ml_hooks.runner.recorded import run_recorded, run_unrecorded
 from deriva_ml_hooks.runner.request import Request, accept
@@ -83,14 +84,11 @@ def run(
         raise typer.Exit(run_unrecorded(command, say=say))
     request = Request(command, description, entry_point, tag_required, catalog, paranoid=paranoid)
     if isolated:
-        from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, Isolated, run_isolated
+        from deriva_ml_hooks.runner.isolation.isolated import Isolated, run_isolated
 
         wanted = Isolated(request, outputs=output_paths or (), keep=keep)
         keeps = keeper(quiet=quiet)
-        try:
-            code = concluded(lambda: run_isolated(wanted, say=say, complain=complain, keeps=keeps), json_file)
-        except EndedBySignalError as ended:
-            code = ended.exit_code
+        code = concluded(lambda: run_isolated(wanted, say=say, complain=complain, keeps=keeps), json_file)
         raise typer.Exit(code)
     raise typer.Exit(concluded(lambda: run_recorded(accept(request), say=say, complain=complain), json_file))
 
@@ -124,6 +122,8 @@ def concluded(action: Callable[[], tuple[int, Execution]], json_file: str | None
         output.note("\nderiva-ml-hooks: refused; nothing was started, nothing is recorded")
         _write(json_file, refused.verdict.as_json())
         return REFUSED
+    except EndedBySignalError as ended:
+        return ended.exit_code
     except HooksError as error:
         if error.exit_code != 1:  # which means something else here: that the command failed
             raise

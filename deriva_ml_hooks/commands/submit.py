@@ -21,7 +21,6 @@ from deriva_ml_hooks.commands.run import (
 from deriva_ml_hooks.executions.location import ledger_here
 from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.install.native import package_folder
-from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError
 from deriva_ml_hooks.runner.isolation.submission import Submission, run_job, settle
 from deriva_ml_hooks.runner.isolation.submission import submit as submitted
 from deriva_ml_hooks.runner.request import Request
@@ -79,16 +78,10 @@ def submit(
     def answer(text: str) -> None:
         sys.stdout.write(text)
 
-    try:
-        code = concluded(lambda: submitted(wanted, say=say, complain=complain, answer=answer), json_file)
-    except EndedBySignalError as ended:
-        code = ended.exit_code
+    code = concluded(lambda: submitted(wanted, say=say, complain=complain, answer=answer), json_file)
     raise typer.Exit(code)
 
 
 def job(words: Sequence[str]) -> int:
     """What a submitted job calls: its command, in the worktree that was pinned for it; the exit code."""
-    try:
-        return concluded(lambda: run_job(words[0], words[1:], say=complain, complain=complain), None)
-    except EndedBySignalError as ended:
-        return ended.exit_code
+    return concluded(lambda: run_job(words[0], words[1:], say=complain, complain=complain), None)

@@ -48,6 +48,14 @@ class NotExecutableError(HooksError):
         super().__init__(f"{name}: {why}", fix=fix)
 
 
+class EndedBySignalError(BaseException):
+    """A signal asked for the end outside the command; `exit_code` as a shell has it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a command ended: its exit code, or the signal that killed it; `asked` is a signal we were sent."""
@@ -237,3 +245,26 @@ def _in_foreground() -> bool:
         with contextlib.suppress(OSError):
             return os.tcgetpgrp(descriptor) == os.getpgrp()
     return False
+
+
+@contextlib.contextmanager
+def signals_raise() -> Iterator[None]:
+    """Have the signals that end a run raise EndedBySignalError, so that what was begun is taken back.
+
+    Ignored ones stay ignored. While a command runs it gets them itself.
+    """
+
+    def ended(number: int, _: Any) -> None:
+        for other in before:  # once is enough: the worktree has to be taken away yet
+            signal.signal(other, signal.SIG_IGN)
+        raise EndedBySignalError(number)
+
+    before = {s: signal.getsignal(s) for s in ABORTING if signal.getsignal(s) != signal.SIG_IGN}
+    try:
+        for number in before:
+            signal.signal(number, ended)
+        yield
+    finally:
+        with held_signals():  # one that came in between would leave the others as they are here
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -45,14 +44,6 @@ from deriva_ml_hooks.runner.witness import OtherWorktreeError, refuse_other_work
 
 class IsolationError(HooksError):
     """The command cannot run away from the user's own worktree."""
-
-
-class EndedBySignalError(BaseException):
-    """A signal asked for the end outside the command; `exit_code` as a shell has it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.exit_code = 128 + number
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +88,7 @@ def run_isolated(
     Raises what `accept` raises, and IsolationError, RedirectError, WorktreeError or UsageError where nothing
     was started; EndedBySignalError after a signal that no command was there to get.
     """
-    with signals_raise():
+    with child.signals_raise():
         home = measured()
         outputs = [below_top(path, home.worktree) for path in wanted.outputs]
         for folder in clear_left_over(home, say):
@@ -269,26 +260,3 @@ def _moved(folder: str, variables: Mapping[str, str | None]) -> Iterator[None]:
         os.environ.update(before)
         os.fchdir(back)
         os.close(back)
-
-
-@contextlib.contextmanager
-def signals_raise() -> Iterator[None]:
-    """Have the signals that end a run raise EndedBySignalError, so that what was begun is taken back.
-
-    Ignored ones stay ignored. While a command runs it gets them itself.
-    """
-
-    def ended(number: int, _: Any) -> None:
-        for other in before:  # once is enough: the worktree has to be taken away yet
-            signal.signal(other, signal.SIG_IGN)
-        raise EndedBySignalError(number)
-
-    before = {s: signal.getsignal(s) for s in child.ABORTING if signal.getsignal(s) != signal.SIG_IGN}
-    try:
-        for number in before:
-            signal.signal(number, ended)
-        yield
-    finally:
-        with child.held_signals():  # one that came in between would leave the others as they are here
-            for number, handler in before.items():
-                signal.signal(number, handler)

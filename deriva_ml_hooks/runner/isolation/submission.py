@@ -34,7 +34,6 @@ from deriva_ml_hooks.runner.isolation.isolated import (
     IsolationError,
     accepted_within,
     run_within,
-    signals_raise,
 )
 from deriva_ml_hooks.runner.isolation.outputs import below_top
 from deriva_ml_hooks.runner.isolation.worktrees import (
@@ -105,7 +104,7 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
         raise UsageError(f"{submitter}: no script of the job is named", fix=fix)
     script, arguments = wanted.argv[at], wanted.argv[at + 1 :]
     job: dict[str, Any] = {"submitter": submitter, "id": None, "host": host(), "at": now()}
-    with signals_raise():
+    with child.signals_raise():
         home = discover()
         wanted = replace(wanted, outputs=[below_top(path, home.worktree) for path in wanted.outputs])
         cwd = os.path.relpath(os.path.realpath(os.getcwd()), home.worktree)
@@ -194,7 +193,7 @@ def run_job(told: str, argv: Sequence[str], *, say: Say, complain: Say) -> tuple
     first = replace(first, job={**job, "id": own_id or job["id"]})
     if [*first.command[1:]] != [*redact_command(argv)[1:]]:
         raise SubmissionError(f"{first.id}: another command than the one accepted", fix="submit it again")
-    with signals_raise():
+    with child.signals_raise():
         try:
             wanted = Isolated(
                 Request(argv, **about),

@@ -31,32 +31,23 @@ _PREFIX = "deriva-ml-hooks-"
 
 @dataclass
 class Temporary:
-    """A temporary worktree. `keep`: leave it behind; `removal`: the command that then takes it away.
+    """A temporary worktree, in a `folder` of its own. Its `mark` is what a later call removes it by.
 
-    `folder` is its own, and the worktree in it. `handed_over`: a job uses it later (`reopened`).
-    """
-
-    repository: Repository
-    removal: str
-    folder: str
-    keep: bool = False
-    handed_over: bool = False
-
-
-@dataclass
-class _Mark:
-    """What has to be taken away, and whose it is. `repositories`: common git directories that know of it.
-
-    `holds_results`: whether somebody has asked for what is made in it, so that no other call takes it away.
-    `execution`: for a job, the one whose end is the worktree's, whatever becomes of the process.
+    `repositories`: common git directories that know of it. `holds_results`: somebody has asked for what is
+    made in it, so that no other call takes it away. `execution`: for a job, the one whose end is the
+    worktree's, whatever becomes of the process. `keep`: leave it behind. `handed_over`: a job uses it later
+    (`reopened`).
     """
 
     home: Repository
-    path: str
+    mark: str
     folder: str
     repositories: list[str] = field(default_factory=list)
     holds_results: bool = False
     execution: str | None = None
+    keep: bool = False
+    handed_over: bool = False
+    repository: Repository = field(init=False)
 
     def write(self) -> None:
         pid = os.getpid()
@@ -69,7 +60,7 @@ class _Mark:
             "pid": pid,
             "process": processes.identity(pid),
         }
-        own.write(self.home, self.path, json.dumps(document).encode("ascii") + b"\n")
+        own.write(self.home, self.mark, json.dumps(document).encode("ascii") + b"\n")
 
     @contextlib.contextmanager
     def adding(self, common: str) -> Iterator[None]:
@@ -79,22 +70,22 @@ class _Mark:
             self.write()
             yield
 
-    def remove(self, *, keep: bool = False) -> bool:
-        """Take everything away, or the mark alone; whether that could be done. Where not, the mark stays."""
-        if not keep:
+    def remove(self) -> bool:
+        """Take it all away, or with `keep` the mark alone; False, and the mark stays, where it cannot be."""
+        if not self.keep:
             _remove_tree(self.folder)
-        gone = keep or not os.path.lexists(self.folder)
+        gone = self.keep or not os.path.lexists(self.folder)
         with _alone(self.home):
-            for common in () if keep else self.repositories:
+            for common in () if self.keep else self.repositories:
                 for admin in _known(common, self.folder):
                     _remove_tree(admin)
                 with contextlib.suppress(OSError):  # there are others
                     os.rmdir(os.path.join(common, "worktrees"))
             if gone:
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self.path)
+                    os.unlink(self.mark)
                 with contextlib.suppress(OSError):
-                    os.rmdir(os.path.dirname(self.path))
+                    os.rmdir(os.path.dirname(self.mark))
         return gone
 
     @property
@@ -125,12 +116,12 @@ def temporary_worktree(
     """
     token = new_id()
     folder = os.path.join(os.path.realpath(place or tempfile.gettempdir()), _PREFIX + token)
-    mark = _Mark(home, os.path.join(_marks(home), f"{token}.json"), folder, [], holds_results, execution)
-    temporary = None
-    try:
+    mark = os.path.join(_marks(home), f"{token}.json")
+    temporary = Temporary(home, mark, folder, [], holds_results, execution)
+    with _removed_at_the_end(temporary, complain):
         try:
             with _alone(home):
-                mark.write()
+                temporary.write()
             os.mkdir(folder, 0o700)
         except OSError as error:
             raise WorktreeError(
@@ -138,11 +129,9 @@ def temporary_worktree(
                 fix="see its owner, and the space on its disk; TMPDIR says where worktrees are made",
             ) from None
         path = os.path.join(folder, os.path.basename(home.worktree) or "worktree")
-        check_out(home, commit, path, mark.adding)
-        temporary = Temporary(measured(path), mark.removal, folder)
+        check_out(home, commit, path, temporary.adding)
+        temporary.repository = measured(path)
         yield temporary
-    finally:
-        _end(mark, temporary, complain)
 
 
 @contextlib.contextmanager
@@ -153,32 +142,34 @@ def reopened(
 
     Raises WorktreeError where there is none.
     """
-    mark = next((mark for mark, _ in _told(home) if mark.execution == execution), None)
-    if mark is None or not os.path.isdir(mark.folder):
-        where = mark.folder if mark is not None else "the worktree of the job"
+    temporary = next((found for found, _ in _marked(home) if found.execution == execution), None)
+    if temporary is None or not os.path.isdir(temporary.folder):
+        where = temporary.folder if temporary is not None else "the worktree of the job"
         fix = "submit it again, with --worktree-root FOLDER where this machine sees another disk"
         raise WorktreeError(f"{where}: not here", fix=fix)
-    mark.holds_results = holds_results
-    mark.write()
-    inside = next(entry.path for entry in os.scandir(mark.folder) if entry.is_dir())
-    temporary = Temporary(measured(inside), mark.removal, mark.folder)
-    try:
+    temporary.holds_results = holds_results
+    temporary.write()
+    path = next(entry.path for entry in os.scandir(temporary.folder) if entry.is_dir())
+    temporary.repository = measured(path)
+    with _removed_at_the_end(temporary, complain):
         yield temporary
+
+
+@contextlib.contextmanager
+def _removed_at_the_end(temporary: Temporary, complain: Callable[[str], None]) -> Iterator[None]:
+    try:
+        yield
     finally:
-        _end(mark, temporary, complain)
-
-
-def _end(mark: _Mark, temporary: Temporary | None, complain: Callable[[str], None]) -> None:
-    if temporary is not None and temporary.handed_over:
-        return
-    with child.held_signals():
-        if not mark.remove(keep=temporary is not None and temporary.keep):
-            complain(f"files that cannot be deleted stay there: sudo rm -rf {shlex.quote(mark.folder)}")
+        if not temporary.handed_over:
+            with child.held_signals():
+                if not temporary.remove():
+                    folder = shlex.quote(temporary.folder)
+                    complain(f"files that cannot be deleted stay there: sudo rm -rf {folder}")
 
 
 def executions_of(home: Repository) -> list[str]:
     """The executions whose jobs have a worktree."""
-    return [mark.execution for mark, _ in _told(home) if mark.execution is not None]
+    return [found.execution for found, _ in _marked(home) if found.execution is not None]
 
 
 def clear_left_over(
@@ -201,34 +192,34 @@ def clear_left_over(
                     os.unlink(os.path.join(marks, name))
             with contextlib.suppress(OSError):
                 os.rmdir(marks)
-    for mark, is_gone in _told(home):
-        over = is_over(mark.execution) if mark.execution is not None else None
-        if not (is_gone if over is None else over) or _in_use(mark.folder):
+    for left, is_gone in _marked(home):
+        over = is_over(left.execution) if left.execution is not None else None
+        if not (is_gone if over is None else over) or _in_use(left.folder):
             continue
-        if mark.holds_results and os.path.isdir(mark.folder):
-            say(f"a run that was killed has left what it made in {mark.folder}")
-            say(f"to remove it: {mark.removal}")
-        elif mark.remove():
-            removed.append(mark.folder)
+        if left.holds_results and os.path.isdir(left.folder):
+            say(f"a run that was killed has left what it made in {left.folder}")
+            say(f"to remove it: {left.removal}")
+        elif left.remove():
+            removed.append(left.folder)
     return removed
 
 
-def _told(home: Repository) -> Iterator[tuple[_Mark, bool]]:
-    """The marks, and for each whether its process is gone from this host."""
+def _marked(home: Repository) -> Iterator[tuple[Temporary, bool]]:
+    """What the marks name, and for each whether its process is gone from this host."""
     marks = _marks(home)
     for name in sorted(os.listdir(marks)) if os.path.isdir(marks) else ():
         path = os.path.join(marks, name)
         try:
             with open(path, encoding="ascii") as file:
-                told = json.load(file)
-            wanted, execution = told.get("holds_results") is True, told.get("execution")
-            mark = _Mark(home, path, told["folder"], [*told["repositories"]], wanted, execution)
-            is_gone = told["host"] == processes.host() and processes.is_gone(told["pid"], told["process"])
+                mark = json.load(file)
+            wanted, execution = mark.get("holds_results") is True, mark.get("execution")
+            found = Temporary(home, path, mark["folder"], [*mark["repositories"]], wanted, execution)
+            is_gone = mark["host"] == processes.host() and processes.is_gone(mark["pid"], mark["process"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
         # A mark that somebody has edited must not have anything else removed.
-        if os.path.basename(mark.folder) == _PREFIX + name.removesuffix(".json"):
-            yield mark, is_gone
+        if os.path.basename(found.folder) == _PREFIX + name.removesuffix(".json"):
+            yield found, is_gone
 
 
 def _marks(home: Repository) -> str:

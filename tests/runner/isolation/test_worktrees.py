@@ -17,8 +17,8 @@ import pytest
 
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.git.discovery import measured
+from deriva_ml_hooks.runner.child import EndedBySignalError, signals_raise
 from deriva_ml_hooks.runner.isolation.checkout import WorktreeError
-from deriva_ml_hooks.runner.isolation.isolated import EndedBySignalError, signals_raise
 from deriva_ml_hooks.runner.isolation.worktrees import clear_left_over, temporary_worktree
 
 Program = Callable[..., Any]
