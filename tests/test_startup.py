@@ -67,5 +67,6 @@ def test_nothing_slow_is_loaded_that_is_not_needed(repo: Repo, words: str) -> No
 
 
 @pytest.mark.parametrize("hook", hook_ids())
-def test_every_hook_is_watched_and_its_help_loads_no_more(repo: Repo, hook: str) -> None:
-    assert loaded(repo, "hook", hook, "--help") <= {*MAY_LOAD[f"hook {hook}"].split(), "tomli"}
+def test_the_help_of_a_hook_loads_no_more(repo: Repo, hook: str) -> None:
+    allowed = MAY_LOAD.get(f"hook {hook}", "inspect")  # a new hook needs a line above only for more
+    assert loaded(repo, "hook", hook, "--help") <= {*allowed.split(), "tomli"}
