@@ -13,7 +13,7 @@ from typing import Any
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.content import GITLINK, object_id
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.filters import nbstripout_keys
 from deriva_ml_hooks.git.remotes import Remote
 from deriva_ml_hooks.git.repository import Repository
@@ -126,7 +126,7 @@ def _owner_of(repository: Repository, tree: bytes, path: str) -> tuple[Repositor
     names, way = path.split("/"), repository.way(tree, path)
     mode, oid = way[-1] if way else (0, b"")
     if mode == GITLINK and len(way) < len(names):
-        inside = discover(os.path.join(repository.worktree, *names[: len(way)]))
+        inside = measured(os.path.join(repository.worktree, *names[: len(way)]))
         return _owner_of(inside, inside.commit(oid).tree, "/".join(names[len(way) :]))
     return repository, oid if stat.S_ISREG(mode) and len(way) == len(names) else None
 

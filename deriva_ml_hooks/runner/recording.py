@@ -24,7 +24,7 @@ from deriva_ml_hooks.files import inside, write_atomically
 from deriva_ml_hooks.gate import image
 from deriva_ml_hooks.gate.fixes import executed
 from deriva_ml_hooks.git import own, process
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.status import measure
 from deriva_ml_hooks.git.traces import Traces
 from deriva_ml_hooks.redact import redact, redact_command, redacted
@@ -66,27 +66,27 @@ def changed_since(accepted: Accepted) -> list[dict[str, Any]]:
         found = image.differences(accepted.provenance)
         return [{"code": f.code, "path": f.path, "message": f.message} for f in found]
     try:
-        repository = discover(accepted.repository.worktree)
+        repository = measured(accepted.repository.worktree)
         if repository != accepted.repository:
             return [unmeasured("the repository is no longer there")]
         paranoid = accepted.request.paranoid or accepted.verdict.config.paranoid
-        measured = measure(repository, paranoid=paranoid)
+        measurement = measure(repository, paranoid=paranoid)
     except Exception as error:  # whatever became of the repository, the record has to be closed
         reason = str(error) if isinstance(error, HooksError) else f"{type(error).__name__}: {error}"
         return [unmeasured(redact(reason))]
     before = {(finding.code, finding.path) for finding in accepted.verdict.warnings}
     changes = [
         {"code": change.code, "path": change.path, "message": change.detail}
-        for change in measured.changes
+        for change in measurement.changes
         if (change.code, change.path) not in before
         and not (accepted.request.ignore_outputs and executed(repository, change) is not None)
         and policy_on(accepted.verdict.config, change.code) != "ignore"
     ]
-    if measured.head != accepted.provenance.commit:
-        message = f"HEAD moved from {accepted.provenance.commit} to {measured.head}"
+    if measurement.head != accepted.provenance.commit:
+        message = f"HEAD moved from {accepted.provenance.commit} to {measurement.head}"
         changes.insert(0, {"code": "head", "path": None, "message": message})
-    if measured.traces is not None and accepted.verdict.traces is not None:
-        changes += _undone(measured.traces, accepted.verdict.traces, changes)
+    if measurement.traces is not None and accepted.verdict.traces is not None:
+        changes += _undone(measurement.traces, accepted.verdict.traces, changes)
     return changes
 
 
