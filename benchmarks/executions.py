@@ -12,7 +12,7 @@ from benchmarks.timing import Command, in_turn, milliseconds, table
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.location import ledger_path
 from deriva_ml_hooks.executions.record import new_id
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 
 OURS = (sys.executable, "-m", "deriva_ml_hooks")
 _ON_A_TERMINAL = "import pty, sys; pty.spawn(sys.argv[1:])"
@@ -41,7 +41,7 @@ def main(folder: Path, runs: int) -> None:
 def fill(work: Path, count: int) -> None:
     """Put `count` executions into the ledger: a real one, repeated with an id and a text of its own."""
     subprocess.run([*OURS, "run", "--quiet", "--", "true"], cwd=work, check=True)
-    connection = sqlite3.connect(ledger_path(discover(str(work)), Config()))
+    connection = sqlite3.connect(ledger_path(measured(str(work)), Config()))
     connection.execute("CREATE TEMP TABLE one AS SELECT * FROM executions")
     connection.execute("DELETE FROM executions")
     for number in range(count):

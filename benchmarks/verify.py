@@ -14,7 +14,7 @@ from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.location import ledger_path
 from deriva_ml_hooks.executions.record import new_id
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.provenance.version import Named, scm_versions
 
 COMMITS, EXECUTIONS, TAG_EVERY = 5_000, 10_000, 100
@@ -68,7 +68,7 @@ def _repository(folder: Path, name: str, tag_every: int) -> Path:
 def _fill(work: Path) -> None:
     """Put executions into the ledger: a real one repeated, each on the next commit."""
     subprocess.run([*OURS, "run", "--quiet", "--", sys.executable, "src/train.py"], cwd=work, check=True)
-    repository = discover(str(work))
+    repository = measured(str(work))
     path = ledger_path(repository, Config())
     pattern = Ledger(path).newest()[0]
     tags = {repository.peel(oid).decode(): (ref, oid) for ref, oid in repository.refs_under("refs/tags/")}

@@ -118,7 +118,6 @@ def test_a_hook_imports_no_other_hook_and_nothing_that_records() -> None:
 
 # What starts a process: git, any other program, the command of a run, and Hydra's own application again.
 STARTS = {"git/process.py", "programs.py", "runner/child.py", "guard/restart.py"}
-NOT_YET = {"executions/jobs.py", "executions/processes.py"}
 
 
 def test_processes_start_in_one_place_each() -> None:
@@ -129,7 +128,7 @@ def test_processes_start_in_one_place_each() -> None:
         called = [node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
         imported = {name.split(".")[0] for name, _ in imports(path)}
         if any(map(starting.fullmatch, called)) or imported & {"subprocess", "multiprocessing", "pty"}:
-            assert where in STARTS | NOT_YET, where
+            assert where in STARTS, where
         assert where == "git/process.py" or not re.search(r"\.run\(\s*[\[(]\"git\"", text), where
 
 

@@ -20,7 +20,7 @@ from deriva_ml_hooks.executions.location import ledger_here
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.executions.rows import Damaged
 from deriva_ml_hooks.git import own
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.redact import redacted, shown_command
 from deriva_ml_hooks.report import as_error
 
@@ -181,7 +181,7 @@ def show(
 def look_after_jobs(ledger: Ledger) -> None:
     """Have the records of jobs that are gone closed, where any have been submitted here."""
     with suppress(HooksError, OSError):  # a disk that is only read; what is wrong there is told elsewhere
-        home = discover()
+        home = measured()
         if os.path.isdir(os.path.join(own.folder(home.common_dir), "worktrees")):
             from deriva_ml_hooks.runner.isolation.submission import settle
 

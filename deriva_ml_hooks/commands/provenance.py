@@ -95,10 +95,10 @@ def _show(*, as_json: bool, refresh: bool) -> None:
 def _exported(form: Form, left_out: Sequence[str], *, refresh: bool) -> str:
     from deriva_ml_hooks.export import code as export
     from deriva_ml_hooks.gate import judge, require_accepted
-    from deriva_ml_hooks.git.discovery import discover
+    from deriva_ml_hooks.git.discovery import measured
 
     if form is Form.json:
-        discover()  # what an image was given cannot be made from the image
+        measured()  # what an image was given cannot be made from the image
     # Read first and judged afterwards: what changes in between makes it unclean, and never goes along unseen.
     record = api.provenance(refresh=refresh)
     try:
@@ -140,10 +140,10 @@ def _crate(execution_id: str, target: str | None) -> None:
 
 
 def _repository() -> Repository | None:
-    from deriva_ml_hooks.git.discovery import discover
+    from deriva_ml_hooks.git.discovery import measured
 
     try:
-        return discover()
+        return measured()
     except NotARepositoryError:  # an image
         return None
 

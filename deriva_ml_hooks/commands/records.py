@@ -14,7 +14,7 @@ from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.publications import Publication, everywhere
 from deriva_ml_hooks.executions.record import LOST, NOT_STARTED, Execution
 from deriva_ml_hooks.executions.rows import Damaged
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.redact import redact, shown_command
 from deriva_ml_hooks.report import few, printable
 
@@ -41,7 +41,7 @@ def published(ledger: Ledger, rows: Sequence[Execution | Damaged]) -> Published:
     if not known:
         return {}
     try:
-        schema = load(discover().worktree).schema
+        schema = load(measured().worktree).schema
     except (NotARepositoryError, BareRepositoryError):  # an image, or beside the worktrees
         schema = Config().schema
     return {id_: [_publication(publication, schema) for publication in of_it] for id_, of_it in known.items()}

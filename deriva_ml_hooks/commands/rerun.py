@@ -14,7 +14,7 @@ from deriva_ml_hooks.commands.run import complain, concluded, keeper, require_js
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import LedgerError
 from deriva_ml_hooks.executions.location import ledger_of
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.report import few
 from deriva_ml_hooks.runner.isolation.isolated import Isolated, run_isolated
 from deriva_ml_hooks.runner.isolation.rerun import given, left_out, lost_variables, request_of, task_of
@@ -44,7 +44,7 @@ def rerun(
             complain(line)
 
     def again() -> tuple[int, Execution]:
-        home = discover()
+        home = measured()
         first = ledger_of(home, load(home.worktree)).find(execution_id)
         if any("\0" in word for word in first.command):
             fix = f"deriva-ml-hooks verify {shlex.quote(first.id)}"

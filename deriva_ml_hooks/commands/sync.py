@@ -9,7 +9,7 @@ import typer
 from deriva_ml_hooks.commands import output
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.location import ledger_of
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.report import printable
 
 
@@ -31,7 +31,7 @@ def sync(
     from deriva_ml_hooks.catalog.sync import sync as publish_all
     from deriva_ml_hooks.catalog.sync import unreached
 
-    repository = discover()
+    repository = measured()
     config = load(repository.worktree)
     files = CommitFiles(repository, config.hosts)
     publisher = Publisher(required(config, catalog), ledger_of(repository, config), files)

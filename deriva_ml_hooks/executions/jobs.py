@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+from deriva_ml_hooks import programs
 from deriva_ml_hooks.errors import NoSuchExecutionError
 from deriva_ml_hooks.executions import processes
 from deriva_ml_hooks.executions.ledger import Ledger
@@ -128,10 +128,8 @@ def _states(submitter: str, ids: Sequence[str]) -> dict[str, str] | None:
     words = [program, *(word.format(",".join(ids)) for word in scheduler.words[1:])]
     words += ids if submitter == "bsub" else []
     try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = programs.run(words, timeout=PATIENCE)
+    except OSError:
         return None
     if done.returncode and (scheduler.unknown is None or scheduler.unknown not in done.stderr):
         return None

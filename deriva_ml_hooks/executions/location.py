@@ -23,7 +23,7 @@ from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.gate.image import LEDGER_VARIABLE, state_folder
 from deriva_ml_hooks.git import own, process
 from deriva_ml_hooks.git.consent import agreed
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.repository import Repository
 
 _OTHERWISE = 'name another: ledger = "runs/executions.sqlite3"'
@@ -37,7 +37,7 @@ def ledger_of(repository: Repository, config: Config) -> Ledger:
 def ledger_here() -> Ledger:
     """The ledger of the working directory's repository; of the image, where there is none."""
     try:
-        repository = discover()
+        repository = measured()
     except NotARepositoryError:
         if not os.environ.get(IMAGE_VARIABLE):
             raise

@@ -11,8 +11,9 @@ import contextlib
 import hashlib
 import os
 import socket
-import subprocess
 import time
+
+from deriva_ml_hooks import programs
 
 _FIRST_NAMESPACE = str(0xEFFFFFFC)
 """The inode of the PID namespace that a machine starts with (include/linux/proc_ns.h, PROC_PID_INIT_INO)."""
@@ -70,7 +71,7 @@ def _asked_of_ps(pid: int) -> str | None:
     env = os.environ | {"LC_ALL": "C", "TZ": "UTC"}
     words = ["ps", "-o", "lstart=", "-p", str(pid)]
     try:
-        done = subprocess.run(words, env=env, capture_output=True, check=False)
+        done = programs.run(words, env=env)
     except OSError:
         return None
     return done.stdout.decode("ascii", "replace").strip() or None

@@ -23,7 +23,7 @@ from deriva_ml_hooks.executions import ledger as ledger_module
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.executions.publications import Publication, Publications
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 
 from ..executions.test_ledger import PROVENANCE, edited, made
 
@@ -197,7 +197,7 @@ def test_outside_a_repository_it_is_an_error_with_a_fix(program: Program, tmp_pa
 def here(repo: Any, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     """The ledger of `repo`, which is the working directory, with three executions."""
     monkeypatch.chdir(repo.path)
-    ledger = ledger_of(discover(), Config())
+    ledger = ledger_of(measured(), Config())
     for number in range(3):
         provenance = {**PROVENANCE, "branch": "main"}
         ended = {"status": "Completed", "exit_code": 0, "duration": 1.0}
@@ -314,7 +314,7 @@ def test_a_run_whose_tree_changed_is_marked_and_its_description_and_parent_are_s
     assert f"started by   execution {outer.split()[0]}" in capfd.readouterr().out
     assert main(["executions", "show", outer.split()[0]]) == 0
     assert "uv.lock" in capfd.readouterr().out
-    found = ledger_of(discover(), Config()).newest()
+    found = ledger_of(measured(), Config()).newest()
     executions._table(90, [(row, records.cells(row, {})) for row in found], 13)
     table = capfd.readouterr().out
     assert "first try" in table

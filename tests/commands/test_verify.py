@@ -16,7 +16,7 @@ import pytest
 from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.location import ledger_of
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 
 from ..executions.test_ledger import edited
 
@@ -139,7 +139,7 @@ def test_a_command_that_runs_another_file_than_the_record_names_is_a_mismatch(
 ) -> None:
     monkeypatch.chdir(repo.path)
     assert main(["run", "--quiet", "--", sys.executable, "src/train.py"]) == 0
-    ledger = ledger_of(discover(), Config())
+    ledger = ledger_of(measured(), Config())
     execution = replace(ledger.newest()[0], command=command)
     ledger.close(execution)
     capsys.readouterr()
@@ -173,7 +173,7 @@ def test_a_row_that_cannot_be_read_is_a_mismatch_and_stops_no_other(
     ids: list[str], repo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(repo.path)
-    edited(ledger_of(discover(), Config()), "command", "[7]", ids[0])
+    edited(ledger_of(measured(), Config()), "command", "[7]", ids[0])
     assert main(["verify", "--json"]) == 1
     verdicts = {v["id"]: v["verdict"] for v in json.loads(capsys.readouterr().out)["executions"]}
     assert (verdicts[ids[0]], verdicts[ids[1]]) == ("mismatch", "verified")

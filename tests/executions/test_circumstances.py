@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deriva_ml_hooks.executions import circumstances
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 
 if TYPE_CHECKING:
     from tests.conftest import Ran, Repo
@@ -46,14 +46,14 @@ def standard_input(descriptor: int | None) -> Iterator[None]:
 
 class TestAgent:
     def test_is_gits_identity_and_the_account(self, repo: Repo) -> None:
-        found = circumstances.agent(discover(str(repo.path)))
+        found = circumstances.agent(measured(str(repo.path)))
         assert found == {"name": "Ada", "email": "ada@example.org", "account": ACCOUNT}
 
     def test_is_the_identity_that_the_configuration_includes_here(self, repo: Repo, home: Path) -> None:
         (home / "work").write_text("[user]\n\tname = Ada at work\n")
         include = f'[includeIf "gitdir:{repo.path}/"]\n\tpath = {home}/work\n'
         (home / ".gitconfig").write_text((home / ".gitconfig").read_text() + include)
-        found = circumstances.agent(discover(str(repo.path)))
+        found = circumstances.agent(measured(str(repo.path)))
         assert repo.git("config", "user.name") == "Ada at work"
         assert found == {"name": "Ada at work", "email": "ada@example.org", "account": ACCOUNT}
 
@@ -62,7 +62,7 @@ class TestAgent:
     ) -> None:
         (home / ".gitconfig").write_text("[user]\n\tname =\n")
         monkeypatch.setenv("USER", "somebody-else")
-        found = circumstances.agent(discover(str(repo.path)))
+        found = circumstances.agent(measured(str(repo.path)))
         assert found == {"name": None, "email": None, "account": ACCOUNT}
 
 

@@ -16,13 +16,13 @@ from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.errors import ConfigError, HooksError, LedgerError
 from deriva_ml_hooks.executions.location import LEDGER_VARIABLE, ledger_of, ledger_path
 from deriva_ml_hooks.git import consent
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 
 from .test_ledger import made
 
 
 def place(repo: Any, ledger: str | None) -> str:
-    return ledger_path(discover(str(repo.path)), Config(ledger=ledger))
+    return ledger_path(measured(str(repo.path)), Config(ledger=ledger))
 
 
 def refused(repo: Any, ledger: str | None) -> HooksError:
@@ -121,7 +121,7 @@ def test_links_are_followed_before_anything_is_decided(repo: Any, tmp_path: Path
 
 
 def test_a_tracked_file_is_never_taken_for_the_ledger(repo: Any) -> None:
-    ledger = ledger_of(discover(str(repo.path)), Config(ledger="runs/x.sqlite3"))
+    ledger = ledger_of(measured(str(repo.path)), Config(ledger="runs/x.sqlite3"))
     ledger.add(made())
     assert place(repo, "runs/x.sqlite3")
     repo.git("add", "--force", "runs/x.sqlite3")
@@ -157,7 +157,7 @@ def test_what_the_user_names_in_the_environment_is_the_users_word(
 @pytest.mark.parametrize("content", [b"alias ll='ls -l'\n", b"\0" * 200, b"SQLite format 3\0", b"x"])
 def test_a_file_that_is_no_ledger_is_left_as_it_is(repo: Any, content: bytes) -> None:
     path = repo.write("precious", content)
-    ledger = ledger_of(discover(str(repo.path)), Config(ledger="precious"))
+    ledger = ledger_of(measured(str(repo.path)), Config(ledger="precious"))
     for action in (lambda: ledger.add(made()), lambda: list(ledger.newest())):
         with pytest.raises(LedgerError, match="somebody else's"):
             action()
@@ -172,7 +172,7 @@ def test_beside_somebody_elses_database_nothing_is_made(repo: Any) -> None:
     connection.commit()
     connection.close()
     before = sorted(os.listdir(repo.path)), path.read_bytes()
-    ledger = ledger_of(discover(str(repo.path)), Config(ledger="places.sqlite"))
+    ledger = ledger_of(measured(str(repo.path)), Config(ledger="places.sqlite"))
     with pytest.raises(LedgerError, match="somebody else's"):
         ledger.add(made())
     assert (sorted(os.listdir(repo.path)), path.read_bytes()) == before

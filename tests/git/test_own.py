@@ -12,7 +12,7 @@ import pytest
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.git import own
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.provenance.cache import provenance_of
 
 from ..executions.test_ledger import made
@@ -42,7 +42,7 @@ def test_files_of_ours_are_for_their_owner_or_for_whom_git_shares_the_repository
     if value is not None:
         with open(repo.path / ".git" / "config", "a", encoding="ascii") as file:
             file.write(f"[core]\n\tsharedRepository = {value}\n")
-    repository = discover(str(repo.path))
+    repository = measured(str(repo.path))
     before = os.umask(0)
     try:
         provenance_of(repository, Config())
@@ -76,7 +76,7 @@ def test_a_link_planted_for_the_cache_is_replaced(repo: Any, tmp_path: Path) -> 
     victim.write_text("theirs\n")
     (repo.path / ".git" / "deriva-ml-hooks").mkdir()
     (repo.path / ".git" / "deriva-ml-hooks" / "provenance.json").symlink_to(victim)
-    provenance_of(discover(str(repo.path)), Config())
+    provenance_of(measured(str(repo.path)), Config())
     assert victim.read_text() == "theirs\n"
     assert not (repo.path / ".git" / "deriva-ml-hooks" / "provenance.json").is_symlink()
 
@@ -90,7 +90,7 @@ def test_nothing_is_written_into_a_folder_that_is_a_planted_link(
     ours = repo.path / ".git" / "deriva-ml-hooks"
     (ours / inside).parent.mkdir(exist_ok=True)
     (ours / inside).symlink_to(victim)
-    repository = discover(str(repo.path))
+    repository = measured(str(repo.path))
     provenance_of(repository, Config())  # only slower
     with pytest.raises(OSError, match="symbolic link"):
         own.write(repository, str(ours / inside / "file"), b"x")

@@ -18,7 +18,7 @@ from deriva_ml_hooks.cli import main
 from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.executions.rows import COLUMNS, JSON
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 
 NOT_TO_BE_CHECKED = {
     *("id", "description", "detail", "host", "pid", "process", "agent", "environment", "isolated", "job"),
@@ -124,7 +124,7 @@ def test_one_changed_field_is_never_verified(
     value: Any,
 ) -> None:
     monkeypatch.chdir(true_record)
-    repository = discover()
+    repository = measured()
     before = repository.commit(repository.head() or b"").parents[0].decode("ascii")
     with closing(sqlite3.connect(ledger_of(repository, Config()).path)) as connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
@@ -151,7 +151,7 @@ def test_every_field_is_changed_or_named_as_not_to_be_checked(
     true_record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(true_record)
-    [execution] = ledger_of(discover(), Config()).newest()
+    [execution] = ledger_of(measured(), Config()).newest()
     fields = {name for name in COLUMNS if name not in ("provenance", "entry_point")}
     fields |= {f"provenance.{name}" for name in execution.provenance}
     fields |= {f"entry_point.{name}" for name in execution.entry_point}
