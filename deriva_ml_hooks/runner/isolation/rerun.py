@@ -11,6 +11,7 @@ from typing import Any
 
 from deriva_ml_hooks.errors import GitError
 from deriva_ml_hooks.executions.record import Execution
+from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import MASK
@@ -50,7 +51,7 @@ def request_of(first: Execution, home: Repository, outputs: Collection[str] = ()
             f"the record does not hold the whole command: {masked[0]} stands for a secret",
             fix=f"hand secrets over in the environment, and run it anew: deriva-ml-hooks {how}",
         )
-    _refuse_outside(first, home)
+    _refuse_outside(first, home, tree)
     _refuse_uncommitted(first, home, [below_top(path, home.worktree) for path in outputs])
     path = first.entry_point.get("path")
     explicit = os.path.join(home.worktree, path) if path is not None else None
@@ -116,9 +117,8 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _refuse_outside(first: Execution, home: Repository) -> None:
-    own = Redirect(home)
-    absolute = own.absolute([*first.command[:1], *given(first)])
+def _refuse_outside(first: Execution, home: Repository, tree: bytes) -> None:
+    absolute = Redirect(home).absolute([*first.command[:1], *given(first)])
     if absolute:
         raise IsolationError(
             f"{absolute[0]}: named by its place in your own worktree, which may hold anything",
@@ -130,14 +130,13 @@ def _refuse_outside(first: Execution, home: Repository) -> None:
     found = invocation(first.command, cwd=cwd, roots=[home.worktree], executable=None)
     if found.kind is Kind.STDIN:
         raise IsolationError("the code came from standard input", fix="put it into a file and commit it")
-    path = os.path.normpath(found.path or home.worktree)
-    inside = os.path.relpath(path, home.worktree).replace(os.sep, "/")
-    tree = tree_of(home, first.provenance["commit"])
-    # As the commit has it, whatever stands there now: a link that the commit holds leads where it leads.
-    if path.startswith(home.worktree + os.sep) and is_held(home, tree, inside, links=False):
+    if found.kind is not Kind.FILE:
         return
-    path = os.path.realpath(path)
-    if found.kind is Kind.FILE and not path.startswith(home.worktree + os.sep):
+    path = os.path.normpath(found.path or home.worktree)
+    name = inside(path, home.worktree)
+    # As the commit has it, whatever stands there now: a link that the commit holds leads where it leads.
+    is_committed = name is not None and is_held(home, tree, name, links=False)
+    if not is_committed and inside(os.path.realpath(path), home.worktree) in (None, os.curdir):
         raise IsolationError(
             f"{found.path}: the command runs a file from outside the repository, so no commit holds it",
             fix="commit it, and run it anew",
@@ -148,14 +147,14 @@ def _refuse_uncommitted(first: Execution, home: Repository, outputs: Collection[
     """What was there before the first run, and named by it, may have been read; what is newer, made by it."""
     if first.isolated:  # it has seen nothing of the user's own worktree
         return
-    for word, inside in uncommitted(given(first), first.cwd, first.provenance["commit"], home).items():
-        if any(named(output)(inside) for output in outputs):
+    for word, name in uncommitted(given(first), first.cwd, first.provenance["commit"], home).items():
+        if any(named(output)(name) for output in outputs):
             continue
-        if not _is_older(os.path.join(home.worktree, inside), first.started_at):
+        if not _is_older(os.path.join(home.worktree, name), first.started_at):
             continue
         fix = "commit it, or name it by an absolute path outside the repository, and run it anew"
-        if not inside.startswith("../"):
-            output = os.path.relpath(os.path.join(home.worktree, inside), os.path.realpath(os.curdir))
+        if not name.startswith("../"):
+            output = os.path.relpath(os.path.join(home.worktree, name), os.path.realpath(os.curdir))
             written = shlex.join(["deriva-ml-hooks", "rerun", "--output", output, first.id])
             fix = f"{fix}; where it is only written: {written}"
         commit = first.provenance["commit"][:12]

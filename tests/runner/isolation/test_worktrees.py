@@ -82,6 +82,7 @@ class TestAtOnce:
         sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
     """
 
+    @pytest.mark.slow
     def test_ten_at_once_are_made_and_removed(self, repo: Any, temporary: Path) -> None:
         commit = repo.git("rev-parse", "HEAD")
         words = [sys.executable, "-c", self.SCRIPT, commit]
