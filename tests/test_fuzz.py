@@ -46,7 +46,7 @@ from deriva_ml_hooks.notebooks import strip as notebooks
 from deriva_ml_hooks.redact import redact, redact_command, redacted
 from deriva_ml_hooks.release import push
 from deriva_ml_hooks.report import shown
-from deriva_ml_hooks.runner.command.entry_point import invocation
+from deriva_ml_hooks.runner.command.invocation import invocation
 from deriva_ml_hooks.runner.command.launchers import LAUNCHERS
 from deriva_ml_hooks.runner.notebook.parameters import read_cell
 
@@ -211,7 +211,7 @@ def schema_of(document: Any) -> None:
 def located(text: str) -> object:
     here = os.getcwd()
     argv = text.split(" ") or [""]
-    return invocation(argv, cwd=here, roots=[here], executable=None)
+    return invocation(argv, cwd=here, top=here, executable=None)
 
 
 URL = words(

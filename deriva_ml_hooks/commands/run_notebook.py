@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from deriva_ml_hooks.executions.record import Execution
     from deriva_ml_hooks.runner.notebook.task import Notebook
 
-_NAME_IT = "name a notebook of the repository, or copy it into the worktree and commit it"
-
 
 def run_notebook(
     notebook: str = typer.Argument(
@@ -99,7 +97,7 @@ def run_notebook(
         words += [word for file in files or [] for word in ("-f", file)]
         words += ["--kernel", kernel] if kernel else []
         words += ["--output", executed] if executed else []
-        said = (words, description, notebook, tag_required, catalog, sys.executable, _NAME_IT)
+        said = (words, description, notebook, tag_required, catalog, sys.executable)
         request = Request(*said, paranoid=paranoid)
         accepted = accept(request)
         if executed is not None:

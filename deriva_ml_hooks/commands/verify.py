@@ -91,12 +91,12 @@ def _counted(found: Iterable[Verification], counts: Counter[Verdict]) -> Iterato
 
 def _runs(execution: Execution, worktree: str) -> str | None:
     """What a command runs, by its words alone, as `Runs` has it."""
-    from deriva_ml_hooks.runner.command.entry_point import Kind, invocation
+    from deriva_ml_hooks.runner.command.invocation import Kind, invocation
 
     if execution.notebook is not None:
         return None
     cwd = os.path.join(worktree, execution.cwd)
-    found = invocation(execution.command, cwd=cwd, roots=[worktree], executable=None)
+    found = invocation(execution.command, cwd=cwd, top=worktree, executable=None)
     if found.kind is Kind.INLINE:
         return ""
     if found.kind is not Kind.FILE or found.path is None or found.guessed is not None:

@@ -14,8 +14,9 @@ from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.gate import Verdict
 from deriva_ml_hooks.gate.reasons import Reason
 from deriva_ml_hooks.git.repository import Repository
-from deriva_ml_hooks.runner.command.launchers import launcher_of
-from deriva_ml_hooks.runner.command.options import Kind, Operand, operand
+from deriva_ml_hooks.runner.command.launchers import steps
+from deriva_ml_hooks.runner.command.options import Kind
+from deriva_ml_hooks.runner.command.shell_words import split_words
 
 DRY_RUN = "dry_run=true"
 """What has DerivaML's programs record nothing. Its variable DERIVA_ML_DRY_RUN only lets a dirty tree pass."""
@@ -28,19 +29,12 @@ _LARGEST = 5_000_000
 
 def starts(argv: Sequence[str]) -> bool:
     """Whether the program that `argv` really starts is one of DerivaML's, so that its words end with it."""
-    words, runs = argv, Operand.COMMAND
-    while words:
-        if runs is Operand.MODULE:
-            return words[0] in _MODULES
-        if _program(words[0]) in _PROGRAMS:
+    for step in steps(argv, os.curdir):
+        name = step.words[0] if step.words else ""
+        if step.kind is Kind.MODULE and name in _MODULES:
             return True
-        launcher = launcher_of(words[0])
-        if launcher is None or runs not in (Operand.COMMAND, Operand.TARGET):
-            return False
-        found, words, _ = operand(launcher, words[1:], "")
-        if isinstance(found, Kind):
-            return False
-        runs = found
+        if step.kind in (Kind.COMMAND, Kind.PYTHON) and _program(name) in _PROGRAMS:
+            return True
     return False
 
 
@@ -49,7 +43,7 @@ def records(argv: Sequence[str], repository: Repository, blob: str | None) -> bo
 
     So do DerivaML's programs, also within a shell's words, and code of the commit (`blob`) that imports it.
     """
-    words = [word for argument in argv for word in re.split(r"[\s;&|()'\"`]+", argument)]
+    words = [*split_words(argv)]
     return (
         any(_program(word) in _PROGRAMS for word in words)
         or any(word == "-m" and following in _MODULES for word, following in itertools.pairwise(words))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from deriva_ml_hooks import programs
 from deriva_ml_hooks.redact import redact
-from deriva_ml_hooks.runner.witness import pythons_of, split_words
+from deriva_ml_hooks.runner.command.shell_words import split_words
+from deriva_ml_hooks.runner.witness import pythons_of
 
 _TIMEOUT = 60.0
 """Seconds that uv or an interpreter may take to answer."""

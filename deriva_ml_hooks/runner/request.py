@@ -20,10 +20,10 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.provenance.record import Provenance
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner import child, modules
-from deriva_ml_hooks.runner.command.detached import handed_over
-from deriva_ml_hooks.runner.command.entry_point import is_installed
-from deriva_ml_hooks.runner.command.quoted import assigned
-from deriva_ml_hooks.runner.command.workflow import NAME_IT, EntryPoint, resolve
+from deriva_ml_hooks.runner.command.entry_point import EntryPoint, resolve
+from deriva_ml_hooks.runner.command.handed_over import handed_over
+from deriva_ml_hooks.runner.command.invocation import is_installed
+from deriva_ml_hooks.runner.command.shell_words import assigned
 from deriva_ml_hooks.runner.deriva_ml import without_credentials
 
 SHADOW = "shadowed-module"
@@ -35,9 +35,8 @@ ENVIRONMENT = "code-from-environment"
 class Request:
     """What is to be run: the words, and what the user says about them.
 
-    `executable`: the program that is started, where the words do not name it. `name_it`: what a user can do
-    where `entry_point` is no file of the commit, if that is not to give the option. `paranoid`: every tracked
-    file is rehashed, before and after. `ignore_outputs`: notebooks count as they would be committed.
+    `executable`: the program that is started, where the words do not name it. `paranoid`: every tracked file
+    is rehashed, before and after. `ignore_outputs`: notebooks count as they would be committed.
     """
 
     argv: Sequence[str]
@@ -46,7 +45,6 @@ class Request:
     tag_required: bool = False
     catalog: str | None = None
     executable: str | None = None
-    name_it: str | None = None
     paranoid: bool = False
     ignore_outputs: bool = False
 
@@ -98,7 +96,6 @@ def accept(request: Request) -> Accepted:
             executable=executable,
             explicit=request.entry_point,
             provenance=verdict.provenance,
-            name_it=request.name_it or NAME_IT,
         )
         entry_point = found.entry_point
         # A word that names no file at all is a missing command, not a question of commits.
@@ -171,7 +168,7 @@ def _named_by_variables(argv: Sequence[str], top: str, tracked: Collection[bytes
     loaded = [
         (path, variable)
         for path, variable in modules.from_environment(env, top, tracked)
-        if not is_installed(os.path.abspath(path), [top])
+        if not is_installed(os.path.abspath(path), top)
     ]
     if loaded:
         path, variable = loaded[0]

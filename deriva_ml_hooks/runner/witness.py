@@ -22,8 +22,8 @@ from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.report import Finding
 from deriva_ml_hooks.runner import inside_python
 from deriva_ml_hooks.runner.command.installed import installed_from, sites
-from deriva_ml_hooks.runner.command.loose import defaults, is_code
-from deriva_ml_hooks.runner.command.quoted import assigned
+from deriva_ml_hooks.runner.command.named_code import defaults, is_code
+from deriva_ml_hooks.runner.command.shell_words import assigned, split_words
 from deriva_ml_hooks.runner.inside_python import Worktrees
 
 OTHER_WORKTREE = "other-worktree"
@@ -37,7 +37,6 @@ _TOO_OLD = re.compile(r"/python(?:2\.\d|3\.[0-7])/")
 """Where a Python has its packages that does not know what our sitecustomize is written with."""
 _REACH_IT = "leave out -I, -E and what sets PYTHONPATH, or install the package there as a copy"
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?(?:\.exe)?")
-_BETWEEN = re.compile(r"[\s;&|()`'\"]+")
 _TIMEOUT = 60.0
 """Seconds that an interpreter may take to say where it imports from."""
 _MOST_WORDS = 200
@@ -205,12 +204,6 @@ def _foreign(
         if path is not None:
             return python, path
     return None
-
-
-def split_words(words: Sequence[str]) -> Iterator[str]:
-    """The words, and those within one that a shell reads."""
-    for word in words:
-        yield from filter(None, _BETWEEN.split(word) if _BETWEEN.search(word) else [word])
 
 
 def _drops(tokens: Sequence[str]) -> bool:

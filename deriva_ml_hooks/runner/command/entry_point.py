@@ -1,224 +1,195 @@
-"""Entry point: the file that a command line runs, found by reading the words alone.
+"""What an execution names as its code: the file its command runs, or the tree as a whole.
 
-A record names the code that ran; this says which file that is. It looks whether files exist, starts
-nothing, asks git nothing, and never raises: what cannot be told is a PROGRAM, the tree as a whole.
+A program that is in no table may run any file that it is given, so no word of its command may be code that
+the commit does not hold.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from deriva_ml_hooks.errors import ConfigError
-from deriva_ml_hooks.files import inside, read_regular
-from deriva_ml_hooks.runner.command.installed import in_environment
-from deriva_ml_hooks.runner.command.launchers import MODULES, launcher_of
-from deriva_ml_hooks.runner.command.options import Kind, Launcher, Operand, operand
-from deriva_ml_hooks.runner.command.quoted import assigned
-from deriva_ml_hooks.toml import MAX_BYTES, parse_toml
-
-__all__ = ["Invocation", "Kind", "invocation", "is_installed", "on_path"]
-
-_PYTHON_SUFFIXES = (".py", ".pyw", ".pyz", ".zip")
-_SYSTEM_FOLDERS = (
-    *("/bin", "/sbin", "/usr", "/lib", "/lib64", "/etc"),
-    *("/opt/homebrew", "/opt/local", "/nix", "/snap"),
+from deriva_ml_hooks import packages
+from deriva_ml_hooks.files import inside
+from deriva_ml_hooks.provenance.record import NotInCommitError, Provenance
+from deriva_ml_hooks.report import Finding
+from deriva_ml_hooks.runner.command.installed import installed_from, sites
+from deriva_ml_hooks.runner.command.invocation import Invocation, Kind, invocation
+from deriva_ml_hooks.runner.command.launchers import is_interpreter
+from deriva_ml_hooks.runner.command.named_code import (
+    NamedCode,
+    has_code_name,
+    is_code,
+    is_compiled,
+    named_code,
 )
+
+CODE = "entry-point"
+NAME_IT = "name the tracked file that is the workflow: --entry-point PATH"
+"""The fix for what is in no commit."""
+_COMMIT_IT = "put it into a file and commit it"
+_BRING = "put it into the repository and commit it"
+_INLINE = "the code stands in the command itself and is recorded only there"
+_STANDARD_INPUT = "the code comes from standard input, so it is in no commit"
+_STREAM = re.compile(r"/dev/(?:stdin|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Invocation:
-    """What a command runs. `path`: for a FILE, absolute, its symbolic links not followed; else None.
+class EntryPoint:
+    """The code of an execution: a file of the commit, or the tree (`path` and `blob` None).
 
-    A FILE that is named by a URL (papermill reads s3://) keeps it as its path. `guessed`: where a module was
-    taken for the file in the tree that has its name, the folder it stands in; None where that is certain.
+    `checksum` is DerivaML's: of the file, of the stripped notebook, or the tree's own id.
     """
 
-    kind: Kind
-    path: str | None = None
-    guessed: str | None = None
+    path: str | None
+    blob: str | None
+    checksum: str
+    url: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry point as JSON."""
+        return asdict(self)
 
 
-def invocation(argv: Sequence[str], *, cwd: str, roots: Sequence[str], executable: str | None) -> Invocation:
-    """The code that `argv` runs; a FILE is named whether it exists or not.
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An entry point, or the reason why there is none; a warning where it says little."""
 
-    `cwd`: the absolute folder where the command will be started. `roots`: absolute folders whose programs
-    are the user's own, and where `python -m` looks after `cwd`, in each one and its `src`.
-    `executable`: the absolute path of `argv[0]` on PATH, None where it has none.
+    entry_point: EntryPoint | None
+    reason: Finding | None = None
+    warning: Finding | None = None
+
+
+def resolve(
+    argv: Sequence[str],
+    *,
+    cwd: str,
+    executable: str | None,
+    explicit: str | None,
+    provenance: Provenance,
+) -> Resolved:
+    """The entry point of the command `argv` started in `cwd`, or why it cannot be recorded.
+
+    `explicit` is the file that the user names as the workflow, relative to `cwd`.
     """
-    words = argv
-    found = _program(words[0], executable, cwd, roots)
-    while isinstance(found, Launcher):
-        launcher = found
-        runs, words, cwd = operand(launcher, words[1:], cwd)
-        if isinstance(runs, Kind):
-            return Invocation(runs)
-        if not words:
-            return Invocation(launcher.alone)
-        name = words[0]
-        if runs is Operand.TARGET:
-            runs = Operand.PYTHON if _is_python(name, cwd) else Operand.COMMAND
-        if runs is Operand.COMMAND:
-            found = _program(name, on_path(name, cwd), cwd, roots)
-        elif runs is Operand.MODULE:
-            found = _module(name, argv, cwd, roots)
-        else:
-            found = _script(name, cwd, python=runs is Operand.PYTHON)
-    return found
+    top = provenance.source.repository.worktree
+    found = invocation(argv, cwd=cwd, top=top, executable=executable)
+    # What runs has to be in the commit first, whatever is named as the workflow.
+    entry_point: EntryPoint | Finding = EntryPoint(None, None, provenance.tree, provenance.tree_url())
+    named = named_code(argv, cwd, provenance)
+    warning = None
+    if found.kind is Kind.FILE and found.path is not None:
+        shown = found.path if found.path in argv or "://" in found.path else os.path.relpath(found.path, cwd)
+        entry_point = _file(found.path, shown, provenance)
+        if isinstance(entry_point, Finding) and (explicit is None or not _is_excused(found.path)):
+            return Resolved(None, entry_point)
+        warning = _guess(found, cwd, executable)
+        given = [code for code in named if not _is_part(code, found.path)]
+        if explicit is not None and not _is_same(found.path, os.path.join(cwd, explicit)):
+            message = "the command runs it, and you have named another file as the workflow"
+            warning = Finding(CODE, shown, message, "leave --entry-point out, unless you mean that")
+    else:
+        is_read = any(word == "-" and is_interpreter(before) for before, word in pairwise(argv))
+        if found.kind is Kind.STDIN or is_read:
+            return Resolved(None, Finding(CODE, None, _STANDARD_INPUT, _COMMIT_IT))
+        refused = [code for code in named if not code.is_given and (not code.compiled or explicit is None)]
+        if refused:
+            return Resolved(None, _not_committed(refused[0], cwd, provenance))
+        given = named
+        if found.kind is Kind.INLINE:
+            warning = Finding(CODE, None, _INLINE, _COMMIT_IT)
+    if given and warning is None:
+        warning = _given(given[0], cwd, provenance)
+    if explicit is not None:
+        entry_point = _file(os.path.join(cwd, explicit), explicit, provenance)
+    if isinstance(entry_point, Finding):
+        return Resolved(None, entry_point, warning)
+    return Resolved(entry_point, None, warning)
 
 
-def _program(name: str, executable: str | None, cwd: str, roots: Sequence[str]) -> Invocation | Launcher:
-    """What the first word of a command is: a file of the user's own, a launcher to read on, or a program.
-
-    A file in `roots` goes before a launcher of the same name: it is what starts.
-    """
-    beside = _absolute(name, cwd)
-    explicit = os.path.dirname(name) != ""
-    if explicit and os.path.isfile(beside) and _is_own(beside, roots):
-        return Invocation(Kind.FILE, beside)
-    if not explicit and executable is not None and _is_own(_absolute(executable, cwd), roots):
-        return Invocation(Kind.FILE, _absolute(executable, cwd))
-    launcher = launcher_of(name)
-    if launcher is not None:
-        return launcher
-    started = beside if explicit else executable
-    if started is None or in_environment(os.path.dirname(_absolute(started, cwd)), os.sep):
-        script = _project_script(os.path.basename(name), (cwd, *roots))
-        if script is not None:
-            return script
-    if explicit:
-        own = not is_installed(beside, roots)
-    else:  # srun and mpirun start a file of the current folder by its bare name
-        own = executable is None and os.path.isfile(beside) and _is_own(beside, roots)
-    return Invocation(Kind.FILE, beside) if own else Invocation(Kind.PROGRAM)
-
-
-def _project_script(name: str, folders: Sequence[str]) -> Invocation | None:
-    """The file that a program of the project is made for, as [project.scripts] says; that it is from here
-    is a guess, as with a module."""
-    for folder in folders:
-        try:
-            data = read_regular(os.path.join(folder, "pyproject.toml"), at_most=MAX_BYTES)
-            target = parse_toml(data, "pyproject.toml")["project"]["scripts"][name]
-            parts = target.partition(":")[0].strip().split(".")
-        except (OSError, ConfigError, KeyError, TypeError, AttributeError):
-            continue
-        for top in (folder, os.path.join(folder, "src")):
-            base = os.path.join(top, *parts)
-            for file in (os.path.join(base, "__init__.py"), f"{base}.py"):
-                if all(part.isidentifier() for part in parts) and os.path.isfile(file):
-                    return Invocation(Kind.FILE, file, guessed=top)
-    return None
-
-
-def _module(name: str, argv: Sequence[str], cwd: str, roots: Sequence[str]) -> Invocation | Launcher:
-    """What `python -m name` runs: `cwd` and PYTHONPATH go before everything that is installed.
-
-    What is found below `roots` alone is a guess: that the project is installed from there. Where the command
-    itself sets PYTHONPATH, what is there was chosen for it; else it may be an installation.
-    """
-    parts = name.split(".")
-    if not all(part.isidentifier() for part in parts):
-        return Invocation(Kind.PROGRAM)
-    told = [value for variable, value in assigned(argv) if variable == "PYTHONPATH"]
-    value = os.pathsep.join(told) if told else os.environ.get("PYTHONPATH", "")
-    python_path = [_absolute(folder, cwd) for folder in value.split(os.pathsep)] if value else []
-    first = next(filter(None, (_module_file(folder, parts) for folder in (cwd, *python_path))), None)
-    is_told = first is not None and bool(told) and not _is_package(first, roots)
-    if first is not None and (is_told or _is_own(first, roots) or _module_file(cwd, parts) == first):
-        return Invocation(Kind.FILE, first)
-    if name in MODULES:
-        return MODULES[name]
-    for folder in (
-        os.path.join(cwd, "src"),
-        *(f for root in roots for f in (root, os.path.join(root, "src"))),
-    ):
-        file = _module_file(folder, parts)
-        if file is not None:
-            return Invocation(Kind.FILE, first) if first else Invocation(Kind.FILE, file, guessed=folder)
-    return Invocation(Kind.PROGRAM)
-
-
-def _is_package(path: str, roots: Sequence[str]) -> bool:
-    """Whether a module was installed, in an environment or into a folder of packages."""
-    return not {"site-packages", "dist-packages"}.isdisjoint(Path(path).parts) or is_installed(path, roots)
-
-
-def _module_file(folder: str, parts: Sequence[str]) -> str | None:
-    """The file of a module below `folder`: a package, then a module, then a namespace package."""
-    base = os.path.normpath(os.path.join(folder, *parts))
-    package = os.path.join(base, "__main__.py")
-    files = [f"{base}.py", package]
-    if os.path.isfile(os.path.join(base, "__init__.py")):
-        files.reverse()
-    return next(filter(os.path.isfile, files), None)
-
-
-def _script(name: str, cwd: str, *, python: bool) -> Invocation:
-    if name == "-":
-        return Invocation(Kind.STDIN)
-    if "://" in name:
-        return Invocation(Kind.FILE, name)
-    file = _absolute(name, cwd)
-    if python and os.path.isdir(file):
-        file = os.path.join(file, "__main__.py")
-    return Invocation(Kind.FILE, file)
-
-
-def _is_python(name: str, cwd: str) -> bool:
-    """Whether `uv run` and its like hand `name` to Python instead of looking for a program."""
-    return (
-        name == "-"
-        or name.lower().endswith(_PYTHON_SUFFIXES)
-        or os.path.isfile(os.path.join(cwd, name, "__main__.py"))
-    )
-
-
-def _is_own(path: str, roots: Sequence[str]) -> bool:
-    """Whether `path` is in one of `roots` and not part of an environment that stands there."""
-    return any(_within(path, root) for root in roots) and not is_installed(path, roots)
-
-
-def is_installed(path: str, roots: Sequence[str]) -> bool:
-    """Whether `path` is a program that was installed: in an environment, on PATH, or with the system."""
-    if "node_modules/.bin" in path.replace(os.sep, "/"):
-        return True
-    within = [found for root in roots if (found := _within(path, root))]
-    if within:
-        return any(in_environment(os.path.dirname(found), top) for found, top in within)
-    folder = os.path.dirname(path)
-    return (
-        folder in map(os.path.normpath, os.get_exec_path())
-        or any(inside(folder, system) is not None for system in _SYSTEM_FOLDERS)
-        or in_environment(folder, os.sep)
-    )
-
-
-def _within(path: str, root: str) -> tuple[str, str] | None:
-    """`path` and `root`, spelled alike, where it is in there: /tmp may be /private/tmp."""
-    folder, name = os.path.split(path)
-    for below, top in ((folder, root), (_resolved(folder), _resolved(root))):
-        if inside(below, top) is not None:
-            return os.path.join(below, name), top
-    return None
-
-
-def _resolved(path: str) -> str:
-    try:
-        return os.path.realpath(path)
-    except (OSError, ValueError):  # a NUL, or what the file system's encoding cannot hold
-        return path
-
-
-def on_path(name: str, cwd: str) -> str | None:
-    """Where PATH finds the bare `name`; its relative folders start at `cwd`."""
-    if os.path.dirname(name):
+def _guess(found: Invocation, cwd: str, executable: str | None) -> Finding | None:
+    """A warning where nothing shows that the module which Python finds is the file in the tree."""
+    if found.guessed is None or found.path is None:
         return None
-    return shutil.which(name, path=os.pathsep.join(_absolute(folder, cwd) for folder in os.get_exec_path()))
+    top = os.path.relpath(found.path, found.guessed).split(os.sep)[0]
+    taken = {found.guessed, os.path.join(found.guessed, top.removesuffix(".py"))}
+    is_python = executable is not None and os.path.basename(executable).startswith("python")
+    for site in sites(os.path.join(cwd, executable or "")) if is_python else ():
+        # An installed copy goes before the editable one.
+        if not os.path.exists(os.path.join(site, top)) and not taken.isdisjoint(installed_from(site)):
+            return None
+    how = "uv sync" if packages.is_of_uv(cwd) else "pip install -e ."
+    message = "taken for the module that runs; it is, if the project is installed from here"
+    return Finding(CODE, os.path.relpath(found.path, cwd), message, f"install it editable: {how}")
 
 
-def _absolute(name: str, cwd: str) -> str:
-    return os.path.normpath(os.path.join(cwd, name))
+def _is_same(path: str, other: str) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+def _is_part(code: NamedCode, entry: str) -> bool:
+    """Whether code that is named is the entry point itself, or the notebook that is written from it."""
+    return _is_same(code.path, entry) or (code.path.endswith(".ipynb") and entry.endswith(".ipynb"))
+
+
+def _is_excused(path: str) -> bool:
+    """Whether the user may know better than what was read from the words: a file that is no code, or none.
+
+    Or one that was compiled: no commit holds that, and what it was made of is what the user names.
+    """
+    if "://" in path or _STREAM.fullmatch(path) or os.path.isdir(path):
+        return False
+    real = os.path.realpath(path)
+    if not os.path.exists(real) or is_compiled(real):
+        return True
+    return os.path.isfile(real) and Path(real).suffix != "" and not is_code(path, real)
+
+
+def _not_committed(code: NamedCode, cwd: str, provenance: Provenance) -> Finding:
+    top, path = provenance.source.repository.worktree, Path(code.path)
+    if inside(code.path, top) is None:
+        message = f"code outside the repository {top}, so no commit of it holds it"
+        return Finding(CODE, code.path, message, _BRING)
+    shown = os.path.relpath(code.path, cwd)
+    message = f"code that is not a file of commit {provenance.commit[:12]} (untracked or ignored)"
+    if code.compiled:
+        fix = NAME_IT
+    elif (path.suffix and not path.name.startswith(".")) or has_code_name(code.path):
+        fix = provenance.source.adding(shown)
+    else:  # git ignores such a file on purpose, as often as not
+        fix = "put what it holds into a committed file, or into the environment"
+    return Finding(CODE, shown, message, fix)
+
+
+def _given(code: NamedCode, cwd: str, provenance: Provenance) -> Finding:
+    finding = _not_committed(code, cwd, provenance)
+    how = "sourced by" if Path(code.path).name.startswith(".") else "given to"
+    return finding._replace(message=f"{how} the command, and {finding.message}")
+
+
+def _file(path: str, shown: str, provenance: Provenance) -> EntryPoint | Finding:
+    """The file at `path` as an entry point, or why it is none; `shown`: as the user has named it."""
+    top, real = provenance.source.repository.worktree, os.path.realpath(path)
+    if "://" in path and not os.path.lexists(path):
+        message, fix = "not in the repository, so no commit of it holds this code", _BRING
+    elif _STREAM.fullmatch(path):
+        message, fix = _STANDARD_INPUT, _COMMIT_IT
+    elif not os.path.exists(real):
+        message, fix = "no such file", "see how it is spelled"
+    elif not os.path.isfile(real):
+        message, fix = "not a regular file, so no commit holds this code", _COMMIT_IT
+    elif inside(real, top) is None:
+        message, fix = f"outside the repository {top}, so no commit of it holds this code", _BRING
+    else:
+        try:
+            found = provenance.file(real)
+            return EntryPoint(found.path, found.blob, found.checksum, found.url)
+        except NotInCommitError as error:
+            message = f"not a file of commit {provenance.commit[:12]} (untracked or ignored)"
+            fix = error.fix
+    return Finding(CODE, shown, message, fix)

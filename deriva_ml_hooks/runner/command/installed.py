@@ -12,12 +12,12 @@ _MARKS = ("pyvenv.cfg", "conda-meta")
 _PATHS = re.compile(r"['\"](/[^'\"\n]+)['\"]")
 
 
-def in_environment(folder: str, top: str) -> bool:
-    """Whether `folder`, or one above it up to `top`, is an environment."""
-    while not any(os.path.exists(os.path.join(folder, mark)) for mark in _MARKS):
-        if folder in (top, os.path.dirname(folder)):
+def in_environment(path: str, top: str) -> bool:
+    """Whether `path`, or a folder above it up to `top`, is an environment."""
+    while not any(os.path.exists(os.path.join(path, mark)) for mark in _MARKS):
+        if path in (top, os.path.dirname(path)):
             return False
-        folder = os.path.dirname(folder)
+        path = os.path.dirname(path)
     return True
 
 

@@ -1,20 +1,20 @@
-"""How a program that runs another file reads its command line: which options take a value, what comes first.
+"""How a program that runs something else reads its words: which options take a value, what comes first.
 
-Wrappers, interpreters, shells and notebook runners differ in no more than that, so one reader serves all.
-Pure: it is words in, words out, and looks at no file.
+Wrappers, interpreters, shells and schedulers differ in no more than that, so one reader serves all.
 """
 
 from __future__ import annotations
 
 import enum
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from deriva_ml_hooks.runner.command.shell_words import ASSIGNMENT
+
 
 class Kind(enum.Enum):
-    """Where the code that a command runs stands."""
+    """Where the code that a command runs stands, or what has to be read on to know that."""
 
     FILE = "file"
     """In a file that the command names."""
@@ -24,115 +24,117 @@ class Kind(enum.Enum):
     """On standard input."""
     PROGRAM = "program"
     """In an installed program, or nowhere in particular: the tree as a whole is what ran."""
-
-
-class Operand(enum.Enum):
-    """What the first operand of a launcher is."""
-
     COMMAND = "command"
-    """The next command line."""
+    """In the next command line."""
     TARGET = "target"
-    """A Python file if it looks like one, else the next command line (`uv run`)."""
-    SCRIPT = "script"
-    """The file that runs."""
+    """In a Python file if it looks like one, else in the next command line (`uv run`)."""
     PYTHON = "python"
-    """The Python file, folder or zip file that runs."""
+    """In a Python file, folder or zip file."""
     MODULE = "module"
-    """The dotted name of the Python module that runs."""
+    """In the Python module of that dotted name."""
+    SHELL = "shell"
+    """In the commands of a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launcher:
-    """How one program reads its command line. Long options are written with `-` for `_`.
+    """How some programs read their command line. Lists of words are texts; options have `-` for `_`.
 
-    A short option may be one letter of a cluster (`-uB`) or carry its value (`-n5`) where `clusters`.
+    Short options may stand in one word (`-uB`), the last one with its value (`-n5`).
     """
 
-    runs: Operand | Kind
+    names: str
+    runs: Kind
     """What the first operand is."""
+    modules: str = ""
+    """The names by which `python -m` starts it."""
     alone: Kind = Kind.PROGRAM
     """What runs when there is no operand."""
-    verbs: frozenset[str] = frozenset()
-    """The subcommands that run something, of one word or more; the others are the program's business."""
-    values: frozenset[str] = frozenset()
-    """Options with a value. `--*`: every long option but the `flags`."""
-    pairs: frozenset[str] = frozenset()
+    verbs: str = ""
+    """The subcommands that run something; the others are the program's business."""
+    values: str = ""
+    """Options with a value. `--*`: every long option but the `flags`; `-*`: every letter."""
+    pairs: str = ""
     """Options with two values."""
-    folders: frozenset[str] = frozenset()
+    folders: str = ""
     """Options whose value is the folder to start in."""
-    glued: frozenset[str] = frozenset()
-    """Short options whose value, if any, is in the same word (`perl -Mstrict`)."""
-    flags: frozenset[str] = frozenset()
-    """Words to step over that would else be taken for an option with a value or for the operand."""
-    switches: Mapping[str, Operand | Kind] = field(default_factory=dict)
-    """Options that change what the operand is, or (a Kind) settle what runs."""
+    flags: str = ""
+    """Words to step over that would else be taken for something else."""
+    switches: Mapping[str, Kind] = field(default_factory=dict)
+    """Options that change what the operand is, or settle what runs."""
     skipped: int = 0
     """Operands before the one that matters (`timeout`'s duration)."""
-    clusters: bool = True
-    assignments: bool = False
-    """Whether `NAME=value` may stand before the operand."""
+    waits: str | None = None
+    """For one that hands its command over and ends: the options with which it waits for that."""
+    leaves: str = ""
+    """Options with which it does not wait for its command."""
+
+    def has_value(self, option: str) -> bool:
+        """Whether a value belongs to `option`."""
+        values = f"{self.values} {self.folders}".split()
+        wildcard = "--*" if option.startswith("--") else "-*" if len(option) == 2 else option
+        return option in values or (wildcard in values and option not in self.flags.split())
+
+    def decides(self, option: str) -> bool:
+        """Whether `option` decides how the words after it are read."""
+        return option in self.switches or option in self.pairs.split() or self.has_value(option)
 
 
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-
-
-def operand(launcher: Launcher, words: Sequence[str], cwd: str) -> tuple[Operand | Kind, Sequence[str], str]:
-    """Skip the options of `launcher` in `words`: what runs, the words from the operand on, and its folder."""
-    runs, verbs, said, at = launcher.runs, launcher.verbs, "", 0
+def read(
+    launcher: Launcher, words: Sequence[str], cwd: str
+) -> tuple[Kind, Sequence[str], str, Sequence[str]]:
+    """Skip the options: what runs, the words from the operand on, the folder it starts in, the options."""
+    runs, has_verb, said, at = launcher.runs, not launcher.verbs, [], 0
     while at < len(words):
         word = words[at]
         at += 1
         if word == "--":
             break
-        if word in launcher.flags or (launcher.assignments and _ASSIGNMENT.match(word)):
+        if word in launcher.flags.split() or (runs is Kind.COMMAND and ASSIGNMENT.fullmatch(word)):
+            said.append(word)
             continue
         if len(word) < 2 or word[0] not in "-+":  # bash's +x, `julia +1.11`
-            if not verbs:
+            if has_verb:
                 at -= 1
                 break
-            said = f"{said} {word}".lstrip()
-            if said in verbs:
-                verbs = frozenset()
-            elif not any(verb.startswith(f"{said} ") for verb in verbs):
-                return Kind.PROGRAM, (), cwd
+            if word not in launcher.verbs.split():
+                return Kind.PROGRAM, (), cwd, said
+            has_verb = word != "tool"  # `uv tool run`
             continue
-        option, value = _split(launcher, word)
+        options, value = _options(launcher, word)
+        said += options
+        option = options[-1]
         if option in launcher.switches:
             runs = launcher.switches[option]
-            if isinstance(runs, Kind):
-                return runs, (), cwd
-            if value is not None:
-                return runs, (value, *words[at:]), cwd
+            if runs in (Kind.INLINE, Kind.STDIN, Kind.PROGRAM):
+                return runs, (), cwd, said
+            if value is not None and runs is not Kind.SHELL:
+                return runs, (value, *words[at:]), cwd, said
         elif option in ("--help", "--version"):
-            return Kind.PROGRAM, (), cwd
-        elif option in launcher.pairs:
+            return Kind.PROGRAM, (), cwd, said
+        elif option in launcher.pairs.split():
             at += 2 if value is None else 1
-        elif _takes_value(launcher, option):
+        elif launcher.has_value(option):
             if value is None and at < len(words):
                 value = words[at]
                 at += 1
-            if value is not None and option in launcher.folders:
+            if value is not None and option in launcher.folders.split():
                 cwd = os.path.join(cwd, value)
-    if verbs:
-        return Kind.PROGRAM, (), cwd
-    return runs, words[at + launcher.skipped :], cwd
+    rest = words[at + launcher.skipped :]
+    if not has_verb:
+        return Kind.PROGRAM, (), cwd, said
+    return (runs if rest else launcher.alone), rest, cwd, said
 
 
-def _split(launcher: Launcher, word: str) -> tuple[str, str | None]:
-    """An option word as the option that decides how to read on, and the value in the same word if any."""
-    if word.startswith("--") or not launcher.clusters:
-        option, equals, value = word.partition("=")
-        return option.replace("_", "-"), value if equals else None
+def _options(launcher: Launcher, word: str) -> tuple[list[str], str | None]:
+    """The options in a word, and the value of the last one if it stands there too."""
+    option, equals, value = word.partition("=")
+    option = option[:2] + option[2:].replace("_", "-")
+    if word.startswith("--") or launcher.decides(option):
+        return [option], value if equals else None
+    found = []
     for at, letter in enumerate(word[1:], start=2):
-        option = word[0] + letter
-        if option in launcher.glued:
-            break
-        if option in launcher.switches or option in launcher.pairs or _takes_value(launcher, option):
-            return option, word[at:] or None
-    return word, None
-
-
-def _takes_value(launcher: Launcher, option: str) -> bool:
-    if option in launcher.values or option in launcher.folders:
-        return True
-    return "--*" in launcher.values and option.startswith("--") and option not in launcher.flags
+        found.append(word[0] + letter)
+        if launcher.decides(found[-1]):
+            return found, word[at:] or None
+    return found, None

@@ -25,6 +25,7 @@ from deriva_ml_hooks.files import make_folder, read_regular
 from deriva_ml_hooks.git import process
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.runner.command.installed import sites
+from deriva_ml_hooks.runner.command.shell_words import split_words
 from deriva_ml_hooks.runner.inside_python import Worktrees
 from deriva_ml_hooks.runner.interpreter import (
     asked,
@@ -38,7 +39,6 @@ from deriva_ml_hooks.runner.request import Accepted
 from deriva_ml_hooks.runner.witness import (
     OtherWorktreeError,
     refuse_other_worktrees,
-    split_words,
     worktrees_of,
 )
 from deriva_ml_hooks.toml import parse_toml

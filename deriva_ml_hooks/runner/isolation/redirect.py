@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from deriva_ml_hooks.errors import HooksError
 from deriva_ml_hooks.git.content import GITLINK, SYMLINK
 from deriva_ml_hooks.git.repository import Repository
+from deriva_ml_hooks.runner.command.shell_words import split_words
 from deriva_ml_hooks.runner.inside_python import Worktrees, is_installed
-from deriva_ml_hooks.runner.witness import refuse_other_worktrees, split_words, worktrees_of
+from deriva_ml_hooks.runner.witness import refuse_other_worktrees, worktrees_of
 
 _SEARCHED = frozenset({"PATH", "PYTHONPATH"})
 # uv would install the double's packages into these, for good (docs.astral.sh/uv, environment variables).

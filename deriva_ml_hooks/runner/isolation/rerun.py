@@ -16,7 +16,7 @@ from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import MASK
 from deriva_ml_hooks.report import Finding, few
-from deriva_ml_hooks.runner.command.entry_point import Kind, invocation
+from deriva_ml_hooks.runner.command.invocation import Kind, invocation
 from deriva_ml_hooks.runner.isolation.isolated import IsolationError
 from deriva_ml_hooks.runner.isolation.outputs import below_top
 from deriva_ml_hooks.runner.isolation.redirect import Redirect, is_held, tree_of, uncommitted
@@ -127,7 +127,7 @@ def _refuse_outside(first: Execution, home: Repository, tree: bytes) -> None:
     if first.notebook is not None:
         return
     cwd = os.path.join(home.worktree, first.cwd)
-    found = invocation(first.command, cwd=cwd, roots=[home.worktree], executable=None)
+    found = invocation(first.command, cwd=cwd, top=home.worktree, executable=None)
     if found.kind is Kind.STDIN:
         raise IsolationError("the code came from standard input", fix="put it into a file and commit it")
     if found.kind is not Kind.FILE:

@@ -28,7 +28,8 @@ from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import redact_command
 from deriva_ml_hooks.runner import child
-from deriva_ml_hooks.runner.command.detached import SCHEDULERS, script_at
+from deriva_ml_hooks.runner.command.handed_over import script_at
+from deriva_ml_hooks.runner.command.launchers import SCHEDULERS
 from deriva_ml_hooks.runner.isolation.isolated import (
     Isolated,
     IsolationError,

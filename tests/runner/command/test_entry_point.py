@@ -1,501 +1,668 @@
-"""The file that a command line runs, on a tree of real files."""
+"""The entry point of an execution, by the real program in real repositories."""
 
 from __future__ import annotations
 
+import json
 import os
-import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from deriva_ml_hooks.runner.command.entry_point import Invocation, Kind, invocation
-from deriva_ml_hooks.runner.command.launchers import LAUNCHERS, MODULES
+from deriva_ml_hooks.config import load
+from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.provenance.cache import provenance_of
+from deriva_ml_hooks.report import as_line
+from deriva_ml_hooks.runner.command.entry_point import Resolved, resolve
 
-INLINE, STDIN, PROGRAM = "INLINE", "STDIN", "PROGRAM"
-FILES = (
-    "train.py",
-    "x.ipynb",
-    "bare",
-    "bin/fit",
-    "bin/time",
-    "tools/env",
-    "pkg/__init__.py",
-    "pkg/__main__.py",
-    "pkg/mod.py",
-    "pkg.py",
-    "loose/job.py",
-    "loose/__main__.py",
-    "src/lib/__init__.py",
-    "src/lib/run.py",
-    "app/__main__.py",
-    "app.pyz",
-    "sub/train.py",
-    "sub/inner.py",
-    ".venv/pyvenv.cfg",
-    ".venv/bin/fit-model",
-    ".venv/bin/papermill",
-    ".venv/bin/python",
-    "envs/c/conda-meta/history",
-    "envs/c/bin/tool",
-    "node_modules/.bin/tsc",
-)
-OUTSIDE = ("path/outsider", "path/make", "elsewhere/run.sh", "env/pyvenv.cfg", "env/bin/tool")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A worktree `tree` with files of every sort, and programs on PATH inside and outside it."""
-    place = tmp_path_factory.mktemp("place")
-    for name in (*(f"tree/{name}" for name in FILES), *OUTSIDE):
-        file = place / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o755)
-    with pytest.MonkeyPatch.context() as patch:
-        folders = ("tree/.venv/bin", "tree/bin", "tree/node_modules/.bin", "path")
-        patch.setenv("PATH", os.pathsep.join(str(place / folder) for folder in folders))
-        yield place
-
-
-def answer(place: Path, argv: list[str], *, folder: str = "tree", executable: str | None = None) -> str:
-    """The kind, or the file as the tree spells it."""
-    found = invocation(argv, cwd=str(place / folder), roots=[str(place / "tree")], executable=executable)
-    if found.kind is not Kind.FILE:
-        assert found.path is None
-        return found.kind.name
-    assert found.path is not None
-    assert os.path.isabs(found.path)
-    return Path(os.path.relpath(found.path, place / "tree")).as_posix()
-
-
-TABLE = {
-    "python": [
-        ("python train.py", "train.py"),
-        ("python3 train.py --epochs 3", "train.py"),
-        ("python3.11 sub/../train.py", "train.py"),
-        ("python3.13t missing.py", "missing.py"),
-        ("python3-dbg train.py", "train.py"),
-        ("python3.11-dbg train.py", "train.py"),
-        ("pythonw train.py", "train.py"),
-        ("pypy3 train.py", "train.py"),
-        ("py -3.11 train.py", "train.py"),
-        ("python.exe train.py", "train.py"),
-        (r"'C:\Python311\python.exe' train.py", "train.py"),
-        ("/usr/bin/python3.11 train.py", "train.py"),
-        (".venv/bin/python train.py", "train.py"),
-        ("python -u -B -O train.py", "train.py"),
-        ("python -W ignore -X dev train.py", "train.py"),
-        ("python -Wd -Xfoo -I -E -s -S -b -v -q train.py", "train.py"),
-        ("python -uB train.py", "train.py"),
-        ("python -BW ignore train.py", "train.py"),
-        ("python --check-hash-based-pycs always train.py", "train.py"),
-        ("python -- train.py", "train.py"),
-        ("python train.py -m pkg -c x", "train.py"),
-        ("python app", "app/__main__.py"),
-        ("python .", "__main__.py"),
-        ("python app.pyz", "app.pyz"),
-        ("python app.zip", "app.zip"),
-        ("python -c 'print(1)'", INLINE),
-        ("python -uc 'print(1)' train.py", INLINE),
-        ("python -c'print(1)'", INLINE),
-        ("python", STDIN),
-        ("python -", STDIN),
-        ("python -u - --epochs 3", STDIN),
-        ("python -W", STDIN),
-        ("python -V", PROGRAM),
-        ("python --version", PROGRAM),
+NOTEBOOK = {
+    "cells": [
+        {
+            "cell_type": "code",
+            "execution_count": 3,
+            "id": "a",
+            "metadata": {},
+            "outputs": [{"name": "stdout", "output_type": "stream", "text": ["1\n"]}],
+            "source": ["print(1)"],
+        }
     ],
-    "python -m": [
-        ("python -m train", "train.py"),
-        ("python -m pkg.mod", "pkg/mod.py"),
-        ("python -mpkg.mod", "pkg/mod.py"),
-        ("python -um pkg.mod train.py", "pkg/mod.py"),
-        ("python -m pkg", "pkg/__main__.py"),
-        ("python -m loose", "loose/__main__.py"),
-        ("python -m loose.job", "loose/job.py"),
-        ("python -m lib.run", "src/lib/run.py"),
-        ("python -m pytest tests", PROGRAM),
-        ("python -m pkg.nothing", PROGRAM),
-        ("python -m ../train", PROGRAM),
-        ("python -m", STDIN),
-    ],
-    "python -m launcher": [
-        ("python -m papermill x.ipynb out.ipynb", "x.ipynb"),
-        ("python -m papermill", STDIN),
-        ("python -m torch.distributed.run --nproc_per_node 2 train.py", "train.py"),
-        ("python -m torch.distributed.launch --nproc-per-node=2 --use_env train.py", "train.py"),
-        ("python -m accelerate.commands.launch --num_processes 2 train.py", "train.py"),
-        ("python -m cProfile train.py", "train.py"),
-        ("python -m cProfile -o out.prof -s cumtime train.py", "train.py"),
-        ("python -m cProfile -o out.prof -m pkg.mod", "pkg/mod.py"),
-        ("python -m coverage run -p --source pkg train.py", "train.py"),
-        ("python -m cProfile -m coverage run -m cProfile -m pkg.mod", "pkg/mod.py"),
-        ("python -m pdb -c continue train.py", "train.py"),
-        ("python -m trace --trace train.py", "train.py"),
-        ("python -m debugpy --listen localhost:5678 -m pkg.mod", "pkg/mod.py"),
-        ("python -m jupyter nbconvert --execute x.ipynb", "x.ipynb"),
-        ("python -m nbconvert --to notebook x.ipynb", "x.ipynb"),
-        ("python -m uv run train.py", "train.py"),
-        ("python -m deriva_ml_hooks run -- python train.py", "train.py"),
-        ("python -m deriva_ml.run_notebook x.ipynb", "x.ipynb"),
-        ("python -m mpi4py train.py", "train.py"),
-    ],
-    "environments": [
-        ("uv run train.py", "train.py"),
-        ("uv run missing.py", "missing.py"),
-        ("uv run python train.py", "train.py"),
-        ("uv run -- python -m pkg.mod", "pkg/mod.py"),
-        ("uv run app", "app/__main__.py"),
-        ("uv run -m pkg.mod", "pkg/mod.py"),
-        ("uv run --module --with torch pkg.mod", "pkg/mod.py"),
-        ("uv run --script bare", "bare"),
-        ("uv run -s --with torch bare", "bare"),
-        ("uv run -", STDIN),
-        ("uv run python", STDIN),
-        ("uv run python -c 1", INLINE),
-        ("uv run", PROGRAM),
-        ("uv run --with torch --project . -p 3.12 --extra gpu --group dev train.py", "train.py"),
-        ("uv run --package a --env-file .env --index-url u --frozen train.py", "train.py"),
-        ("uv run --with=torch -p3.12 -qn train.py", "train.py"),
-        ("uv --quiet run train.py", "train.py"),
-        ("uv --directory sub run inner.py", "sub/inner.py"),
-        ("uv run --directory=sub inner.py", "sub/inner.py"),
-        ("uv run --directory sub -m lib.run", "src/lib/run.py"),
-        ("uv run pytest", PROGRAM),
-        ("uv run fit-model", PROGRAM),
-        ("uv sync", PROGRAM),
-        ("uv tool run ruff", PROGRAM),
-        ("uvx ruff check train.py", PROGRAM),
-        ("poetry run python train.py", "train.py"),
-        ("poetry -C sub run python inner.py", "sub/inner.py"),
-        ("pdm run python train.py", "train.py"),
-        ("pipenv run python train.py", "train.py"),
-        ("pixi run -e gpu python train.py", "train.py"),
-        ("rye run python train.py", "train.py"),
-        ("conda run -n ml python train.py", "train.py"),
-        ("conda run -n ml --no-capture-output --cwd sub python inner.py", "sub/inner.py"),
-        ("mamba run -p /opt/env python train.py", "train.py"),
-        ("micromamba run --name=ml python train.py", "train.py"),
-        ("conda install x", PROGRAM),
-    ],
-    "wrappers": [
-        ("env python train.py", "train.py"),
-        ("env - A=b python train.py", "train.py"),
-        ("env -i -u HOME -C sub A=b C=d python inner.py", "sub/inner.py"),
-        ("env -iu HOME A=b bash -eu x.sh", "x.sh"),
-        ("env", PROGRAM),
-        ("nice python train.py", "train.py"),
-        ("nice -n 5 python train.py", "train.py"),
-        ("nice -n5 nohup python train.py", "train.py"),
-        ("time -p python train.py", "train.py"),
-        ("/usr/bin/time -v -o log python train.py", "train.py"),
-        ("timeout 5m python train.py", "train.py"),
-        ("timeout -k 5 --signal=KILL --foreground 5m python train.py", "train.py"),
-        ("timeout 5m", PROGRAM),
-        ("stdbuf -oL -e L python train.py", "train.py"),
-        ("setsid -w python train.py", "train.py"),
-        ("ionice -c2 -n 7 python train.py", "train.py"),
-        ("taskset 0x3 python train.py", "train.py"),
-        ("taskset -c 0-3 python train.py", "train.py"),
-        ("strace -f -o log python train.py", PROGRAM),
-        ("numactl -N 0 --membind=0 python train.py", "train.py"),
-        ("sudo -E -u me A=b python train.py", "train.py"),
-        ("command python train.py", "train.py"),
-        ("command -v python", PROGRAM),
-        ("exec -a name python train.py", "train.py"),
-        ("nice ./bin/fit", "bin/fit"),
-        ("nice fit", "bin/fit"),
-        ("nice time python train.py", "bin/time"),
-        ("nice outsider", PROGRAM),
-        ("nice fit-model", PROGRAM),
-        ("nice nowhere", PROGRAM),
-        ("deriva-ml-hooks run -- python train.py", "train.py"),
-        ("deriva-ml-hooks run -- deriva-ml-hooks run -- uv run train.py", "train.py"),
-        ("deriva-ml-hooks status", PROGRAM),
-        ("coverage run --branch -m pkg.mod", "pkg/mod.py"),
-        ("coverage run --rcfile x train.py", "train.py"),
-        ("coverage report", PROGRAM),
-    ],
-    "clusters": [
-        ("srun -N 2 --ntasks=4 --gres gpu:1 -K python train.py", "train.py"),
-        ("srun bare", "bare"),
-        ("mpirun -np 4 python train.py", "train.py"),
-        ("mpiexec -n 4 --mca btl tcp,self -x PATH python -u train.py", "train.py"),
-        ("mpirun -report-bindings --hostfile hosts ./bin/fit", "bin/fit"),
-        ("mpirun -wdir sub python inner.py", "sub/inner.py"),
-        ("torchrun train.py", "train.py"),
-        ("torchrun --standalone --nproc_per_node 2 train.py --lr 1", "train.py"),
-        ("torchrun --nnodes=2 --rdzv-backend c10d -m pkg.mod", "pkg/mod.py"),
-        ("torchrun -m --nproc_per_node=2 pkg.mod", "pkg/mod.py"),
-        ("torchrun --no-python bash x.sh", "x.sh"),
-        ("accelerate launch train.py", "train.py"),
-        ("accelerate launch --config_file a.yaml --multi_gpu --some_new_option 3 train.py", "train.py"),
-        ("accelerate launch -m pkg.mod", "pkg/mod.py"),
-        ("accelerate config", PROGRAM),
-        ("deepspeed --num_gpus 2 train.py --deepspeed ds.json", "train.py"),
-        ("deepspeed --module pkg.mod", "pkg/mod.py"),
-    ],
-    "shells": [
-        ("bash x.sh", "x.sh"),
-        ("sh -eu x.sh a b", "x.sh"),
-        ("bash -o pipefail x.sh", "x.sh"),
-        ("bash -euo pipefail x.sh", "x.sh"),
-        ("bash +x x.sh", "x.sh"),
-        ("bash --login x.sh", "x.sh"),
-        ("bash --rcfile rc x.sh", "x.sh"),
-        ("/bin/zsh x.sh", "x.sh"),
-        ("dash x.sh", "x.sh"),
-        ("ksh x.sh", "x.sh"),
-        ("fish x.fish", "x.fish"),
-        ("sh -c 'python train.py'", PROGRAM),
-        ("bash -lc 'python train.py'", PROGRAM),
-        ("bash -o pipefail -c 'python train.py'", PROGRAM),
-        ("bash", STDIN),
-        ("bash -s x.sh", STDIN),
-    ],
-    "interpreters": [
-        ("Rscript --vanilla x.R", "x.R"),
-        ("Rscript -e 1", INLINE),
-        ("Rscript", STDIN),
-        ("R --no-save -f x.R", "x.R"),
-        ("R --no-save --file=x.R", "x.R"),
-        ("R CMD BATCH --vanilla x.R out.txt", "x.R"),
-        ("R --no-save", STDIN),
-        ("julia --project=. -t 4 -O3 x.jl", "x.jl"),
-        ("julia +1.11 x.jl", "x.jl"),
-        ("julia -e 1", INLINE),
-        ("julia", STDIN),
-        ("perl -Mstrict -I lib -w x.pl", "x.pl"),
-        ("perl -lne print", INLINE),
-        ("perl -0777 -pe s/a/b/ file", INLINE),
-        ("perl", STDIN),
-        ("ruby -W0 -r json x.rb", "x.rb"),
-        ("ruby -e 1", INLINE),
-        ("node --import tsx --inspect x.js", "x.js"),
-        ("node --eval=1", INLINE),
-        ("node -", STDIN),
-        ("lua5.4 x.lua", "x.lua"),
-        ("php -f x.php", "x.php"),
-        ("octave --eval 1", INLINE),
-        ("tclsh8.6 x.tcl", "x.tcl"),
-    ],
-    "notebooks": [
-        ("papermill x.ipynb out.ipynb -p a 1", "x.ipynb"),
-        ("papermill -p a 1 -r b 2 -f p.yaml -y '{}' -b e30= -k python3 --cwd sub x.ipynb -", "x.ipynb"),
-        ("papermill --parameters a 1 --parameters_file p.yaml --no-progress-bar x.ipynb", "x.ipynb"),
-        ("papermill sub/missing.ipynb", "sub/missing.ipynb"),
-        ("papermill - out.ipynb", STDIN),
-        ("papermill", STDIN),
-        ("papermill --version", PROGRAM),
-        ("jupyter nbconvert --execute --to notebook x.ipynb", "x.ipynb"),
-        ("jupyter nbconvert --ExecutePreprocessor.timeout=-1 --inplace x.ipynb", "x.ipynb"),
-        ("jupyter nbconvert --execute --stdin", STDIN),
-        ("jupyter execute --kernel_name python3 x.ipynb", "x.ipynb"),
-        ("jupyter run x.ipynb", "x.ipynb"),
-        ("jupyter-nbconvert --to html x.ipynb", "x.ipynb"),
-        ("jupyter lab", PROGRAM),
-        ("deriva-ml-run-notebook x.ipynb --host h --catalog 1", "x.ipynb"),
-        ("deriva-ml-run-notebook --host h -p lr 1 --file p.yaml --log-output x.ipynb", "x.ipynb"),
-        ("deriva-ml-run +experiment=quick", PROGRAM),
-        ("ipython train.py", "train.py"),
-        ("ipython3 -c 1", INLINE),
-        ("ipython", STDIN),
-    ],
-    "programs by path": [
-        ("./train.py", "train.py"),
-        ("bin/fit --epochs 3", "bin/fit"),
-        ("./missing", "missing"),
-        ("tools/env python train.py", "tools/env"),
-        ("../elsewhere/run.sh", "../elsewhere/run.sh"),
-        ("../path/make", PROGRAM),
-        ("../env/bin/tool", PROGRAM),
-        ("/usr/bin/make all", PROGRAM),
-        (".venv/bin/fit-model", PROGRAM),
-        (".venv/bin/papermill x.ipynb", "x.ipynb"),
-        ("envs/c/bin/tool", PROGRAM),
-        ("node_modules/.bin/tsc", PROGRAM),
-        ("make train", PROGRAM),
-        ("''", PROGRAM),
-    ],
+    "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
 }
 
 
-@pytest.mark.parametrize(
-    ("command", "expected"),
-    [pytest.param(*row, id=f"{group}: {row[0]}") for group, rows in TABLE.items() for row in rows],
-)
-def test_a_command_line_tells_what_it_runs(place: Path, command: str, expected: str) -> None:
-    assert answer(place, shlex.split(command)) == expected
-
-
-@pytest.mark.parametrize(
-    ("command", "executable", "expected"),
-    [
-        ("fit", "tree/bin/fit", "bin/fit"),
-        ("time python train.py", "tree/bin/time", "bin/time"),
-        ("time python train.py", "path/time", "train.py"),
-        ("fit-model", "tree/.venv/bin/fit-model", PROGRAM),
-        ("tsc", "tree/node_modules/.bin/tsc", PROGRAM),
-        ("papermill x.ipynb", "tree/.venv/bin/papermill", "x.ipynb"),
-        ("outsider", "path/outsider", PROGRAM),
-        ("bare", "path/bare", PROGRAM),
-        ("nice outsider", "tree/bin/nice-of-ours", "bin/nice-of-ours"),
-    ],
-)
-def test_a_bare_name_is_what_path_made_of_it(
-    place: Path, command: str, executable: str, expected: str
-) -> None:
-    assert answer(place, shlex.split(command), executable=str(place / executable)) == expected
-
-
-@pytest.mark.parametrize(
-    ("command", "expected"),
-    [
-        ("python train.py", "sub/train.py"),
-        ("python ../train.py", "train.py"),
-        ("python -m train", "sub/train.py"),
-        ("python -m pkg.mod", "pkg/mod.py"),
-        ("python -m lib.run", "src/lib/run.py"),
-        ("../bin/fit", "bin/fit"),
-        ("env -C .. python train.py", "train.py"),
-        ("env -C .. nice -n 5 env -C app python __main__.py", "app/__main__.py"),
-    ],
-)
-def test_names_start_at_the_folder_of_the_command(place: Path, command: str, expected: str) -> None:
-    assert answer(place, shlex.split(command), folder="tree/sub") == expected
-
-
-def test_a_module_of_the_current_folder_goes_before_an_installed_launcher(tmp_path: Path) -> None:
-    (tmp_path / "profile.py").touch()
-    found = invocation(
-        ["python", "-m", "profile", "x.py"], cwd=str(tmp_path), roots=[str(tmp_path)], executable=None
-    )
-    assert found == Invocation(Kind.FILE, str(tmp_path / "profile.py"))
-
-
-def module_file(tree: Path, *argv: str) -> tuple[str | None, str | None]:
-    """The file of a command, and the folder it was guessed in; as `tree` spells them."""
-    found = invocation(argv, cwd=str(tree), roots=[str(tree)], executable=None)
-    return (
-        found.path and Path(os.path.relpath(found.path, tree)).as_posix(),
-        found.guessed and Path(os.path.relpath(found.guessed, tree)).as_posix(),
+def resolved(
+    repo: Any, *argv: str, cwd: str = ".", explicit: str | None = None, executable: str | None = None
+) -> Resolved:
+    repository = discover(str(repo.path))
+    provenance = provenance_of(repository, load(repository.worktree))
+    return resolve(
+        argv,
+        cwd=os.path.normpath(repo.path / cwd),
+        executable=executable,
+        explicit=explicit,
+        provenance=provenance,
     )
 
 
-def test_a_module_is_looked_for_on_pythonpath_before_the_guess(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def path_of(repo: Any, *argv: str, cwd: str = ".", explicit: str | None = None) -> str | None:
+    found = resolved(repo, *argv, cwd=cwd, explicit=explicit)
+    assert found.reason is None
+    assert found.entry_point is not None
+    return found.entry_point.path
+
+
+def reason_of(repo: Any, *argv: str, cwd: str = ".", explicit: str | None = None) -> str:
+    found = resolved(repo, *argv, cwd=cwd, explicit=explicit)
+    assert found.entry_point is None
+    assert found.reason is not None
+    assert found.reason.code == "entry-point"
+    assert found.reason.fix
+    return as_line(found.reason)
+
+
+@pytest.mark.parametrize(
+    ("argv", "cwd"),
+    [
+        (("python", "src/train.py", "--epochs", "3"), "."),
+        (("python", "train.py"), "src"),
+        (("python", "-m", "src.train"), "."),
+        (("python", "-m", "train"), "."),
+        (("python3", "-u", "-W", "error", "./src/../src/train.py"), "."),
+        (("uv", "run", "python", "src/train.py"), "."),
+        (("uv", "run", "--with", "numpy", "src/train.py"), "."),
+        (("poetry", "run", "python", "src/train.py"), "."),
+        (("env", "A=1", "nice", "-n", "5", "python", "src/train.py"), "."),
+        (("bash", "-x", "src/train.py"), "."),
+        (("./src/train.py",), "."),
+        (("deriva-ml-run-notebook", "--host", "h", "src/train.py"), "."),
+    ],
+    ids=" ".join,
+)
+def test_a_tracked_file_is_named_by_its_path_in_the_repository(
+    repo: Any, argv: tuple[str, ...], cwd: str
 ) -> None:
-    tree = tmp_path / "tree"
-    for name in ("src/job.py", "lib/job.py", "here.py", "src/papermill.py", "../other/job.py"):
-        file = tree / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-    (tmp_path / "other/installed.py").touch()
+    assert path_of(repo, *argv, cwd=cwd) == "src/train.py"
+
+
+@pytest.mark.parametrize("argv", [("make", "all"), ("true",), ("sh", "-c", "python src/train.py")])
+def test_a_plain_program_stands_for_the_tree(repo: Any, argv: tuple[str, ...]) -> None:
+    found = resolved(repo, *argv)
+    assert found.reason is None
+    assert found.warning is None
+    assert found.entry_point is not None
+    assert (found.entry_point.path, found.entry_point.blob) == (None, None)
+    assert found.entry_point.checksum == repo.git("rev-parse", "HEAD^{tree}")
+    assert repo.git("rev-parse", "HEAD") in found.entry_point.url
+
+
+def test_what_is_not_in_the_commit_is_refused(repo: Any, tmp_path: Path) -> None:
+    repo.write("new.py")
+    repo.write(".git/info/exclude", "ignored.py\n")
+    repo.write("ignored.py")
+    (tmp_path / "outside.py").write_text("")
+    (repo.path / "out").symlink_to(tmp_path / "outside.py")
+    (repo.path / "folder").symlink_to(tmp_path)
+    assert "new.py: not a file of commit" in reason_of(repo, "python", "new.py")
+    assert "ignored.py: not a file of commit" in reason_of(repo, "python", "ignored.py")
+    assert "outside the repository" in reason_of(repo, "python", "../outside.py")
+    assert "outside the repository" in reason_of(repo, "python", "out")
+    assert "outside the repository" in reason_of(repo, "bash", "folder/outside.py")
+    assert "no such file" in reason_of(repo, "python", "missing.py")
+    assert "no such file" in reason_of(repo, "python", "src/train.py/x")
+    assert "standard input" in reason_of(repo, "python", "-")
+    assert "standard input" in reason_of(repo, "bash", "-s")
+
+
+@pytest.fixture
+def loose(repo: Any) -> Any:
+    """`repo` with ignored files of every sort, and tracked ones of the same."""
+    repo.write(".gitignore", "ign*\nout/\n.venv/\n")
+    repo.write("tracked.mk", "all:\n")
+    repo.commit()
+    repo.write("ign", "#!/bin/sh\n")
+    repo.write("src/ign.py", "")
+    for name in ("ign.py", "ign.mk", "ign.ipynb", "ign x.R", "out/ign.awk", "out/tracked.mk"):
+        repo.write(name, "")
+    for name in ("ign.csv", "ign.json", "ign.yaml", "ign.txt", "out/ign.bin"):
+        repo.write(name, "1\n")
+    repo.write(".venv/pyvenv.cfg", "")
+    repo.write(".venv/bin/tool", "#!python\n")
+    (repo.path / "ign-link").symlink_to("ign.py")
+    return repo
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("nsys", "profile", "python", "ign.py"), "ign.py"),
+        (("env", "-S", "python ign.py"), "ign.py"),
+        (("watch", "python ./ign.py; true"), "ign.py"),
+        (("sh", "-c", "cd . && python 'ign.py'"), "ign.py"),
+        (("make", "-f", "ign.mk"), "ign.mk"),
+        (("make", "-fign.mk"), "ign.mk"),
+        (("make", "--file=ign.mk"), "ign.mk"),
+        (("make", "-C", "out", "-f", "ign.awk"), "out/ign.awk"),
+        (("make", "-C", "out", "-f", "tracked.mk"), "out/tracked.mk"),
+        (("awk", "-f", "out/ign.awk"), "out/ign.awk"),
+        (("python", "-m", "runpy", "ign.py"), "ign.py"),
+        (("python", "-m", "pytest", "ign.py::test_x"), "ign.py"),
+        (("wrapper", "--script=ign x.R"), "ign x.R"),
+        (("wrapper", "ign"), "ign"),
+        (("wrapper", "ign-link"), "ign.py"),
+        (("wrapper", "ign.ipynb"), "ign.ipynb"),
+    ],
+    ids=lambda argv: " ".join(argv) if isinstance(argv, tuple) else "",
+)
+def test_a_program_of_no_table_is_given_no_code_that_is_not_committed(
+    loose: Any, argv: tuple[str, ...], named: str
+) -> None:
+    for explicit in (None, "src/train.py"):
+        assert reason_of(loose, *argv, explicit=explicit).startswith(f"{named}: code that is not a file of")
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("make",), "Makefile"),
+        (("bash", "-c", "make all"), "Makefile"),
+        (("make", "-C", "data"), "data/makefile"),
+        (("snakemake", "--cores", "1"), "workflow/Snakefile"),
+        (("bash", "-c", ". data/env"), "data/env"),
+        *(
+            (("wrapper", f"data/x.{suffix}"), f"data/x.{suffix}")
+            for suffix in ["sql", "jar", "pyc", "so", "do", "sas"]
+        ),
+        (("python", "-c", "exec(open('data/test_x.py').read())"), "data/test_x.py"),
+    ],
+    ids=lambda argv: " ".join(argv) if isinstance(argv, tuple) else "",
+)
+def test_what_a_program_runs_unnamed_or_by_its_folder_is_code_too(
+    repo: Any, argv: tuple[str, ...], named: str
+) -> None:
+    repo.write(".gitignore", "/data\n/Makefile\n/workflow\n")
+    repo.commit()
+    suffixes = "sql jar pyc so do sas yml csv json parquet"
+    for name in ("test_x.py", "makefile", "env", *(f"x.{suffix}" for suffix in suffixes.split())):
+        repo.write(f"data/{name}")
+    repo.write("Makefile")
+    repo.write("workflow/Snakefile")
+    assert reason_of(repo, *argv).startswith(f"{named}: code that is not a file of")
+    for data in ("data/x.csv", "data/x.json", "data/x.parquet"):
+        assert resolved(repo, "wrapper", data).reason is None
+
+
+@pytest.fixture
+def science(repo: Any) -> Any:
+    """`repo` with ignored data, settings and outputs of earlier runs, and a tracked Makefile."""
+    repo.write(".gitignore", "/data\n/runs\n.env\n/conftest.py\n")
+    repo.write("Makefile", "all:\n")
+    repo.commit()
+    for name in ("cfg.yaml", "labels", "README", "site.yml", "env", "plugin.py", "x.csv"):
+        repo.write(f"data/{name}", "x\n")
+    for name in ("log", "CHECKPOINT"):
+        repo.write(f"runs/{name}", "x\n")
+    repo.write(".env", "TOKEN=x\n")
+    return repo
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("bash", "-c", "python src/train.py data/cfg.yaml"),
+        ("bash", "-c", "python src/train.py --config data/cfg.yaml > runs/log"),
+        ("make", "all", "CONFIG=data/cfg.yaml"),
+        ("make", "all", "DATA=data/labels"),
+        ("pytest", "--config", "data/cfg.yaml"),
+        ("python", "-c", 'print(open("data/labels").read())'),
+        ("python", "-c", 'f = open("data/labels"); print(f, "; data/labels")'),
+        ("wc", "-l", "data/labels"),
+        ("cat", "data/README"),
+        ("cp", "data/cfg.yaml", "runs/"),
+        ("sh", "-c", "for i in 1 2; do python src/train.py --out runs/CHECKPOINT; done"),
+        ("wrapper", "-m", "data/labels (of May); data/labels"),
+        ("sh", "-c", "python -m json.tool data/labels"),
+        ("python", "src/train.py", "data/cfg.yaml"),
+        ("src/train.py", "data/cfg.yaml"),
+        ("sh", "-c", "sort < data/labels > runs/log"),
+    ],
+    ids=" ".join,
+)
+def test_data_given_to_a_program_is_neither_refused_nor_told(science: Any, argv: tuple[str, ...]) -> None:
+    found = resolved(science, *argv)
+    if found.warning is not None:  # that of inline code
+        assert found.warning.path is None
+    assert found.reason is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("sh", "-c", "python src/train.py --plugin data/plugin.py"), "data/plugin.py"),
+        (("sh", "-c", "A=1 python -u src/train.py --plugin=data/plugin.py"), "data/plugin.py"),
+        (("make", "all", "PLUGIN=data/plugin.py"), "data/plugin.py"),
+        (("bash", "-c", "source .env; python src/train.py"), ".env"),
+    ],
+    ids=lambda argv: " ".join(argv) if isinstance(argv, tuple) else "",
+)
+def test_what_may_be_code_is_told_where_committed_code_is_given_it(
+    science: Any, argv: tuple[str, ...], named: str
+) -> None:
+    found = resolved(science, *argv)
+    assert found.reason is None
+    assert found.warning is not None
+    assert found.warning.path == named
+    assert "not a file of commit" in found.warning.message
+    assert (".env" in named) is not ("git add" in found.warning.fix)
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("bash", "-c", ". data/env"), "data/env"),
+        (("bash", "-c", "python data/labels"), "data/labels"),
+        (("launch", "python", "data/cfg.yaml"), "data/cfg.yaml"),
+        (("make", "-f", "data/labels"), "data/labels"),
+        (("bash", "-c", "cd data && python labels"), "data/labels"),
+        (("bash", "-c", "python src/train.py; python data/plugin.py"), "data/plugin.py"),
+        (("make", "-C", "data", "-f", "x.csv"), "data/x.csv"),
+        (("sh", "-c", "PYTHONPATH=data python -m plugin"), "data/plugin.py"),
+    ],
+    ids=lambda argv: " ".join(argv) if isinstance(argv, tuple) else "",
+)
+def test_what_is_sourced_interpreted_or_named_to_make_is_code_whatever_its_name(
+    science: Any, argv: tuple[str, ...], named: str
+) -> None:
+    found = resolved(science, *argv)
+    assert found.reason is not None
+    assert found.reason.path == named
+    assert (Path(named).suffix == "") is ("into the environment" in found.reason.fix)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("bash", "-c", "python ~/evil.py"),
+        ("bash", "-c", "cd ~ && python evil.py"),
+        ("bash", "-c", "cd $HOME; python evil"),
+        ("bash", "-c", 'python ".."/evil.py'),
+        ("bash", "-c", "python ..'/evil'"),
+        ("bash", "-c", "python '../evil.py"),
+        ("launch", "python", "../evil"),
+        ("launch", "python", "../evil.txt"),
+        ("make", "-f", "../mk.txt"),
+        ("env", "PYTHONPATH={out}", "python", "-m", "evil"),
+        ("bash", "-c", "PYTHONPATH=.. python -m evil"),
+        ("bash", "-c", "echo $(python ../evil)"),
+        ("bash", "-c", "echo `python ../evil`"),
+        ("bash", "-c", "if true; then python -W error ../evil; fi"),
+        ("env", "-S", "python ../evil"),
+    ],
+    ids=" ".join,
+)
+def test_code_from_outside_is_seen_as_a_shell_would_spell_it(
+    repo: Any, argv: tuple[str, ...], home: Path, tmp_path: Path
+) -> None:
+    for top in (home, tmp_path):
+        for name in ("evil.py", "evil", "evil.txt", "mk.txt"):
+            (top / name).write_text("print('evil')\n")
+    assert "outside the repository" in reason_of(repo, *(word.format(out=tmp_path) for word in argv))
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("launch", "python", "{out}/evil.py"),
+        ("launch", "python", "../evil.py"),
+        ("bash", "-c", "python {out}/evil.py"),
+        ("bash", "-c", "cd {out} && python evil.py"),
+        ("make", "-f", "{out}/Makefile"),
+        ("make", "-C", "{out}"),
+        ("python", "-c", "import runpy; runpy.run_path('{out}/evil.py')"),
+        ("wrapper", "{out}/tool"),
+        ("launch", "python", "-u", "{out}/evil"),
+        ("bash", "-c", "cd {out} && A=1 python evil | tee log"),
+        ("bash", "-c", ". {out}/evil"),
+        ("bash", "-c", "cd src && source '{out}/evil'; python train.py"),
+        ("bash", "-c", "python $OUT/evil"),
+        ("bash", "-c", "bash -c \"python '{out}/evil'\""),
+    ],
+    ids=" ".join,
+)
+def test_code_from_outside_is_refused_whatever_program_is_given_it(
+    repo: Any, argv: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUT", str(tmp_path))
+    for name in ("evil.py", "evil", "Makefile"):
+        (tmp_path / name).write_text("print('evil')\n")
+    (tmp_path / "tool").write_text("#!/bin/sh\n")
+    for explicit in (None, "src/train.py"):
+        said = reason_of(repo, *(word.format(out=tmp_path) for word in argv), explicit=explicit)
+        assert "outside the repository" in said
+
+
+@pytest.mark.parametrize("words", ["set -a; . ./.env; src/train.py", "find . -name .git -prune"])
+def test_settings_that_nobody_should_commit_are_no_code(repo: Any, words: str) -> None:
+    repo.write(".git/info/exclude", ".env\n")
+    repo.write(".env", "TOKEN=x\n")
+    assert resolved(repo, "bash", "-c", words).reason is None
+
+
+def test_what_is_installed_or_data_may_be_outside(repo: Any, tmp_path: Path) -> None:
+    (tmp_path / "env/pyvenv.cfg").parent.mkdir()
+    (tmp_path / "env/pyvenv.cfg").write_text("")
+    package = tmp_path / "env/lib/python3.12/site-packages/tool.py"
+    package.parent.mkdir(parents=True)
+    package.write_text("")
+    (tmp_path / "labels").write_text("a b\n")
+    (tmp_path / "x.csv").write_text("a,b\n")
+    words = (str(package), str(tmp_path / "labels"), str(tmp_path / "x.csv"), "/usr/bin/env", "/etc/profile")
+    found = resolved(repo, "wrapper", *words)
+    assert (found.reason, found.warning) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("wrapper", "data"),
+        ("wrapper", "--input=data", "--out", "results"),
+        ("tar", "czf", "x.tgz", "data"),
+        ("make", "-f", "tracked.mk"),
+        ("make", "--file=tracked.mk", "data"),
+        ("bash", "-c", "make -f tracked.mk"),
+        ("make", "-C", "tracked"),
+        ("wrapper", "data/x.csv", "data/x.vcf", "data/x.nii.gz", "data/model.pt", "data/x.unknown"),
+        ("bash", "-c", "python src/train.py > results/log; cp src/train.py results"),
+        ("bash", "-c", "python src/train.py --settings {out}/shared.yml"),
+        ("wrapper", "{out}/shared.yml", "{out}/subjects", "{out}"),
+        ("sh", "-c", "find . {out}/subjects -name .git -prune"),
+        ("wrapper", "--mode", "python", "data/x.csv"),
+        ("wrapper", "{out}/linked/.git", "{out}/linked"),
+    ],
+    ids=" ".join,
+)
+def test_data_settings_and_what_else_is_made_is_not_refused(
+    repo: Any, argv: tuple[str, ...], tmp_path: Path
+) -> None:
+    repo.write(".gitignore", "/data\n/results\n/Makefile\n")
+    for name in ("tracked.mk", "tracked/Makefile", "tracked/test_x.py"):
+        repo.write(name)
+    repo.commit()
+    for name in (
+        "Makefile",
+        "data/Makefile",
+        "data/download.py",
+        "data/x.csv",
+        "data/x.vcf",
+        "data/x.unknown",
+    ):
+        repo.write(name)
+    for name in ("data/x.nii.gz", "data/model.pt"):
+        repo.write(name, b"PK\3\4\0")
+    for name in ("results/train.py", "results/config.yaml"):
+        repo.write(name)
+    for name in ("shared.yml", "subjects", "x.py"):
+        (tmp_path / name).write_text("x\n")
+    repo.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "linked"))
+    found = resolved(repo, *(word.format(out=tmp_path) for word in argv))
+    assert (found.reason, found.warning) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("build/sim", "in.nml"), "build/sim"),
+        (("mpirun", "-n", "2", "./build/sim"), "build/sim"),
+        (("nsys", "profile", "build/sim"), "build/sim"),
+        (("java", "-jar", "build/app.jar"), "build/app.jar"),
+    ],
+    ids=lambda argv: " ".join(argv) if isinstance(argv, tuple) else "",
+)
+def test_what_was_compiled_is_refused_or_told_where_its_source_is_named(
+    repo: Any, argv: tuple[str, ...], named: str
+) -> None:
+    repo.write(".gitignore", "/build\n")
+    repo.commit()
+    repo.write("build/sim", b"\x7fELF\0")
+    repo.write("build/app.jar", b"PK\3\4\0")
+    assert reason_of(repo, *argv).startswith(f"{named}: ")
+    found = resolved(repo, *argv, explicit="src/train.py")
+    assert found.entry_point is not None
+    assert found.warning is not None
+    assert (found.entry_point.path, found.warning.path) == ("src/train.py", named)
+
+
+def test_naming_a_workflow_helps_where_an_option_is_not_known(repo: Any) -> None:
+    repo.write(".gitignore", "*.csv\n")
+    repo.commit()
+    repo.write("x.csv", "1\n")
+    for value in ("x.csv", "7"):
+        words = ("coverage", "run", "--brand-new", value, "src/train.py")
+        assert reason_of(repo, *words)
+        assert path_of(repo, *words, explicit="src/train.py") == "src/train.py"
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("python", "{out}/evil.py"), "outside the repository"),
+        (("python", "-"), "standard input"),
+        (("wrapper", "-n", "2", "python", "-"), "standard input"),
+        (("python",), "standard input"),
+        (("bash", "/dev/stdin"), "standard input"),
+        (("papermill", "https://example.org/x.ipynb", "out.ipynb"), "not in the repository"),
+    ],
+)
+def test_naming_a_workflow_excuses_no_code_that_is_in_no_commit(
+    repo: Any, argv: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "evil.py").write_text("")
+    words = [word.format(out=tmp_path) for word in argv]
+    assert said in reason_of(repo, *words, explicit="src/train.py")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("wrapper", "ign.csv", "--config=ign.json", "ign.txt", "out", "out/ign.bin"),
+        ("wrapper", "-o", "ign.py"),
+        ("wrapper", "--output=ign.py"),
+        ("make", "-f", "tracked.mk"),
+        ("wrapper", "src/train.py", ".venv/bin/tool"),
+        ("wrapper", "missing.py", "", "-", "a\0b", "\ud800", "=" * 300, "~\0", "~\ud800", "$"),
+    ],
+)
+def test_outputs_data_and_installed_programs_may_be_ignored(loose: Any, argv: tuple[str, ...]) -> None:
+    found = resolved(loose, *argv)
+    assert (found.reason, found.warning) == (None, None)
+
+
+def test_naming_a_workflow_does_not_make_ignored_code_committed(loose: Any) -> None:
+    said = reason_of(loose, "python", "ign.py", explicit="src/train.py")
+    assert said.startswith("ign.py: not a file of commit")
+
+
+def test_ignored_code_given_to_a_script_is_a_warning(loose: Any) -> None:
+    found = resolved(loose, "python", "src/train.py", "--plugin=ign.py")
+    assert found.entry_point is not None
+    assert found.warning is not None
+    assert (found.warning.code, found.warning.path) == ("entry-point", "ign.py")
+    assert found.warning.fix.startswith("git add --force -- ign.py")
+    assert resolved(loose, "python", "src/train.py", "ign.csv").warning is None
+
+
+def test_the_notebook_that_papermill_writes_is_no_warning(loose: Any) -> None:
+    loose.write("x.ipynb", json.dumps(NOTEBOOK))
+    loose.commit()
+    found = resolved(loose, "papermill", "x.ipynb", "ign.ipynb")
+    assert found.entry_point is not None
+    assert found.warning is None
+
+
+def test_a_guessed_module_is_a_warning_unless_it_is_installed_from_there(
+    repo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "env/lib/python3.12/site-packages"
+    site.mkdir(parents=True)
+
+    def warned() -> bool:
+        python = str(tmp_path / "env/bin/python3")
+        found = resolved(repo, "python", "-m", "train", executable=python)
+        assert found.entry_point is not None
+        assert found.entry_point.path == "src/train.py"
+        return found.warning is not None and found.warning.code == "entry-point"
+
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    assert module_file(tree, "python", "-m", "job") == ("src/job.py", "src")
-    assert module_file(tree, "python", "-m", "here") == ("here.py", None)
-    monkeypatch.setenv("PYTHONPATH", f"missing{os.pathsep}src")
-    assert module_file(tree, "python", "-m", "job") == ("src/job.py", None)
-    assert module_file(tree, "env", "PYTHONPATH=lib", "python", "-m", "job") == ("lib/job.py", None)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'other'}{os.pathsep}src")
-    assert module_file(tree, "python", "-m", "job") == ("../other/job.py", None)
-    assert module_file(tree, "python", "-m", "installed") == (None, None)
-    assert module_file(tree, "python", "-m", "here") == ("here.py", None)
+    assert warned()
+    (site / "model.pth").write_text(f"{repo.path / 'src'}\n")
+    assert not warned()
+    (site / "train.py").write_text("")  # an installed copy goes before the editable one
+    assert warned()
+    (site / "train.py").unlink()
+    (site / "model.pth").unlink()
+    (site / "model.pth").write_text("import __editable___model_1_finder\n")
+    (site / "__editable___model_1_finder.py").write_text(
+        f"MAPPING = {{'train': {str(repo.path / 'src/train')!r}}}"
+    )
+    assert not warned()
+    (site / "__editable___model_1_finder.py").unlink()
+    monkeypatch.setenv("PYTHONPATH", "src")
+    assert not warned()
 
 
-def test_relative_folders_on_path_start_at_the_folder_of_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_module_of_that_name_on_pythonpath_is_refused(
+    repo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit = tmp_path / "own" / "fit"
-    fit.parent.mkdir()
-    fit.touch(mode=0o755)
-    monkeypatch.setenv("PATH", "own")
-    found = invocation(["nice", "fit"], cwd=str(tmp_path), roots=[str(tmp_path)], executable=None)
-    assert found == Invocation(Kind.FILE, str(fit))
+    (tmp_path / "train.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert "outside the repository" in reason_of(repo, "python", "-m", "train")
 
 
-def test_a_link_to_a_file_is_named_and_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "real.py").touch()
-    (tmp_path / "link.py").symlink_to("real.py")
-    found = invocation(["python", "link.py"], cwd=str(tmp_path), roots=[str(tmp_path)], executable=None)
-    assert found == Invocation(Kind.FILE, str(tmp_path / "link.py"))
+@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/63", "/proc/self/fd/0"])
+def test_a_stream_is_standard_input(repo: Any, path: str) -> None:
+    said = reason_of(repo, "bash", path)
+    assert said == f"{path}: the code comes from standard input, so it is in no commit"
 
 
-def test_a_worktree_that_is_reached_by_a_link_is_the_same_worktree(tmp_path: Path) -> None:
-    (tmp_path / "real" / "bin").mkdir(parents=True)
-    fit = tmp_path / "real" / "bin" / "fit"
-    fit.touch(mode=0o755)
-    (tmp_path / "link").symlink_to("real", target_is_directory=True)
-    linked = str(tmp_path / "link" / "bin" / "fit")
-    found = invocation(["fit"], cwd=str(tmp_path), roots=[str(tmp_path / "real")], executable=linked)
-    assert found == Invocation(Kind.FILE, linked)
+def test_what_is_no_regular_file_is_said_to_be_none(repo: Any) -> None:
+    said = reason_of(repo, "python", "/dev/null")
+    assert said == "/dev/null: not a regular file, so no commit holds this code"
 
 
-def test_python_itself_runs_the_file_that_is_named_for_a_module(tmp_path: Path) -> None:
-    files = (
-        "both.py",
-        "both/__init__.py",
-        "both/__main__.py",
-        "loose.py",
-        "loose/__main__.py",
-        "n/__main__.py",
-    )
-    for name in (*files, "n/mod.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("print(__file__)\n" if "__init__" not in name else "")
-    for module in ("both", "loose", "n", "n.mod"):
-        ran = subprocess.run(
-            [sys.executable, "-m", module], cwd=tmp_path, capture_output=True, text=True, check=True
-        )
-        found = invocation(["python", "-m", module], cwd=str(tmp_path), roots=[], executable=None)
-        assert found.path is not None
-        assert os.path.samefile(found.path, ran.stdout.strip()), module
+def test_a_notebook_at_an_address_is_refused_and_its_password_not_repeated(repo: Any) -> None:
+    said = reason_of(repo, "papermill", "https://ada:hunter2@example.org/x.ipynb", "out.ipynb")
+    assert "hunter2" not in said
+    assert "example.org/x.ipynb: not in the repository" in said
 
 
-def test_many_wrappers_are_followed_to_the_end(place: Path) -> None:
-    assert answer(place, [*["nohup"] * 3000, "python", "train.py"]) == "train.py"
+def test_an_address_named_as_the_workflow_is_refused_and_its_password_not_repeated(repo: Any) -> None:
+    found = resolved(repo, "true", explicit="https://ada:hunter2secret@example.org/x.py")
+    assert found.reason is not None
+    assert "hunter2secret" not in as_line(found.reason)
 
 
-VOCABULARY = sorted(
-    {
-        *LAUNCHERS,
-        *MODULES,
-        *(word for rows in TABLE.values() for command, _ in rows for word in shlex.split(command)),
-        *("-", "--", "+", "=", "--=", "A=b", "..", "/", "\0", "a\0/b", "\ud800", "\udcff/x", "x" * 5000),
-    }
+def test_the_named_file_is_the_workflow_whatever_runs(repo: Any, tmp_path: Path) -> None:
+    (tmp_path / "outside.py").write_text("")
+    repo.write("ignored.log")
+    assert path_of(repo, "bash", "-c", "python src/train.py", explicit="src/train.py") == "src/train.py"
+    assert path_of(repo, "make", cwd="src", explicit="train.py") == "src/train.py"
+    assert "not a file of commit" in reason_of(repo, "true", explicit="ignored.log")
+    assert "outside the repository" in reason_of(repo, "true", explicit="../outside.py")
+    assert "src: not a regular file" in reason_of(repo, "true", explicit="src")
+
+
+def test_a_link_to_a_tracked_file_is_that_file(repo: Any) -> None:
+    (repo.path / "go.py").symlink_to("src/train.py")
+    repo.commit()
+    assert path_of(repo, "python", "go.py") == "src/train.py"
+
+
+def test_inline_code_is_accepted_with_a_warning(repo: Any) -> None:
+    found = resolved(repo, "python", "-c", "print(1)")
+    assert found.reason is None
+    assert found.warning is not None
+    assert "command" in found.warning.message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "attributes"),
+    [
+        ("x.py", "print(1)\n", ""),
+        ("caf\udce9 x.py", "print(1)\n", ""),
+        ("crlf.py", "print(1)\r\nprint(2)\r\n", "*.py text eol=crlf\n"),
+        ("empty.sh", "", ""),
+    ],
 )
+def test_a_checksum_is_what_git_hash_object_says(repo: Any, name: str, content: str, attributes: str) -> None:
+    repo.write(".gitattributes", attributes)
+    repo.write(name, content)
+    repo.commit()
+    found = resolved(repo, "python", name).entry_point
+    assert found is not None
+    assert found.path == name
+    assert found.checksum == found.blob == repo.git("hash-object", name)
 
 
-@given(argv=st.lists(st.sampled_from(VOCABULARY) | st.text(max_size=5), min_size=1, max_size=12))
-def test_no_command_line_raises(place: Path, argv: list[str]) -> None:
-    found = invocation(argv, cwd=str(place / "tree"), roots=[str(place / "tree")], executable=None)
-    assert isinstance(found, Invocation)
-    assert (found.path is not None) == (found.kind is Kind.FILE)
-    assert found.path is None or os.path.isabs(found.path)
+@pytest.mark.parametrize("indent", [1, 4])
+def test_the_checksum_of_a_notebook_is_that_of_what_nbstripout_prints(repo: Any, indent: int) -> None:
+    repo.write("x.ipynb", json.dumps(NOTEBOOK, indent=indent))
+    repo.commit()
+    stripped = subprocess.run(
+        [sys.executable, "-m", "nbstripout", "-t", "x.ipynb"], cwd=repo.path, capture_output=True, check=True
+    ).stdout
+    assert b"execution_count" in stripped
+    hashed = subprocess.run(
+        ["git", "hash-object", "--stdin"], cwd=repo.path, input=stripped, capture_output=True, check=True
+    ).stdout
+    found = resolved(repo, "papermill", "x.ipynb", "out.ipynb").entry_point
+    assert found is not None
+    assert found.path == "x.ipynb"
+    assert found.checksum == hashed.decode().strip()
+    assert found.blob == repo.git("rev-parse", "HEAD:x.ipynb") != found.checksum
 
 
-def test_a_program_of_the_project_is_the_file_that_holds_its_function(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text(
-        '[project.scripts]\nmy-train = "model.cli:main"\nwhole = "model:main"\nother = "elsewhere:main"\n'
-    )
-    package = tmp_path / "src" / "model"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "cli.py").touch()
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        ("git@github.com:lab/model.git", "https://github.com/lab/model/blob/{c}/src/train.py"),
+        ("https://ada:hunter2@github.com/lab/model", "https://github.com/lab/model/blob/{c}/src/train.py"),
+        (
+            "ssh://git@gitlab.com/lab/sub/model.git",
+            "https://gitlab.com/lab/sub/model/-/blob/{c}/src/train.py",
+        ),
+        ("git@bitbucket.org:lab/model.git", "https://bitbucket.org/lab/model/src/{c}/src/train.py"),
+        ("git@git.example.org:lab/model.git", "https://git.example.org/lab/model/-/blob/{c}/src/train.py"),
+        ("https://other.example.org/lab/model", "git+https://other.example.org/lab/model@{c}#src/train.py"),
+        ("/srv/model.git", "git+file:///srv/model.git@{c}#src/train.py"),
+        (None, "git+file://{here}@{c}#src/train.py"),
+    ],
+)
+def test_the_url_holds_commit_and_path(repo: Any, remote: str | None, expected: str) -> None:
+    repo.write("pyproject.toml", '[tool.deriva-ml-hooks]\nhosts = { "git.example.org" = "gitlab" }\n')
+    commit = repo.commit()
+    if remote is not None:
+        repo.git("remote", "add", "origin", remote)
+    found = resolved(repo, "python", "src/train.py").entry_point
+    assert found is not None
+    assert found.url == expected.format(c=commit, here=repo.path)
 
-    def of(*words: str, executable: str | None = None) -> Invocation:
-        return invocation(words, cwd=str(tmp_path), roots=[str(tmp_path)], executable=executable)
 
-    assert of("uv", "run", "my-train", "--fast").path == str(package / "cli.py")
-    assert of("uv", "run", "whole").path == str(package / "__init__.py")
-    assert of("uv", "run", "other").kind is Kind.PROGRAM
-    assert of("my-train", executable="/usr/bin/my-train").path is None
-    environment = tmp_path / ".venv"
-    (environment / "bin").mkdir(parents=True)
-    (environment / "pyvenv.cfg").touch()
-    assert of("my-train", executable=str(environment / "bin" / "my-train")).path == str(package / "cli.py")
-    assert of(".venv/bin/my-train").path == str(package / "cli.py")
+def test_a_file_of_a_submodule_is_named_with_its_own_blob(
+    repo: Any, make_repo: Callable[..., Any], program: Callable[..., Any]
+) -> None:
+    library = make_repo("library")
+    library.write("tool.py", "print('from the submodule')\n")
+    library.commit()
+    repo.git("submodule", "--quiet", "add", str(library.path), "lib")
+    repo.commit()
+    found = resolved(repo, "python", "lib/tool.py").entry_point
+    assert found is not None
+    assert found.path == "lib/tool.py"
+    assert found.checksum == library.git("rev-parse", "HEAD:tool.py")
+    assert program("run", "--", sys.executable, "lib/tool.py").out == "from the submodule\n"
+    repo.write("lib/tool.py", "print('changed')\n")
+    assert program("run", "--", sys.executable, "lib/tool.py").code == 125

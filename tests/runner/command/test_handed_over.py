@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from deriva_ml_hooks.gate import RefusedError
-from deriva_ml_hooks.runner.command.detached import handed_over, script_at
+from deriva_ml_hooks.runner.command.handed_over import handed_over, script_at
 from deriva_ml_hooks.runner.request import Request, accept
 
 
