@@ -20,7 +20,7 @@ from deriva_ml_hooks.errors import HooksError, NotARepositoryError, UsageError
 from deriva_ml_hooks.executions import jobs
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.processes import host
-from deriva_ml_hooks.executions.record import NOT_STARTED, Execution, new_id, now
+from deriva_ml_hooks.executions.record import NOT_STARTED, Execution, Status, new_id, now
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.git import own, process
@@ -164,16 +164,20 @@ def _closed_unless_submitted(ledger: Ledger, execution: Execution, temporary: Te
         yield
     except BaseException as error:
         code = error.code if isinstance(error, _NotTakenError) else None
-        why = (
-            f"{NOT_STARTED}{error if isinstance(error, HooksError) else 'interrupted while it was submitted'}"
-        )
-        closed = replace(
-            execution, status="Failed" if code else "Aborted", exit_code=code, detail=why, ended_at=now()
-        )
+        why = error if isinstance(error, HooksError) else "interrupted while it was submitted"
         # One that has begun meanwhile goes on (`sbatch --wait`).
-        was_closed = ledger.change(execution.id, lambda row: closed if row.status == "Submitted" else None)
-        temporary.handed_over = not was_closed
+        temporary.handed_over = not _closed_as_not_started(ledger, execution, why, code)
         raise
+
+
+def _closed_as_not_started(
+    ledger: Ledger, execution: Execution, why: object, code: int | None = None
+) -> bool:
+    """Close the record of a job that has not begun; whether it had not."""
+    status: Status = "Failed" if code else "Aborted"
+    detail = f"{NOT_STARTED}{why}"
+    closed = replace(execution, status=status, exit_code=code, detail=detail, ended_at=now())
+    return ledger.change(execution.id, lambda row: closed if row.status == "Submitted" else None)
 
 
 def run_job(told: str, argv: Sequence[str], *, say: Say, complain: Say) -> tuple[int, Execution]:
@@ -210,8 +214,7 @@ def run_job(told: str, argv: Sequence[str], *, say: Say, complain: Say) -> tuple
         except BaseException as error:
             reasons = error.reasons if isinstance(error, RefusedError) else ()
             why = "; ".join(reason.message for reason in reasons) or error
-            closed = replace(first, status="Aborted", detail=f"{NOT_STARTED}{why}", ended_at=now())
-            ledger.change(first.id, lambda row: closed if row.status == "Submitted" else None)
+            _closed_as_not_started(ledger, first, why)
             raise
 
 
