@@ -21,6 +21,7 @@ from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.gate.reasons import Reason
 from deriva_ml_hooks.hooks import declared, hook_ids
 from deriva_ml_hooks.install import ci
+from deriva_ml_hooks.verify.verdicts import VERDICTS
 
 ROOT = Path(__file__).parents[1]
 _LINE = re.compile(r"(?m)^\{\{ ([a-z-]+)((?: [\w-]+)*) \}\}$")
@@ -112,6 +113,12 @@ def reasons() -> str:
     return _table(("reason", "refused because"), rows)
 
 
+def verdicts() -> str:
+    """Every verdict of verify."""
+    rows = [(f"`{verdict}`", meaning, fix) for verdict, (meaning, fix) in VERDICTS.items()]
+    return _table(("verdict", "what it means", "the usual fix"), rows)
+
+
 def ci_workflow() -> str:
     """The workflow that `install --ci github` writes."""
     return f"```yaml\n{ci.text('github')}```"
@@ -123,5 +130,6 @@ TABLES: dict[str, Callable[..., str]] = {
     "stages": stages,
     "hook-settings": hook_settings,
     "reasons": reasons,
+    "verdicts": verdicts,
     "ci-workflow": ci_workflow,
 }

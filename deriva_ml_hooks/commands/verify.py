@@ -7,7 +7,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
@@ -24,19 +23,14 @@ from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import discover
 from deriva_ml_hooks.redact import redacted
 from deriva_ml_hooks.report import Finding, as_text, few, printable
-from deriva_ml_hooks.verify.verdicts import GRAVEST_FIRST, Row, Verdict, Verification, verify
+from deriva_ml_hooks.verify.verdicts import VERDICTS, Row, Verdict, Verification, verify
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from deriva_ml_hooks.executions.record import Execution
 
 SCHEMA = 1
-_VERDICTS: tuple[Verdict, ...] = ("verified", *reversed(GRAVEST_FIRST))
 _SHOWN = 1000
 """Findings of a verdict, and notes, that people are shown; JSON has all."""
-_STEP = 100
-"""How many executions are passed between two drawings of the progress bar."""
 
 
 def verify_(
@@ -65,7 +59,8 @@ def verify_(
         rows = lambda: wanted  # noqa: E731
     chosen = remotes.chosen(repository, configured=config.remote, hosts=config.hosts)
     counts: Counter[Verdict] = Counter()
-    with _progress(quiet=as_json and sys.stdout.isatty()) as tick:
+    total = len(wanted) if ids else ledger.count()
+    with output.progress("objects", total, quiet=as_json and sys.stdout.isatty()) as tick:
         found = verify(
             repository,
             rows,
@@ -115,7 +110,7 @@ def _stream(found: Iterable[Verification], counts: Counter[Verdict]) -> None:
         mark = ","
     end = {
         "verified": counts["verified"] == counts.total(),
-        "counts": {verdict: counts[verdict] for verdict in _VERDICTS},
+        "counts": {verdict: counts[verdict] for verdict in VERDICTS},
     }
     sys.stdout.write(("" if mark == "," else mark) + f"],\n {json.dumps(end)[1:]}\n")
 
@@ -131,7 +126,7 @@ class _Gathered:
 
 def _gathered(found: Iterable[Verification]) -> _Gathered:
     """Findings and notes, as many as people are shown; and how many more there are."""
-    gathered = _Gathered({verdict: [] for verdict in reversed(_VERDICTS)}, {})
+    gathered = _Gathered({verdict: [] for verdict in reversed([*VERDICTS])}, {})
     for verification in found:
         lines = gathered.grave[verification.verdict]
         for f in verification.findings:
@@ -161,7 +156,7 @@ def _tell(gathered: _Gathered, counts: Counter[Verdict]) -> None:
     if not total:
         output.text("no executions")
         return
-    parts = [f"{counts[v]:,} {v}" for v in _VERDICTS if counts[v]]
+    parts = [f"{counts[v]:,} {v}" for v in VERDICTS if counts[v]]
     plural = "" if total == 1 else "s"
     output.text(f"{total:,} execution{plural}: {', '.join(parts)}")
 
@@ -174,24 +169,3 @@ def _where(verification: Verification, finding: Finding) -> str:
 def _fix(verification: Verification, finding: Finding) -> str:
     """The way out without the id, so that findings with the same one are told together."""
     return finding.fix.replace(verification.id, "ID")
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr where that is a terminal, and nothing elsewhere."""
-    if quiet or not sys.stderr.isatty() or os.environ.get("CI"):
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def tick(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            if done % _STEP == 0 or done + 1 >= total:
-                bar.update(tasks[what], completed=done + 1)
-
-        yield tick

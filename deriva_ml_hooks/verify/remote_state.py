@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,13 +39,10 @@ class RemoteState:
     `remote` stands in for the remote of a record that is not configured any more.
     """
 
-    def __init__(
-        self, repository: Repository, remote: str | None, ask: bool, tick: Callable[[int, int], None]
-    ) -> None:
+    def __init__(self, repository: Repository, remote: str | None, ask: bool) -> None:
         self._repository = repository
         self._remote = remote
         self._ask = ask
-        self._tick = tick
         self._known: dict[str, _Remote | GitError] = {}
         self._found: dict[tuple[str, str], Finding] = {}
         self._configured = frozenset(remotes.remote_names(repository))
@@ -59,8 +56,7 @@ class RemoteState:
     def look(self, claims: Collection[Claim]) -> None:
         """See what the remotes have of all these; one that does not answer spoils no other's."""
         names = sorted({claim.remote for claim in claims if claim.remote is not None})
-        for number, name in enumerate(names):
-            self._tick(number, len(names))
+        for name in names:
             try:
                 known = self._asked(name) if self._ask else self._tracked(name)
             except GitError as error:

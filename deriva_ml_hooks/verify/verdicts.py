@@ -26,8 +26,32 @@ from deriva_ml_hooks.verify.repository_facts import Facts, Known
 
 Verdict = Literal["verified", "unknown", "unpushed", "moved-tag", "missing-commit", "mismatch"]
 
-GRAVEST_FIRST: tuple[Verdict, ...] = ("missing-commit", "mismatch", "moved-tag", "unpushed", "unknown")
-"""An execution has the verdict of its gravest finding."""
+_DIFFERS = (
+    "tree, entry point, checksum, address, tag, version, lockfile or submodule is not what was recorded,"
+    " or was left out; the record contradicts itself (completed with exit code 7, begun before its commit,"
+    " another file in the command, a duration that does not fit the times); its row cannot be read"
+)
+VERDICTS: Mapping[Verdict, tuple[str, str]] = {
+    "verified": ("all of it holds", ""),
+    "unknown": (
+        "it cannot be told: a remote does not answer, or a partial clone lacks what has to be read",
+        "see why; the command that has git fetch it",
+    ),
+    "unpushed": ("the commit is not on its remote, or there is no remote", "`git push REMOTE BRANCH`"),
+    "moved-tag": (
+        "the version tag is gone, or is another object, or on another commit",
+        "`git tag --force TAG OBJECT`",
+    ),
+    "mismatch": (
+        _DIFFERS,
+        "see the record",
+    ),
+    "missing-commit": ("the commit, or a part of it, is not here", "`git fetch REMOTE COMMIT`"),
+}
+"""Every verdict, the gravest last: what it means, and the usual fix. The docs' table is made from it.
+
+An execution has the verdict of its gravest finding.
+"""
 
 Row = Execution | Damaged
 Runs = Callable[[Execution], "str | None"]
@@ -37,8 +61,6 @@ Empty where the words themselves are the code; None where they do not tell.
 """
 
 _BATCH = 1000
-Tick = Callable[[str, int, int], None]
-"""Called with what is looked at, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +76,7 @@ class Verification:
     def verdict(self) -> Verdict:
         """The verdict of the gravest finding; `verified` without any."""
         codes = {finding.code for finding in self.findings}
-        return next((verdict for verdict in GRAVEST_FIRST if verdict in codes), "verified")
+        return next((verdict for verdict in reversed([*VERDICTS]) if verdict in codes), "verified")
 
     def as_json(self) -> dict[str, Any]:
         """The verification as JSON."""
@@ -92,7 +114,7 @@ def verify(
     hosts: Mapping[str, str],
     ask: bool = False,
     runs: Runs = lambda execution: execution.entry_point.get("path"),
-    tick: Tick = lambda *_: None,
+    tick: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Verification]:
     """Hold each of `rows()` against the repository, in their order; they are asked for twice.
 
@@ -101,23 +123,22 @@ def verify(
     not answer.
     """
     facts = Facts(repository, hosts)
-    remote_state = RemoteState(repository, remote, ask, lambda done, total: tick("remotes", done, total))
+    remote_state = RemoteState(repository, remote, ask)
     names: set[Named] = set()
     claims: set[Claim] = set()
-    total, newest = 0, None
+    newest = None
     for row in rows():
         newest = newest or row.id
-        total += 1
         if isinstance(row, Execution) and _is_comparable(facts, row):
             names.add(_named(row))
             claims.add(remote_state.claim(row))
-    today = _versions(facts, names, tick)
+    today = _versions(facts, names)
     remote_state.look(claims)
     asked = itertools.dropwhile(lambda row: newest is not None and row.id > newest, rows())  # begun since
-    for start in itertools.count(0, _BATCH):
+    while True:
         cases = []
-        for number, row in enumerate(itertools.islice(asked, _BATCH), start):
-            tick("objects", number, total)
+        for row in itertools.islice(asked, _BATCH):
+            tick(1)
             cases.append(_case(facts, row, runs))
         here = [case for case in cases if case.comparable]
         _compare_versions(facts, here, today)
@@ -200,18 +221,11 @@ def _not_looked_at(facts: Facts, execution: Execution) -> Iterator[str]:
             yield f"the submodule {path} is not checked out here, so its commit was not looked for"
 
 
-def _versions(facts: Facts, names: set[Named], tick: Tick) -> dict[Named, str | None]:
+def _versions(facts: Facts, names: set[Named]) -> dict[Named, str | None]:
     """Today's version of each; None also where a partial clone would have to fetch something first."""
-    known = 0
-
-    def one_more() -> None:
-        nonlocal known
-        tick("versions", known, len(names))
-        known += 1
-
     wanted = sorted(names, key=str)
     try:
-        return scm_versions(facts.repository, wanted, tick=one_more)
+        return scm_versions(facts.repository, wanted)
     except GitError:
         if not facts.partial:
             raise
