@@ -20,7 +20,7 @@ from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.git import remotes
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.redact import redacted
 from deriva_ml_hooks.report import Finding, as_text, few, printable
 from deriva_ml_hooks.verify.verdicts import VERDICTS, Row, Verdict, Verification, verify
@@ -49,7 +49,7 @@ def verify_(
     """
     if ids and everything:
         raise UsageError("ids and --all exclude each other", fix="deriva-ml-hooks verify --all")
-    repository = discover()
+    repository = measured()
     config = load(repository.worktree)
     ledger = ledger_of(repository, config)
     look_after_jobs(ledger)

@@ -60,9 +60,6 @@ def measured(start: str = ".") -> Repository:
         folder = parent
 
 
-discover = measured
-
-
 def _opened(folder: str, git_dir: str, start: str) -> Repository:
     common = git_dir
     pointer = os.path.join(git_dir, "commondir")

@@ -18,7 +18,7 @@ from deriva_ml_hooks.catalog.rows import address
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.executions.ledger import Ledger
 from deriva_ml_hooks.executions.location import ledger_path
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +81,7 @@ def test_two_hundred_executions_of_eight_processes(
     assert program("sync").code == 0
     assert json.loads(program("sync", "--json").out)["published"] == 0
 
-    repository = discover(str(repo.path))
+    repository = measured(str(repo.path))
     made = Ledger(ledger_path(repository, load(repository.worktree))).newest()
     assert len(made) == PROCESSES * count
     catalog = server.catalogs[form]

@@ -24,7 +24,7 @@ from deriva_ml_hooks.executions.record import NOT_STARTED, Execution, Status, ne
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate import RefusedError
 from deriva_ml_hooks.git import own, process
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.git.repository import Repository
 from deriva_ml_hooks.redact import redact_command
 from deriva_ml_hooks.runner import child
@@ -106,7 +106,7 @@ def submit(wanted: Submission, *, say: Say, complain: Say, answer: Say) -> tuple
     script, arguments = wanted.argv[at], wanted.argv[at + 1 :]
     job: dict[str, Any] = {"submitter": submitter, "id": None, "host": host(), "at": now()}
     with child.signals_raise():
-        home = discover()
+        home = measured()
         wanted = replace(wanted, outputs=[below_top(path, home.worktree) for path in wanted.outputs])
         cwd = os.path.relpath(os.path.realpath(os.getcwd()), home.worktree)
         if not wanted.isolated:
@@ -187,7 +187,7 @@ def run_job(told: str, argv: Sequence[str], *, say: Say, complain: Say) -> tuple
     record is closed as not started then.
     """
     about = json.loads(told)
-    home, outputs = discover(about.pop("home")), about.pop("outputs")
+    home, outputs = measured(about.pop("home")), about.pop("outputs")
     ledger, execution_id = Ledger(about.pop("ledger"), own.mode(home)), about.pop("execution")
     first = ledger.find(execution_id)
     job = first.job or {}
@@ -225,7 +225,7 @@ def _place(place: str | None, home: Repository) -> str:
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise SubmissionError(f"{folder}: no worktree can be made there", fix=fix)
     try:
-        around = discover(folder).worktree
+        around = measured(folder).worktree
     except NotARepositoryError:
         return folder
     except HooksError as error:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from deriva_ml_hooks.config import load
-from deriva_ml_hooks.git.discovery import discover
+from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.provenance.cache import provenance_of
 from deriva_ml_hooks.report import as_line
 from deriva_ml_hooks.runner.command.entry_point import Resolved, resolve
@@ -38,7 +38,7 @@ NOTEBOOK = {
 def resolved(
     repo: Any, *argv: str, cwd: str = ".", explicit: str | None = None, executable: str | None = None
 ) -> Resolved:
-    repository = discover(str(repo.path))
+    repository = measured(str(repo.path))
     provenance = provenance_of(repository, load(repository.worktree))
     return resolve(
         argv,
