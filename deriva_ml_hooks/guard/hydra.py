@@ -28,7 +28,7 @@ def on_start() -> None:
             kernel.require_accepted()
         return
     options = _options()
-    if options is None or _runs_nothing(options):
+    if options is None or _runs_nothing(options) or _is_tried():
         return
     if setting.of(_folder()).on:
         restart.under_run()
@@ -60,6 +60,11 @@ def _runs_nothing(options: Any) -> bool:
     if "--list-configs" in sys.orig_argv or any(getattr(options, name, None) for name in _SHOWN):
         return True
     return any(_DRY.fullmatch(word) for word in options.overrides)
+
+
+def _is_tried() -> bool:
+    """Whether a test of pytest's, or somebody at IPython's prompt, calls the application as a function."""
+    return "PYTEST_CURRENT_TEST" in os.environ or kernel.shell() is not None
 
 
 def _folder() -> str:

@@ -24,11 +24,15 @@ PATH_VARIABLE = "DERIVA_ML_NOTEBOOK_PATH"
 _URL, _CHECKSUM = "DERIVA_ML_WORKFLOW_URL", "DERIVA_ML_WORKFLOW_CHECKSUM"
 
 
+def shell() -> Any:
+    """IPython's shell in this process; None where there is none."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None else None
+
+
 def is_here() -> bool:
     """Whether this process is a kernel; a terminal of IPython is none."""
-    ipython = sys.modules.get("IPython")
-    shell: Any = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
+    return getattr(shell(), "kernel", None) is not None
 
 
 def require_accepted() -> Verdict:
@@ -41,8 +45,8 @@ def require_accepted() -> Verdict:
 class Session:
     """What a kernel has to do with the gate: at most one record, closed when the kernel ends."""
 
-    def __init__(self, shell: Any) -> None:
-        self._shell = shell
+    def __init__(self, ipython: Any) -> None:
+        self._shell = ipython
         self._record: Recording | None = None
         self._commit = ""
         self._problem: str | None = None
@@ -143,11 +147,11 @@ class _Table:
         return f"<table>{''.join(rows)}</table>"
 
 
-def _notebook(shell: Any) -> str:
-    """The file of the notebook that `shell` runs. Raises UsageError where nobody says."""
+def _notebook(session: Any) -> str:
+    """The file of the notebook that the shell `session` runs. Raises UsageError where nobody says."""
     said: list[str | None] = [
         os.environ.get("JPY_SESSION_NAME"),  # Jupyter's own server
-        shell.user_ns.get("__vsc_ipynb_file__"),  # Visual Studio Code
+        session.user_ns.get("__vsc_ipynb_file__"),  # Visual Studio Code
         os.environ.get(PATH_VARIABLE),
     ]
     for path in filter(None, said):
@@ -164,8 +168,8 @@ def _complain(line: str) -> None:
     sys.stderr.write(f"deriva-ml-hooks: {line}\n")
 
 
-def load(shell: Any) -> None:
+def load(ipython: Any) -> None:
     """What `%load_ext deriva_ml_hooks` does."""
-    session = Session(shell)
-    shell.register_magic_function(session.gate, "line", "gate")
+    session = Session(ipython)
+    ipython.register_magic_function(session.gate, "line", "gate")
     session.gate()

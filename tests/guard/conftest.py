@@ -123,7 +123,9 @@ def typed(project: Repo, environment: Path) -> Typed:
 
     def run(*words: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
         path = f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        env = {**os.environ, "PATH": path, "VIRTUAL_ENV": str(environment), **variables}
+        env = {**os.environ, "PATH": path, "VIRTUAL_ENV": str(environment)}
+        del env["PYTEST_CURRENT_TEST"]  # a guarded application is left alone there
+        env |= variables
         return subprocess.run(
             words, cwd=cwd or project.path, env=env, text=True, capture_output=True, check=False
         )

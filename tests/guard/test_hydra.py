@@ -21,7 +21,7 @@ TABLE = "[tool.deriva-ml-hooks]\n"
 APP = """\
 import hydra
 
-@hydra.main(version_base=None)
+@hydra.main(version_base=None, config_path=None)
 def main(_):
     {}
 
@@ -207,6 +207,16 @@ class TestItIsLeftAlone:
     def test_a_test_that_composes_a_configuration(self, project: Repo, typed: Typed) -> None:
         project.write("compose.py", COMPOSE)
         assert typed("python", "compose.py").stdout == "{}\n"
+
+    def test_pytest_and_ipython(self, project: Repo, typed: Typed) -> None:
+        """Which call the application as a function, on whatever tree."""
+        call = "import sys; sys.argv[1:] = ['lr=2']; from deriva_ml_run import main; main()"
+        project.write("test_it.py", f"def test_it(): {call}\n")
+        done = typed("python", "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "test_it.py")
+        assert (done.returncode, "trained 20\n" in done.stdout) == (0, True), done
+        done = typed("python", "-m", "IPython", "--quick", "-c", call, IPYTHONDIR="outputs")
+        assert (done.returncode, "trained 20\n" in done.stdout) == (0, True), done
+        assert rows(project) == []
 
     def test_an_application_of_another_project(
         self, project: Repo, typed: Typed, make_repo: Callable[..., Repo]
