@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from deriva_ml_hooks.redact.forms import compiled, fits
 
 NAME = r"[A-Za-z_][\w.-]*"
@@ -35,6 +37,7 @@ _RANDOM = r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[\w~+/=.!@#$%^*-]{8,}"
 _WORDS = r"[_.-]+|(?<=[a-z0-9])(?=[A-Z])"
 
 
+@lru_cache(maxsize=1024)  # documents repeat their keys
 def certainty_of(name: str) -> int:
     """Whether `name` is that of a secret: 2 yes, 1 if its value looks like one, 0 no."""
     words = [word.lower() for word in compiled(_WORDS).split(name.rstrip("0123456789_-.")[-80:]) if word]
