@@ -117,7 +117,12 @@ class Recording:
             raise
 
     def close(self, status: Status, *, exit_code: int, detail: str | None = None) -> Execution:
-        """Close the record, once: the tree is measured again, ledger and catalog are brought to the end."""
+        """Close the record: the tree is measured again, ledger and catalog are brought to the end.
+
+        A fork of this process that comes to its end leaves it open.
+        """
+        if os.getpid() != self._execution.pid:
+            return self._execution
         ended = replace(
             self._execution,
             status=status,

@@ -103,6 +103,13 @@ def test_a_tree_that_is_not_the_commit_is_refused(project: Repo, script: Any) ->
     assert rows(project) == []
 
 
+def test_a_fork_that_ends_does_not_close_it(project: Repo, script: Any) -> None:
+    fork = "pid = os.fork()\n    if pid == 0: sys.exit(7)\n    os.waitpid(pid, 0)"
+    assert script(WITH.format(fork)).returncode == 0
+    (row,) = rows(project)
+    assert (row["status"], row["exit_code"]) == ("Completed", 0)
+
+
 def test_the_decorator_records_every_call(project: Repo, script: Any) -> None:
     assert script(DECORATED).stdout == "trained\ntrained\n"
     assert [row["description"] for row in rows(project)] == ["Twice", "Twice"]
