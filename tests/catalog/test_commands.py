@@ -26,9 +26,8 @@ def catalog(server: Any, repo: Any) -> Iterator[Any]:
     """A catalog with the later schema, configured in `repo`; nothing that is stored holds the secret."""
     configure(repo, server, "later")
     yield server.catalogs["later"]
-    for folder in (repo.path / ".git" / "deriva-ml-hooks",):
-        for file in folder.rglob("*"):
-            assert not file.is_file() or SECRET.encode() not in file.read_bytes()
+    for file in (repo.path / ".git" / "deriva-ml-hooks").rglob("*"):
+        assert not file.is_file() or SECRET.encode() not in file.read_bytes()
     assert SECRET not in json.dumps(
         [list(table.rows.values()) for table in server.catalogs["later"].tables.values()]
     )
@@ -124,7 +123,7 @@ def test_a_command_that_cannot_be_started_is_closed_as_failed(
     assert [row["Status"] for row in rows(catalog)] == ["Failed"]
 
 
-@pytest.mark.parametrize("kind", [401, 409, 503])
+@pytest.mark.parametrize("kind", [409, 503])
 def test_a_refusing_catalog_does_not_stop_a_run(
     catalog: Any, repo: Any, program: Program, server: Any, kind: int
 ) -> None:
@@ -157,7 +156,7 @@ def test_a_transaction_that_met_another_one_is_tried_again(
 def test_with_refuse_nothing_starts(
     catalog: Any, repo: Any, program: Program, server: Any, kind: Any
 ) -> None:
-    configure(repo, server, "later", 'on-catalog-error = "refuse"', "catalog-timeout = 2")
+    configure(repo, server, "later", 'on-catalog-error = "refuse"', "catalog-timeout = 0.7")
     server.faults.append(Fault(kind))
     done = program("run", "--", "touch", "started")
     assert done.code == 125
@@ -182,30 +181,24 @@ def test_with_refuse_an_execution_that_was_begun_is_aborted(
     assert row["Status"] == "Aborted"
 
 
-@pytest.mark.parametrize("timeout", [1.5])
-def test_a_hanging_catalog_costs_no_more_than_its_time(
-    catalog: Any, repo: Any, program: Program, server: Any, timeout: float
+@pytest.mark.parametrize("fault", [Fault("hang"), Fault("drip", "GET", "/schema/")], ids=["hangs", "drips"])
+def test_a_slow_catalog_costs_no_more_than_its_time(
+    catalog: Any, repo: Any, program: Program, server: Any, fault: Fault
 ) -> None:
-    configure(repo, server, "later", f"catalog-timeout = {timeout}")
-    bare = min(timed(program, "run", "--catalog", "", "--", "true") for _ in range(2))
-    server.faults.append(Fault("hang"))
-    assert timed(program, "run", "--", "true") < bare + timeout + 2.0
+    configure(repo, server, "later", "catalog-timeout = 0.7")
+    server.faults.append(fault)
+    for words in (("catalog", "check"), ("run", "--", "true")):
+        started = time.monotonic()
+        done = program(*words)
+        assert time.monotonic() - started < 10
+        assert "no answer within" in done.out + done.err
     server.faults.clear()
-    server.released.set()
     assert program("sync").code == 0
-    assert len(rows(catalog)) == 1 + 2
-
-
-def timed(program: Program, *words: str) -> float:
-    started = time.monotonic()
-    assert program(*words, env={"DERIVA_ML_HOOKS_CATALOG": ""}).code == 0
-    return time.monotonic() - started
+    assert len(rows(catalog)) == 1
 
 
 def test_a_port_where_nobody_listens_costs_nothing(repo: Any, program: Program, server: Any) -> None:
-    started = time.monotonic()
     done = program("run", "--catalog", "localhost:1/7", "--", "true")
-    assert time.monotonic() - started < 8
     assert done.code == 0
     assert "not published: localhost:1: not reachable" in done.err
     assert program("sync", "--catalog", "localhost:1/7").code == 1
@@ -219,43 +212,41 @@ def test_an_untrusted_certificate_is_told_at_once(
     configure(repo, server, "later")
     started = time.monotonic()
     done = program("run", "--", "true", env={"REQUESTS_CA_BUNDLE": certifi.where()})
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 8  # deriva-py itself tries for minutes
     assert done.code == 0
     assert "its certificate is not trusted here" in done.err
     assert "REQUESTS_CA_BUNDLE" in done.err
 
 
+def interrupted(repo: Any, server: Any, method: str, *command: str) -> tuple[int, str]:
+    """Exit code and messages of a run that gets a signal while the catalog hangs."""
+    server.faults.append(Fault("hang", method))
+    words = [sys.executable, "-m", "deriva_ml_hooks", "run", "--", *command]
+    process = subprocess.Popen(words, cwd=repo.path, stderr=subprocess.PIPE, text=True)
+    server.wait_for(method)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    server.faults.clear()
+    return process.returncode, err
+
+
 def test_a_signal_while_the_catalog_hangs_starts_nothing(
     catalog: Any, repo: Any, program: Program, server: Any
 ) -> None:
-    server.faults.append(Fault("hang", "POST"))
-    words = [sys.executable, "-m", "deriva_ml_hooks", "run", "--", "touch", "started"]
-    process = subprocess.Popen(words, cwd=repo.path, stderr=subprocess.PIPE, text=True)
-    server.wait_for("POST")
-    process.send_signal(signal.SIGTERM)  # on its way to the command, which is not there yet
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130, err
+    code, err = interrupted(repo, server, "POST", "touch", "started")
+    assert code == 130, err
     assert not (repo.path / "started").exists()
     (record,) = records(program)
-    assert (record["status"], record["detail"]) == (
-        "Aborted",
-        "not started: interrupted before the command was started",
-    )
+    why = "not started: interrupted before the command was started"
+    assert (record["status"], record["detail"]) == ("Aborted", why)
 
 
 def test_a_signal_while_the_end_is_published_says_what_is_left(
     catalog: Any, repo: Any, program: Program, server: Any
 ) -> None:
-    server.faults.append(Fault("hang", "PUT", "/attributegroup/"))
-    words = [sys.executable, "-m", "deriva_ml_hooks", "run", "--", "true"]
-    process = subprocess.Popen(words, cwd=repo.path, stderr=subprocess.PIPE, text=True)
-    server.wait_for("PUT")
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 0
+    code, err = interrupted(repo, server, "PUT", "true")
+    assert code == 0
     assert "not published: interrupted (later: deriva-ml-hooks sync)" in err
-    server.faults.clear()
-    server.released.set()
     assert program("sync").code == 0
     assert [row["Status"] for row in rows(catalog)] == ["Uploaded"]
 
@@ -280,15 +271,15 @@ def test_a_run_that_was_killed_is_closed_by_a_sync(
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
+    ("method", "path", "form"),
     [
-        ("POST", "Lease"),
-        ("POST", "Workflow"),
-        ("POST", "deriva-ml:Execution[?]"),
-        ("PUT", "Execution"),
+        ("POST", "Lease", "later"),
+        ("POST", "Workflow", "later"),
+        ("POST", "deriva-ml:Execution[?]", "later"),
+        ("PUT", "Execution", "later"),
+        ("POST", "deriva-ml:Execution[?]", "as-of-1.17.10"),
     ],
 )
-@pytest.mark.parametrize("form", ["as-of-1.17.10", "later"])
 def test_an_answer_that_is_lost_makes_no_second_row(
     server: Any, repo: Any, program: Program, method: str, path: str, form: str
 ) -> None:
@@ -393,14 +384,13 @@ def test_the_users_own_file_gets_what_deriva_ml_wrote_though_two_runs_were_told_
 ) -> None:
     repo.write("src/train.py", SCRIPT)
     repo.commit()
-    own = [own_row(catalog, Description="mine")["RID"] for _ in range(2)]
+    own = [own_row(catalog, Description="mine")["RID"] for _ in range(3)]
     shared = tmp_path / "shared.json"
     env = {"HOST": server.host, "DERIVA_ML_SAVE_EXECUTION_RID": str(shared)}
     nested = f"{sys.executable} -m deriva_ml_hooks run -- python src/train.py"
-    for rid in own:
-        assert program("run", "--", "sh", "-c", nested, env=env | {"OWN": rid}).code == 0
-        assert not shared.exists()  # that run was within another, which has not been told any
-    for rid in own:
+    assert program("run", "--", "sh", "-c", nested, env=env | {"OWN": own[0]}).code == 0
+    assert not shared.exists()  # that run was within another, which has not been told any
+    for rid in own[1:]:
         assert program("run", "--", "python", "src/train.py", env=env | {"OWN": rid}).code == 0
         assert json.loads(shared.read_text())["execution_rid"] == rid
 
@@ -441,7 +431,7 @@ def test_the_rid_of_another_run_is_not_passed_on(
 
 @pytest.mark.parametrize(
     "answer",
-    ["[]", "[{}]", "{}", "[1]", "null", '"x"', "[" * 100_000, "<html>log in</html>", '[{"RID": 5}]'],
+    ["[]", "{}", "[1]", "[" * 100_000, "<html>log in</html>", '[{"RID": 5}]'],
 )
 def test_an_answer_of_another_form_costs_only_the_publication(
     catalog: Any, repo: Any, program: Program, server: Any, answer: str
@@ -513,18 +503,6 @@ def test_a_credential_of_another_form_is_told_without_it(
         assert done.code == (0 if words[0] == "run" else 1), done.err
         assert "Traceback" not in done.err
         assert SECRET not in done.out + done.err
-
-
-def test_an_answer_that_comes_a_byte_at_a_time_is_not_waited_for(
-    catalog: Any, repo: Any, program: Program, server: Any
-) -> None:
-    configure(repo, server, "later", "catalog-timeout = 1")
-    server.faults.append(Fault("drip", "GET", "/schema/"))
-    for words in (("catalog", "check"), ("run", "--", "true")):
-        started = time.monotonic()
-        done = program(*words)
-        assert time.monotonic() - started < 15
-        assert "no answer within" in done.out + done.err
 
 
 def test_a_row_that_may_not_be_updated_keeps_no_other_from_being_published(

@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from deriva_ml_hooks.git.discovery import measured
 pytestmark = pytest.mark.slow
 
 PROCESSES, EACH = 8, 25
+CHANCE = random.Random(8)
 
 # What `run` does, without starting Python for each: a process goes on where one that was killed has stopped.
 WORKER = """\
@@ -45,7 +45,7 @@ class Sometimes(Fault):
     """A fault of every request with a chance."""
 
     def fits(self, method: str, path: str) -> bool:
-        return super().fits(method, path) and random.random() < 0.04
+        return CHANCE.random() < 0.04 and super().fits(method, path)
 
 
 @pytest.mark.parametrize("form", ["later", "as-of-1.17.10"])
@@ -63,17 +63,12 @@ def test_two_hundred_executions_of_eight_processes(
     server.faults.append(Sometimes("drop"))
     count = EACH if form == "later" else 3
     workers = {name: start(repo.path, name, count) for name in names}
-    while workers:
-        time.sleep(0.25)
-        for name, worker in list(workers.items()):
-            if worker.poll() == 0:
-                del workers[name]
-            elif worker.returncode is not None:
-                assert worker.returncode == -9
-                workers[name] = start(repo.path, name, count)
-        if kills and workers and random.random() < 0.5:
-            random.choice([*workers.values()]).kill()
-            kills -= 1
+    kill = Sometimes("call", times=kills, call=lambda: CHANCE.choice([*workers.values()]).kill())
+    server.faults.append(kill)
+    for name in names:
+        while workers[name].wait() != 0:
+            assert workers[name].returncode == -9
+            workers[name] = start(repo.path, name, count)
     syncs = [start_sync(repo.path) for _ in range(2)]
     for process in syncs:
         process.wait(60)
