@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 from deriva_ml_hooks import untracked
 from deriva_ml_hooks.errors import HooksError
@@ -13,6 +14,17 @@ from deriva_ml_hooks.gate.reasons import Reason
 from deriva_ml_hooks.guard.restart import refuse
 from deriva_ml_hooks.runner.recorded import REFUSAL
 from deriva_ml_hooks.runner.recording import PROVENANCE_VARIABLE
+
+
+class UnfitTreeError(HooksError):
+    """A job of a sweep would run other code than the first."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_unfit, (str(self), self.fix))
+
+
+def _unfit(what: str, fix: str) -> UnfitTreeError:
+    return UnfitTreeError(what, fix=fix)
 
 
 def require_unchanged(folder: str, job: str) -> None:
@@ -28,7 +40,15 @@ def require_unchanged(folder: str, job: str) -> None:
         return
     what, fix = f"job {job} of the sweep is refused: {found[0]}", found[1]
     write_atomically(os.path.join(os.path.dirname(path), REFUSAL), what.encode("utf-8", "surrogateescape"))
+    if _is_worker():  # a pool waits long for a worker that has ended
+        raise UnfitTreeError(what, fix=fix)
     refuse(what, fix)
+
+
+def _is_worker() -> bool:
+    """Whether this is a process that another one has started through multiprocessing, and waits for."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    return multiprocessing is not None and multiprocessing.parent_process() is not None
 
 
 def _changed(folder: str, provenance: str) -> tuple[str, str] | None:
@@ -41,10 +61,7 @@ def _changed(folder: str, provenance: str) -> tuple[str, str] | None:
     except (OSError, ValueError, KeyError) as error:
         return f"{provenance}: cannot be read ({type(error).__name__})", "start the sweep again"
     for found in verdict.reasons:
-        is_result = (
-            found.code == Reason.UNTRACKED.code and found.path is not None and not _is_code(found.path)
-        )
-        if not is_result:
+        if found.code != Reason.UNTRACKED.code or _is_code(found.path or ""):
             return (f"{found.path}: {found.message}" if found.path else found.message), found.fix
     if verdict.provenance is None or verdict.provenance.commit != commit:
         return f"HEAD is no longer {commit[:12]}", f"git switch --detach {commit}, and start the sweep again"
