@@ -21,7 +21,7 @@ from deriva_ml_hooks.config import Config
 from deriva_ml_hooks.gate.reasons import Reason
 from deriva_ml_hooks.hooks import declared, hook_ids
 from deriva_ml_hooks.install import ci
-from deriva_ml_hooks.verify.verdicts import VERDICTS
+from deriva_ml_hooks.verify.verdicts import Verdict
 
 ROOT = Path(__file__).parents[1]
 _LINE = re.compile(r"(?m)^\{\{ ([a-z-]+)((?: [\w-]+)*) \}\}$")
@@ -115,7 +115,7 @@ def reasons() -> str:
 
 def verdicts() -> str:
     """Every verdict of verify."""
-    rows = [(f"`{verdict}`", meaning, fix) for verdict, (meaning, fix) in VERDICTS.items()]
+    rows = [(f"`{verdict.code}`", verdict.meaning, verdict.usual_fix) for verdict in Verdict]
     return _table(("verdict", "what it means", "the usual fix"), rows)
 
 

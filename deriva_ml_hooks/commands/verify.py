@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Optional
 
 import typer
@@ -21,16 +18,11 @@ from deriva_ml_hooks.executions.location import ledger_of
 from deriva_ml_hooks.files import inside
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import measured
-from deriva_ml_hooks.redact import redacted
-from deriva_ml_hooks.report import Finding, as_text, few, printable
-from deriva_ml_hooks.verify.verdicts import VERDICTS, Row, Verdict, Verification, verify
+from deriva_ml_hooks.verify.checks import Row, verify
+from deriva_ml_hooks.verify.verdicts import Verifications
 
 if TYPE_CHECKING:
     from deriva_ml_hooks.executions.record import Execution
-
-SCHEMA = 1
-_SHOWN = 1000
-"""Findings of a verdict, and notes, that people are shown; JSON has all."""
 
 
 def verify_(
@@ -58,9 +50,8 @@ def verify_(
         wanted = list({found.id: found for found in map(ledger.row_of, ids)}.values())
         rows = lambda: wanted  # noqa: E731
     chosen = remotes.chosen(repository, configured=config.remote, hosts=config.hosts)
-    counts: Counter[Verdict] = Counter()
     total = len(wanted) if ids else ledger.count()
-    with output.progress("objects", total, quiet=as_json and sys.stdout.isatty()) as tick:
+    with output.progress("executions", total, quiet=as_json and sys.stdout.isatty()) as tick:
         found = verify(
             repository,
             rows,
@@ -70,18 +61,16 @@ def verify_(
             runs=lambda execution: _runs(execution, repository.worktree),
             tick=tick,
         )
-        gathered = _gathered(_counted(found, counts)) if not as_json else None
-        if gathered is None:
-            _stream(_counted(found, counts), counts)
-    if gathered is not None:
-        _tell(gathered, counts)
-    raise typer.Exit(0 if counts["verified"] == counts.total() else 1)
-
-
-def _counted(found: Iterable[Verification], counts: Counter[Verdict]) -> Iterator[Verification]:
-    for verification in found:
-        counts[verification.verdict] += 1
-        yield verification
+        verifications = Verifications([*found])
+    if as_json:
+        output.data(verifications.as_json())
+    else:
+        if findings := verifications.findings():
+            output.note(findings + "\n")
+        for line in verifications.notes():
+            output.note(line)
+        output.text(verifications.summary())
+    raise typer.Exit(verifications.exit_code)
 
 
 def _runs(execution: Execution, worktree: str) -> str | None:
@@ -100,72 +89,3 @@ def _runs(execution: Execution, worktree: str) -> str | None:
         return found.path
     way = inside(os.path.realpath(found.path), os.path.realpath(worktree))
     return None if os.path.islink(found.path) else way or found.path
-
-
-def _stream(found: Iterable[Verification], counts: Counter[Verdict]) -> None:
-    """JSON as it is found out: what is printed is not kept."""
-    mark = f'{{"schema": {SCHEMA},\n "executions": ['
-    for verification in found:
-        sys.stdout.write(mark + "\n  " + json.dumps(redacted(verification.as_json())))
-        mark = ","
-    end = {
-        "verified": counts["verified"] == counts.total(),
-        "counts": {verdict: counts[verdict] for verdict in VERDICTS},
-    }
-    sys.stdout.write(("" if mark == "," else mark) + f"],\n {json.dumps(end)[1:]}\n")
-
-
-@dataclass
-class _Gathered:
-    """What people are shown: findings by verdict, and of each note how many have it and who is first."""
-
-    grave: dict[Verdict, list[Finding]]
-    notes: dict[str, list[str]]
-    left_out: int = 0
-
-
-def _gathered(found: Iterable[Verification]) -> _Gathered:
-    """Findings and notes, as many as people are shown; and how many more there are."""
-    gathered = _Gathered({verdict: [] for verdict in reversed([*VERDICTS])}, {})
-    for verification in found:
-        lines = gathered.grave[verification.verdict]
-        for f in verification.findings:
-            if len(lines) < _SHOWN:
-                where = _where(verification, f)
-                lines.append(Finding(f.code, where, f.message, _fix(verification, f)))
-            else:
-                gathered.left_out += 1
-        for note in verification.notes:
-            if note in gathered.notes or len(gathered.notes) < _SHOWN:
-                gathered.notes.setdefault(note, []).append(verification.id)
-            else:
-                gathered.left_out += 1
-    return gathered
-
-
-def _tell(gathered: _Gathered, counts: Counter[Verdict]) -> None:
-    """What was found for people: findings and notes on stderr; the sum on stdout."""
-    everything = [finding for lines in gathered.grave.values() for finding in lines]
-    if everything:
-        output.note(as_text(everything) + "\n")
-    for note, ids in gathered.notes.items():
-        output.note(f"note: {few(ids)}: {printable(note)}")
-    if gathered.left_out:
-        output.note(f"and {gathered.left_out:,} more findings and notes: deriva-ml-hooks verify --json\n")
-    total = counts.total()
-    if not total:
-        output.text("no executions")
-        return
-    parts = [f"{counts[v]:,} {v}" for v in VERDICTS if counts[v]]
-    plural = "" if total == 1 else "s"
-    output.text(f"{total:,} execution{plural}: {', '.join(parts)}")
-
-
-def _where(verification: Verification, finding: Finding) -> str:
-    where = f"{verification.id} {finding.code}"
-    return f"{where}: {finding.path}" if finding.path is not None else where
-
-
-def _fix(verification: Verification, finding: Finding) -> str:
-    """The way out without the id, so that findings with the same one are told together."""
-    return finding.fix.replace(verification.id, "ID")

@@ -113,7 +113,7 @@ def test_a_progress_bar_is_on_a_terminal_only_and_leaves_the_output_alone(ids: l
         out = running.communicate()[0]
     os.close(ours)
     assert out == b"1 execution: 1 verified\n"
-    assert b"objects" in seen
+    assert b"executions" in seen
 
 
 @pytest.mark.parametrize(

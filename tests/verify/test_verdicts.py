@@ -20,7 +20,8 @@ from deriva_ml_hooks.executions.rows import Damaged
 from deriva_ml_hooks.git import remotes
 from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.provenance.cache import provenance_of
-from deriva_ml_hooks.verify.verdicts import Verification, verify
+from deriva_ml_hooks.verify.checks import verify
+from deriva_ml_hooks.verify.verdicts import Verification
 
 NOTEBOOK = Path(__file__).parents[1] / "data" / "notebooks" / "v4.ipynb"
 
@@ -55,7 +56,7 @@ def verdict(repo: Any, execution: Execution, *, ask: bool = False) -> tuple[str,
     """The verdict of one, and the messages and fixes of all its findings."""
     [found] = verified(repo, execution, ask=ask)
     messages = "; ".join(f"{f.path or ''} {f.message}".strip() for f in found.findings)
-    return found.verdict, messages, "; ".join(f.fix for f in found.findings)
+    return found.verdict.code, messages, "; ".join(f.fix for f in found.findings)
 
 
 def tag(repo: Any, name: str, *words: str, date: str | None = None) -> None:
@@ -80,10 +81,12 @@ def pushed(repo: Any, remote: Any) -> Any:
 class TestTrue:
     def test_a_record_of_a_pushed_commit_is_verified_also_after_more_commits(self, pushed: Any) -> None:
         whole, script = recorded(pushed, None), recorded(pushed)
-        assert [v.verdict for v in verified(pushed, whole, script)] == ["verified", "verified"]
+        assert [v.verdict.code for v in verified(pushed, whole, script)] == ["verified", "verified"]
         pushed.commit("More", **{"more.py": "x\n"})
         pushed.push()
-        assert [(v.verdict, v.findings) for v in verified(pushed, whole, script)] == [("verified", ())] * 2
+        assert [(v.verdict.code, v.findings) for v in verified(pushed, whole, script)] == [
+            ("verified", ())
+        ] * 2
         for ask in (False, True):
             assert verdict(pushed, recorded(pushed), ask=ask)[0] == "verified"
 
@@ -174,7 +177,7 @@ class TestMissing:
         found, _, fix = verdict(clone, execution)
         assert (found, fix) == ("missing-commit", "git fetch --unshallow --tags")
         [known] = verified(clone, latest)
-        assert (known.verdict, len(known.notes)) == ("verified", 1)
+        assert (known.verdict.code, len(known.notes)) == ("verified", 1)
         assert "cannot be told here" in known.notes[0]
 
     def test_an_object_with_other_bytes_than_its_name_promises(self, repo: Any, remote: Any) -> None:
@@ -303,7 +306,10 @@ class TestLies:
 
     def test_a_row_that_cannot_be_read_is_a_mismatch_beside_the_others(self, pushed: Any) -> None:
         found = verified(pushed, Damaged("it's", "command is not as it was written"), recorded(pushed))
-        assert [(v.verdict, v.commit is None) for v in found] == [("mismatch", True), ("verified", False)]
+        assert [(v.verdict.code, v.commit is None) for v in found] == [
+            ("mismatch", True),
+            ("verified", False),
+        ]
 
     def test_in_the_submodules(self, pushed: Any, make_repo: Callable[..., Any]) -> None:
         module = make_repo("module")
@@ -322,7 +328,7 @@ class TestLies:
         assert "111111111111 of the submodule" in message
         shutil.rmtree(pushed.path / "lib")
         [away] = verified(pushed, recorded(pushed))
-        assert (away.verdict, len(away.notes)) == ("verified", 1)
+        assert (away.verdict.code, len(away.notes)) == ("verified", 1)
         assert "not checked out here" in away.notes[0]
 
     def test_in_the_checksum_of_a_whole_tree(self, pushed: Any) -> None:
@@ -341,14 +347,14 @@ class TestLies:
         self, pushed: Any, told: dict[str, Any]
     ) -> None:
         found = verified(pushed, recorded(pushed, **told), recorded(pushed))
-        assert [v.verdict for v in found] == ["mismatch", "verified"]
+        assert [v.verdict.code for v in found] == ["mismatch", "verified"]
 
     def test_another_address_of_the_remote_is_noted(self, pushed: Any) -> None:
         url = "https://git.example.org/lab/elsewhere"
         moved = recorded(pushed, repository_url=url)
         link = f"git+{url}@{moved.provenance['commit']}#src/train.py"
         [found] = verified(pushed, replace(moved, entry_point={**moved.entry_point, "url": link}))
-        assert found.verdict == "verified"
+        assert found.verdict.code == "verified"
         assert url in found.notes[0]
         assert verified(pushed, recorded(pushed))[0].notes == ()
         other = recorded(pushed, repository_url=url, commit="1" * 40)
@@ -360,7 +366,7 @@ class TestLies:
         execution = recorded(pushed, tree="1" * 40)
         pushed.git("tag", "--delete", "v1.1.0")
         [found] = verified(pushed, execution)
-        assert found.verdict == "mismatch"
+        assert found.verdict.code == "mismatch"
         assert {finding.code for finding in found.findings} == {"mismatch", "moved-tag", "unpushed"}
 
 
@@ -372,7 +378,7 @@ class TestNotebooks:
         pushed.push()
         first = recorded(pushed, "run.ipynb")
         assert first.entry_point["checksum"] != first.entry_point["blob"]
-        assert [v.verdict for v in verified(pushed, *[first] * 3)] == ["verified"] * 3
+        assert [v.verdict.code for v in verified(pushed, *[first] * 3)] == ["verified"] * 3
         lie = replace(first, entry_point={**first.entry_point, "checksum": first.entry_point["blob"]})
         assert verdict(pushed, lie)[0] == "mismatch"
         pushed.write("same.txt", json.dumps(notebook))
@@ -380,7 +386,7 @@ class TestNotebooks:
         pushed.push()
         both = [recorded(pushed, "same.txt"), recorded(pushed, "run.ipynb")]
         assert both[0].entry_point["blob"] == both[1].entry_point["blob"]
-        assert [v.verdict for v in verified(pushed, *both)] == ["verified"] * 2
+        assert [v.verdict.code for v in verified(pushed, *both)] == ["verified"] * 2
 
 
 class TestTags:
@@ -416,7 +422,7 @@ class TestTags:
         execution = recorded(pushed)
         tag(pushed, "v1.1.0", "HEAD", date="2099-01-01T00:00:00Z")
         [found] = verified(pushed, execution)
-        assert (found.verdict, found.findings) == ("verified", ())
+        assert (found.verdict.code, found.findings) == ("verified", ())
         assert found.notes == ("the version would be 1.1.0 today, by a tag made since",)
 
     def test_a_tag_made_before_the_run_contradicts_the_recorded_version(self, pushed: Any) -> None:
@@ -432,7 +438,7 @@ class TestTags:
         execution = recorded(pushed)
         pushed.git("tag", "v1.1.0")
         [found] = verified(pushed, execution)
-        assert (found.verdict, len(found.notes)) == ("verified", 1)
+        assert (found.verdict.code, len(found.notes)) == ("verified", 1)
         assert "no date" in found.notes[0]
 
     def test_a_missing_ancestor_tag_is_a_mismatch_with_the_way_to_get_it(self, pushed: Any) -> None:
@@ -521,7 +527,7 @@ class TestPushed:
         other = replace(execution, provenance={**execution.provenance, "remote": "good", "pushed": None})
         lie = recorded(pushed, tree="1" * 40)
         found = verified(pushed, execution, other, lie, ask=True)
-        assert [v.verdict for v in found] == ["unknown", "verified", "mismatch"]
+        assert [v.verdict.code for v in found] == ["unknown", "verified", "mismatch"]
         assert found[0].findings[0].fix == "see why it does not answer: git ls-remote origin"
         assert "remote origin" in found[0].findings[0].message
 
@@ -591,25 +597,25 @@ class TestPartialClones:
     def test_the_tree_proves_which_blob_it_is_and_a_notebook_has_to_be_fetched(self, partial: Any) -> None:
         clone, executions = partial
         script, notebook = verified(clone, *executions)
-        assert (script.verdict, script.findings) == ("verified", ())
-        assert notebook.verdict == "unknown"
+        assert (script.verdict.code, script.findings) == ("verified", ())
+        assert notebook.verdict.code == "unknown"
         [finding] = notebook.findings
         words, _, _ = finding.fix.partition(" > ")
         clone.git(*words.split()[1:])
-        assert [v.verdict for v in verified(clone, *executions)] == ["verified", "verified"]
+        assert [v.verdict.code for v in verified(clone, *executions)] == ["verified", "verified"]
         lie = replace(executions[0], entry_point={**executions[0].entry_point, "blob": "1" * 40})
         assert verdict(clone, lie)[0] == "mismatch"
 
     @pytest.mark.parametrize("partial", ["tree:0"], indirect=True)
     def test_where_the_trees_are_missing_too_it_is_unknown_until_they_are_fetched(self, partial: Any) -> None:
         clone, executions = partial
-        assert [v.verdict for v in verified(clone, *executions)] == ["unknown", "unknown"]
+        assert [v.verdict.code for v in verified(clone, *executions)] == ["unknown", "unknown"]
         for _ in range(3):
             for found in verified(clone, *executions):
                 for finding in found.findings:
                     words, _, _ = finding.fix.partition(" > ")
                     clone.git(*words.split()[1:])
-        assert [v.verdict for v in verified(clone, *executions)] == ["verified", "verified"]
+        assert [v.verdict.code for v in verified(clone, *executions)] == ["verified", "verified"]
 
 
 def test_rows_are_never_held_all_at_once(pushed: Any) -> None:
@@ -625,5 +631,5 @@ def test_rows_are_never_held_all_at_once(pushed: Any) -> None:
 
     repository = measured(str(pushed.path))
     found = verify(repository, rows, remote="origin", hosts={})
-    assert sum(v.verdict == "verified" for v in found) == 2_500
+    assert sum(v.verdict.code == "verified" for v in found) == 2_500
     assert max(alive) < 1_600
