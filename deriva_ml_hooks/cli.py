@@ -52,11 +52,15 @@ def _dispatched(words: list[str]) -> int:
         from deriva_ml_hooks import pre_push
 
         return pre_push.main(words[1:])
+    if words[:2] == ["guarded", "--"]:
+        from deriva_ml_hooks.commands.conclusion import guarded as started_again
+
+        return started_again(words[2:])
     if words[:1] == ["job"]:
         from deriva_ml_hooks.commands.submit import job
 
         return job(words[1:])
-    from deriva_ml_hooks.commands import app
+    from deriva_ml_hooks.commands.program import app
 
     return app(words)
 

@@ -61,7 +61,7 @@ def provenance(
     if target is not None and form is None:
         raise UsageError("--output says where, but not what", fix="--format json, env, docker or ro-crate")
     if target is not None and execution_id is None:
-        from deriva_ml_hooks.commands.run import require_replaceable
+        from deriva_ml_hooks.commands.conclusion import require_replaceable
 
         require_replaceable(target, "--output", streams=True)
     if left_out and form is not Form.json:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
+from deriva_ml_hooks.commands.conclusion import complain, concluded, require_json
 from deriva_ml_hooks.commands.executions import ID
-from deriva_ml_hooks.commands.run import complain, concluded, keeper, require_json
+from deriva_ml_hooks.commands.run import keeper
 from deriva_ml_hooks.config import load
 from deriva_ml_hooks.errors import LedgerError
 from deriva_ml_hooks.executions.location import ledger_of

@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from deriva_ml_hooks.commands import output
-from deriva_ml_hooks.commands.run import (
-    CATALOG,
-    DESCRIPTION,
-    JSON_FILE,
-    PARANOID,
-    TAG_REQUIRED,
-    complain,
-    concluded,
-    require_json,
-    require_replaceable,
-)
+from deriva_ml_hooks.commands.conclusion import complain, concluded, require_json, require_replaceable
+from deriva_ml_hooks.commands.run import CATALOG, DESCRIPTION, JSON_FILE, PARANOID, TAG_REQUIRED
 from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.report import printable
 

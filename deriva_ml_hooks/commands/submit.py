@@ -8,16 +8,8 @@ from typing import Optional
 
 import typer
 
-from deriva_ml_hooks.commands.run import (
-    CATALOG,
-    DESCRIPTION,
-    ENTRY_POINT,
-    PARANOID,
-    TAG_REQUIRED,
-    complain,
-    concluded,
-    require_json,
-)
+from deriva_ml_hooks.commands.conclusion import complain, concluded, require_json
+from deriva_ml_hooks.commands.run import CATALOG, DESCRIPTION, ENTRY_POINT, PARANOID, TAG_REQUIRED
 from deriva_ml_hooks.executions.location import ledger_here
 from deriva_ml_hooks.git.discovery import measured
 from deriva_ml_hooks.install.native import package_folder

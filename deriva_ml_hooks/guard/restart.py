@@ -29,7 +29,7 @@ def under_run() -> NoReturn:
         )
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "deriva_ml_hooks", "run", "--", *_words()])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", "deriva_ml_hooks", "guarded", "--", *_words()])  # noqa: S606
 
 
 def refuse(what: str, fix: str) -> NoReturn:
