@@ -307,8 +307,8 @@ from deriva_ml_hooks import cli, hooks
 def broken(*_):
     raise RuntimeError("a defect at https://ada:Hunter2@host.org/r")
 hooks.run_hook = broken
-import deriva_ml_hooks.commands
-deriva_ml_hooks.commands.app = broken
+import deriva_ml_hooks.commands.program
+deriva_ml_hooks.commands.program.app = broken
 sys.exit(cli.main(sys.argv[1:]))
 """
 
