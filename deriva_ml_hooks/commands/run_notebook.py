@@ -152,5 +152,5 @@ def _list(notebook: Notebook) -> None:
     if not notebook.parameters:
         output.note("no parameters; they are set in the cell with the tag parameters")
         return
-    rows = [(p.name, p.type or "", p.default, p.help) for p in notebook.parameters]
+    rows = [(p.name, p.type or "", p.default) for p in notebook.parameters]
     output.text("\n".join(output.columns([tuple(map(printable, row)) for row in rows])))

@@ -24,7 +24,6 @@ MAIN = (
     "import os, sys; sys.path = [p for p in sys.path if p and os.path.realpath(p) != os.getcwd()]; "
     "from deriva_ml_hooks.runner.notebook.executing import main; sys.exit(main())"
 )
-INJECTED = "injected-parameters"
 ERROR_MARK = "papermill-error-cell-tag"
 """papermill's tag of the cells that it puts before a cell that has failed."""
 
@@ -33,7 +32,6 @@ PROBLEM = "deriva_ml_hooks_problem"
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_BAR = "cell {n_fmt} of {total_fmt} |{bar}| {elapsed}"
 
 
 class _EndedError(KeyboardInterrupt):
@@ -86,7 +84,7 @@ def _execute(wanted: dict[str, Any]) -> int:
             parameters=wanted["parameters"],
             kernel_name=wanted["kernel"],
             language=wanted["language"],
-            progress_bar={"bar_format": _BAR} if wanted["progress"] else False,
+            progress_bar=wanted["progress"],
             extra_arguments=_quiet(wanted["kernel"]),
         )
     except PapermillExecutionError as error:
@@ -97,11 +95,9 @@ def _execute(wanted: dict[str, Any]) -> int:
         _amend(wanted["output"], _mark_dead)
         sys.stderr.write(f"deriva-ml-hooks: the kernel died: {error}\n")
         return 1
-    except Exception as error:
+    except Exception as error:  # a kernel that does not start, a language without parameters
         problem = redact(f"{type(error).__name__}: {error}")
         _amend(wanted["output"], lambda notebook: notebook["metadata"].update({PROBLEM: problem}))
-        if not isinstance(error, (RuntimeError, OSError)):  # those are how a kernel fails to start
-            raise
         sys.stderr.write(f"deriva-ml-hooks: the notebook could not be executed: {problem}\n")
         return 1
     return 0
@@ -117,21 +113,12 @@ def _quiet(kernel: str) -> list[str]:
 
 def _mark_dead(notebook: dict[str, Any]) -> None:
     """Have the cell that ran last say that its kernel died, as it would of any exception."""
-    begun = [
-        cell
-        for cell in notebook["cells"]
-        if cell["cell_type"] == "code" and cell["metadata"]["papermill"]["start_time"]
-    ]
-    if begun:
-        begun[-1]["metadata"]["papermill"] |= {"status": "failed", "exception": True}
-        begun[-1]["outputs"].append(
-            {
-                "output_type": "error",
-                "ename": "DeadKernelError",
-                "evalue": "the kernel died",
-                "traceback": [],
-            }
-        )
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    ran = [cell for cell in code if cell["metadata"].get("papermill", {}).get("start_time")]
+    error = {"output_type": "error", "ename": "DeadKernelError", "evalue": "the kernel died", "traceback": []}
+    for cell in ran[-1:]:
+        cell["metadata"]["papermill"] |= {"status": "failed", "exception": True}
+        cell["outputs"].append(error)
     notebook["metadata"]["papermill"]["exception"] = True
 
 
@@ -146,11 +133,6 @@ def _write_whole(wanted: dict[str, Any]) -> None:
             write_atomically(path, text.encode("utf-8", "surrogatepass"))
 
     papermill_io.register(wanted["output"], WholeFiles())  # for what begins with it
-
-
-def _write(path: str, notebook: dict[str, Any]) -> None:
-    data = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, data.encode("utf-8", "surrogatepass"))
 
 
 def _plain(path: str) -> str:
@@ -183,4 +165,5 @@ def _amend(path: str | None, change: Callable[[dict[str, Any]], object]) -> None
     except (OSError, ValueError, KeyError):
         return
     change(notebook)
-    _write(path, notebook)
+    data = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path, data.encode("utf-8", "surrogatepass"))

@@ -9,108 +9,86 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.redact import redact
 from deriva_ml_hooks.runner.notebook import executing
+from deriva_ml_hooks.runner.notebook.parameters import INJECTED
+
+Cells = Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    """A cell of an executed notebook; `status` as papermill has it, `errors` without exits that say 0."""
+class _End(NamedTuple):
+    """The index of a cell in the executed notebook, and what ended it."""
 
-    tags: Sequence[str]
-    status: str | None
-    began: bool
-    errors: Sequence[Mapping[str, Any]]
-    exited: bool
-    number: int | None
-    """What stands in `In [ ]`, which is what papermill's own message names."""
-
-    @property
-    def failed(self) -> bool:
-        return bool(self.errors) or (self.status == "failed" and not self.exited)
+    place: int
+    exception: str
+    message: str
 
 
 def told(execution: Execution, executed: bytes, committed: bytes) -> Execution:
     """The ended `execution` with its failed cell and its detail, as far as the executed notebook tells."""
     try:
         document = json.loads(executed)
-        after = [_cell(cell) for cell in document["cells"]]
-        before = [_tags(cell) for cell in json.loads(committed)["cells"]]
-        problem = document["metadata"].get(executing.PROBLEM)
-        return _told(execution, after, before, str(problem) if problem else None)
+        cells = document["cells"]
+        end = _end(execution, cells)
+        if end is None:
+            problem = document["metadata"].get(executing.PROBLEM)
+            is_told = execution.status == "Failed" and problem
+            return replace(execution, detail=redact(str(problem))) if is_told else execution
+        index = _index(end.place, cells, json.loads(committed)["cells"])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return execution
-
-
-def _told(
-    execution: Execution, after: Sequence[_Cell], before: Sequence[Sequence[str]], problem: str | None
-) -> Execution:
+    number = cells[end.place].get("execution_count")  # papermill's own message names this
+    where = f"cell {index}" + (f" (In [{number}])" if number is not None else "")
     if execution.status == "Completed":
-        exits = [place for place, cell in enumerate(after) if cell.status == "failed" and cell.exited]
-        if not exits:
-            return execution
-        where = f"{_index(exits[-1], after, before)}{_number(after[exits[-1]])}"
-        return replace(execution, detail=f"ended by SystemExit at cell {where}")
-    if execution.status != "Failed":
-        return execution
-    if execution.signal is not None:
-        begun = [place for place, cell in enumerate(after) if cell.began]
-        if not begun:
-            return execution
-        name = signal.Signals(execution.signal).name
-        place = begun[-1]
-        failed = _failure(place, name, "the process that executes the notebook was killed", after, before)
-    else:
-        places = [place for place, cell in enumerate(after) if cell.failed]
-        if not places:
-            return replace(execution, detail=redact(problem)) if problem else execution
-        # Where it stopped; papermill fails a notebook that has shown an error and went on as well.
-        place = next((place for place in places if after[place].status == "failed"), places[-1])
-        error = after[place].errors[-1] if after[place].errors else {"ename": "CellExecutionError"}
-        failed = _failure(place, str(error.get("ename")), str(error.get("evalue", "")), after, before)
-    detail = f"cell {failed['index']}{_number(after[place])}: {failed['exception']}: {failed['message']}"
+        return replace(execution, detail=f"ended by SystemExit at {where}")
+    message = redact(end.message)
+    failed = {"index": index, "exception": end.exception, "message": message}
     about = dict(execution.notebook or {}) | {"failed_cell": failed}
-    return replace(execution, notebook=about, detail=detail)
+    return replace(execution, notebook=about, detail=f"{where}: {end.exception}: {message}")
 
 
-def _failure(
-    place: int, exception: str, message: str, after: Sequence[_Cell], before: Sequence[Sequence[str]]
-) -> dict[str, Any]:
-    index = _index(place, after, before)
-    return {"index": index, "exception": exception, "message": redact(message)}
+def _end(execution: Execution, cells: Cells) -> _End | None:
+    states = [cell.get("metadata", {}).get("papermill", {}) for cell in cells]
+    errors = [[out for out in c.get("outputs", []) if out.get("output_type") == "error"] for c in cells]
+    exits = {place for place, found in enumerate(errors) if any(map(_is_plain_exit, found))}
+    failed = [place for place, state in enumerate(states) if state.get("status") == "failed"]
+    if execution.status == "Completed":
+        ended = [place for place in failed if place in exits]
+        return _End(ended[-1], "SystemExit", "") if ended else None
+    if execution.status != "Failed":
+        return None
+    if execution.signal is not None:
+        begun = [place for place, state in enumerate(states) if state.get("start_time")]
+        message = "the process that executes the notebook was killed"
+        return _End(begun[-1], signal.Signals(execution.signal).name, message) if begun else None
+    real = [[error for error in found if not _is_plain_exit(error)] for found in errors]
+    # Where it stopped; papermill fails a notebook that has shown an error and went on as well.
+    stopped = [place for place in failed if real[place] or place not in exits]
+    shown = [place for place, found in enumerate(real) if found]
+    if not stopped and not shown:
+        return None
+    place = stopped[0] if stopped else shown[-1]
+    error = real[place][-1] if real[place] else {"ename": "CellExecutionError"}
+    return _End(place, str(error.get("ename")), str(error.get("evalue", "")))
 
 
-def _number(cell: _Cell) -> str:
-    return "" if cell.number is None else f" (In [{cell.number}])"
-
-
-def _index(place: int, after: Sequence[_Cell], before: Sequence[Sequence[str]]) -> int:
+def _index(place: int, after: Cells, before: Cells) -> int:
     """The index (from 0) in the committed notebook of the cell at `place` in the executed one."""
     # papermill takes its old marks out, puts new ones in, and adds at most one cell of parameters.
-    places = [index for index, tags in enumerate(before) if executing.ERROR_MARK not in tags]
-    is_new = not any(executing.INJECTED in tags for tags in before)
+    places = [index for index, cell in enumerate(before) if executing.ERROR_MARK not in _tags(cell)]
+    is_new = not any(INJECTED in _tags(cell) for cell in before)
     added = [
-        executing.ERROR_MARK in cell.tags or (is_new and executing.INJECTED in cell.tags)
-        for cell in after[:place]
+        executing.ERROR_MARK in _tags(cell) or (is_new and INJECTED in _tags(cell)) for cell in after[:place]
     ]
     return places[added.count(False)]
 
 
 def _tags(cell: Mapping[str, Any]) -> Sequence[str]:
     return cell.get("metadata", {}).get("tags") or []
-
-
-def _cell(cell: Mapping[str, Any]) -> _Cell:
-    errors = [output for output in cell.get("outputs", []) if output.get("output_type") == "error"]
-    real = [error for error in errors if not _is_plain_exit(error)]
-    about = cell.get("metadata", {}).get("papermill", {})
-    number = cell.get("execution_count")
-    began, exited = bool(about.get("start_time")), len(real) < len(errors)
-    return _Cell(_tags(cell), about.get("status"), began, real, exited, number)
 
 
 def _is_plain_exit(error: Mapping[str, Any]) -> bool:

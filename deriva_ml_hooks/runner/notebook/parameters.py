@@ -1,7 +1,8 @@
 """A notebook's parameters: what its cells tagged `parameters` set, and what a run sets them to.
 
 papermill runs its own cell of parameters right after the first of these cells (or in the place of the one
-that an earlier run left), so what a later one sets cannot be set from outside.
+that an earlier run left), so what a later one sets cannot be set from outside. Its own inspection misses a
+default that holds an equals sign, so the cell is read as Python reads it.
 """
 
 from __future__ import annotations
@@ -9,79 +10,51 @@ from __future__ import annotations
 import ast
 import difflib
 import json
-import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from deriva_ml_hooks.errors import UsageError
-from deriva_ml_hooks.notebooks.cells import Assignment, parsed, python_of, targets
+from deriva_ml_hooks.notebooks.cells import parsed, python_of, targets
 from deriva_ml_hooks.redact import redacted
 
 TAG, INJECTED = "parameters", "injected-parameters"
-_COMMENT = re.compile(r"#\s*(?:type:\s*(?P<type>\S*)\s*)?(?P<help>.*)", re.DOTALL)
-"""As papermill reads it: a type in the way of PEP 484, and words for people."""
+_LARGEST = 1 << 20
+"""Characters of a file of parameters: papermill writes all of them into a cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a notebook: `default` is the source text that sets it, `type` as it is annotated."""
+    """A parameter of a notebook: `default` is Python that gives it, `type` as it is annotated."""
 
     name: str
     type: str | None
     default: str
-    help: str
 
 
-def listed(cells: Sequence[Mapping[str, Any]]) -> tuple[list[Parameter], dict[str, int]]:
-    """The parameters of a Python notebook; the names that a later cell sets again, with its index."""
-    tagged = [index for index, cell in enumerate(cells) if TAG in _tags(cell)]
-    injected = [index for index, cell in enumerate(cells) if INJECTED in _tags(cell)]
-    place = injected[0] if injected else tagged[0] if tagged else 0
-    found = {p.name: p for index in tagged if index <= place for p in read_cell(cells[index]["source"])}
-    undone = {p.name: index for index in tagged if index > place for p in read_cell(cells[index]["source"])}
-    return [*found.values()], undone
-
-
-def _tags(cell: Mapping[str, Any]) -> Sequence[str]:
-    tags: Sequence[str] = cell["metadata"].get("tags", [])
-    return tags
+def listed(cells: Sequence[Mapping[str, Any]]) -> list[Parameter]:
+    """The parameters of a Python notebook."""
+    tags = [cell["metadata"].get("tags", []) for cell in cells]
+    tagged = [index for index, names in enumerate(tags) if TAG in names]
+    injected = [index for index, names in enumerate(tags) if INJECTED in names]
+    last = [*injected, *tagged, 0][0]
+    found = {p.name: p for index in tagged if index <= last for p in read_cell(cells[index]["source"])}
+    return [*found.values()]
 
 
 def read_cell(source: str) -> list[Parameter]:
     """What a cell of parameters sets as Python reads it; nothing where it is no valid Python."""
-    text = python_of(source)
-    tree = parsed(text)
-    lines = re.split(r"\r\n?|\n", text)
+    tree = parsed(python_of(source))
     found: dict[str, Parameter] = {}
-    for statement in _statements(tree) if tree is not None else ():
-        # What follows the last byte of a statement on its line: its comment, if it is the only one there.
-        rest = lines[(statement.end_lineno or 1) - 1].encode()[statement.end_col_offset :].decode()
-        about = _COMMENT.fullmatch(rest.strip())
-        kind, words = (about["type"], about["help"].strip()) if about else (None, "")
-        if isinstance(statement, ast.AnnAssign):
-            kind = _text(statement.annotation, text).strip("'\"")
-        default = _text(statement.value, text) if statement.value is not None else ""
-        for name in targets(statement):
-            found[name] = Parameter(name, kind or None, default, words)
+    for statement in tree.body if isinstance(tree, ast.Module) else ():
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            kind = statement.annotation if isinstance(statement, ast.AnnAssign) else None
+            default = ast.unparse(statement.value) if statement.value is not None else ""
+            for name in targets(statement):
+                found[name] = Parameter(name, ast.unparse(kind) if kind is not None else None, default)
     return [*found.values()]
-
-
-def _statements(node: ast.AST) -> Iterator[Assignment]:
-    """The assignments of a cell in their order, those in functions and classes left out."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.Assign, ast.AnnAssign)):
-            yield child
-        elif not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.expr)):
-            yield from _statements(child)
-
-
-def _text(node: ast.expr, text: str) -> str:
-    found = ast.get_source_segment(text, node)
-    return ast.unparse(node) if found is None or "\n" in found else found
 
 
 def chosen(pairs: Sequence[tuple[str, str]], files: Sequence[str]) -> dict[str, Any]:
@@ -104,10 +77,6 @@ def chosen(pairs: Sequence[tuple[str, str]], files: Sequence[str]) -> dict[str, 
     return found
 
 
-_LARGEST = 1 << 20
-"""Characters of a file of parameters, aliases written out: papermill writes all of them into a cell."""
-
-
 def _table(file: str) -> dict[str, Any]:
     import yaml
     from papermill.iorw import NoDatesSafeLoader
@@ -117,8 +86,11 @@ def _table(file: str) -> dict[str, Any]:
             raise IsADirectoryError("a folder")
         with open(file, encoding="utf-8-sig") as stream:  # a pipe as well: `-f <(command)`
             text = stream.read(_LARGEST + 1)
-        if len(text) > _LARGEST or _written_out(yaml.compose(text, NoDatesSafeLoader), {}) > _LARGEST:
-            raise ValueError(f"more than {_LARGEST >> 20} MB, its aliases written out")
+        if len(text) > _LARGEST:
+            raise ValueError(f"more than {_LARGEST >> 20} MB")
+        # Written out, a few of them can fill the memory.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, NoDatesSafeLoader)):
+            raise ValueError("holds an alias (*name); write out what it stands for")
         found = yaml.load(text, Loader=NoDatesSafeLoader) or {}  # noqa: S506  # a safe one
         if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
             raise ValueError("not a table of names and values")
@@ -131,29 +103,17 @@ def _table(file: str) -> dict[str, Any]:
     return found
 
 
-def _written_out(node: Any, known: dict[int, float]) -> float:
-    """About how many characters a node of YAML has with all its aliases written out; inf in a circle."""
-    if id(node) not in known:
-        known[id(node)] = math.inf
-        value = getattr(node, "value", "")
-        inner = chain.from_iterable(value) if value and isinstance(value[0], tuple) else value
-        inside = len(value) if isinstance(value, str) else sum(_written_out(one, known) for one in inner)
-        known[id(node)] = 1 + inside
-    return known[id(node)]
-
-
-def require_known(
-    names: Sequence[str], path: str, known: Sequence[Parameter], undone: Mapping[str, int]
-) -> None:
-    """Raises UsageError where one of `names` is no parameter of the notebook at `path`, or is set later."""
+def require_known(names: Sequence[str], path: str, known: Sequence[str]) -> None:
+    """Raises UsageError where one of `names` is no parameter of the notebook at `path`."""
     for name in names:
-        if name in undone:
-            what = f"{name} is set in cell {undone[name]}, which runs after the parameters and undoes them"
-            raise UsageError(
-                f"{path}: {what}", fix="move it to the first cell tagged parameters, and commit that"
-            )
-        if name not in [p.name for p in known]:
-            raise UsageError(f"{path}: has no parameter {name}", fix=_nearest(name, [p.name for p in known]))
+        if name in known:
+            continue
+        fix = f"its parameters are: {', '.join(known)}"
+        if near := difflib.get_close_matches(name, known, n=1):
+            fix = f"did you mean {near[0]}?"
+        elif not known:
+            fix = "give the cell that sets the defaults the tag parameters, and commit that"
+        raise UsageError(f"{path}: has no parameter {name}", fix=fix)
 
 
 def require_no_secret(chosen: Mapping[str, Any], path: str) -> None:
@@ -169,10 +129,3 @@ def require_no_secret(chosen: Mapping[str, Any], path: str) -> None:
             fix=f"have the notebook read the environment variable {variable}, commit that, leave {name} out, "
             f"and set it: read -rs {variable} && export {variable}",
         )
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    if not known:
-        return "give the cell that sets the defaults the tag parameters, and commit that"
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"its parameters are: {', '.join(known)}"

@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deriva_ml_hooks.errors import UsageError
 from deriva_ml_hooks.executions.record import Execution
 from deriva_ml_hooks.files import write_atomically
 from deriva_ml_hooks.gate.image import ImageProvenance
 from deriva_ml_hooks.git.discovery import measured
-from deriva_ml_hooks.runner.notebook import executing, kernels, parameters, validity
+from deriva_ml_hooks.notebooks.strip import reopening
+from deriva_ml_hooks.runner.notebook import executing, kernels, parameters
 from deriva_ml_hooks.runner.notebook.failed_cell import told
 from deriva_ml_hooks.runner.notebook.kernels import Kernel, NotebookRunError, missing_extra
 from deriva_ml_hooks.runner.notebook.parameters import Parameter
@@ -32,15 +34,13 @@ from deriva_ml_hooks.runner.request import Accepted
 class Notebook:
     """A notebook that can be executed: its bytes, the kernel it gets, its parameters.
 
-    `parameters` is None where they cannot be told, in a language other than Python; `undone`: names that a
-    cell sets again after papermill has set them, with the index of that cell.
+    `parameters` is None where they cannot be told, in a language other than Python.
     """
 
     path: str
     data: bytes
     kernel: Kernel
     parameters: Sequence[Parameter] | None
-    undone: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(path: str, data: bytes, *, kernel: str | None = None) -> Notebook:
@@ -51,14 +51,43 @@ def read(path: str, data: bytes, *, kernel: str | None = None) -> Notebook:
     try:
         import papermill  # noqa: F401
     except ImportError as error:
-        raise NotebookRunError(
-            "run-notebook needs papermill, which is not installed", fix=missing_extra()
-        ) from error
-    document = validity.document(path, data)
+        what = "run-notebook needs papermill, which is not installed"
+        raise NotebookRunError(what, fix=missing_extra()) from error
+    document = _document(path, data)
     found = kernels.choose(document["metadata"], kernel)
-    if found.language.lower() != "python":
-        return Notebook(path, data, found, None)
-    return Notebook(path, data, found, *parameters.listed(document["cells"]))
+    is_python = found.language.lower() == "python"
+    return Notebook(path, data, found, parameters.listed(document["cells"]) if is_python else None)
+
+
+def _document(path: str, data: bytes) -> dict[str, Any]:
+    """The notebook in `data`, sources as texts; raises NotebookRunError for what papermill cannot execute."""
+    import nbformat
+    from nbformat.validator import NotebookValidationError
+
+    if not path.endswith(".ipynb"):
+        name = shlex.quote(path)
+        fix = f"name a notebook; if it is one: git mv -- {name} {shlex.quote(path + '.ipynb')}"
+        raise NotebookRunError(f"{path}: not a notebook (its name does not end in .ipynb)", fix=fix)
+    fix = f"{reopening(path, data)}; then commit it"
+    try:
+        found: dict[str, Any] = json.loads(data.decode("utf-8"))
+        if found["nbformat"] != 4:
+            what = (
+                f"{path}: in notebook format {json.dumps(found['nbformat'])}, and papermill executes format 4"
+            )
+            raise NotebookRunError(what, fix=fix)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of cells without ids, which papermill gives them
+            nbformat.validate(found, relax_add_props=True)
+    except NotebookRunError:
+        raise
+    except NotebookValidationError as error:
+        where = ".".join(map(str, error.relative_path)) or "the notebook"
+        what = f"{path}: not a valid notebook: {where}: {error.message[:80]}"
+        raise NotebookRunError(what, fix=fix) from error
+    except Exception as error:  # nbformat lets out whatever it runs into
+        raise NotebookRunError(f"{path}: not a notebook ({type(error).__name__})", fix=fix) from error
+    return found | {"cells": [cell | {"source": "".join(cell["source"])} for cell in found["cells"]]}
 
 
 def values(notebook: Notebook, pairs: Sequence[tuple[str, str]], files: Sequence[str]) -> dict[str, Any]:
@@ -69,23 +98,9 @@ def values(notebook: Notebook, pairs: Sequence[tuple[str, str]], files: Sequence
     """
     chosen = parameters.chosen(pairs, files)
     if notebook.parameters is not None:
-        parameters.require_known([*chosen], notebook.path, notebook.parameters, notebook.undone)
-    elif chosen:
-        _require_translation(notebook, chosen)
+        parameters.require_known([*chosen], notebook.path, [p.name for p in notebook.parameters])
     parameters.require_no_secret(chosen, notebook.path)
     return chosen
-
-
-def _require_translation(notebook: Notebook, chosen: Mapping[str, Any]) -> None:
-    from papermill.parameterize import translate_parameters
-
-    kernel = notebook.kernel
-    try:
-        translate_parameters(kernel.name, kernel.language, chosen, "Parameters")
-    except Exception as error:  # each language has its own gaps, tables and lists among them
-        what = f"{notebook.path}: papermill cannot write these parameters in {kernel.language}"
-        fix = "set those that are plain words and numbers, or leave out -p and -f"
-        raise UsageError(f"{what} ({type(error).__name__})", fix=fix) from error
 
 
 @dataclass(frozen=True, slots=True)

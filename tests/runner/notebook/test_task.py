@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,33 +62,32 @@ def install_kernel(kernels: Path, name: str, language: str) -> None:
 
 
 class TestParameters:
-    def test_they_are_read_with_types_defaults_and_help(self) -> None:
+    def test_they_are_read_with_types_and_defaults(self) -> None:
         found = read("x.ipynb", notebook(PARAMETERS))
         assert found.parameters == [
-            Parameter("seed", "int", "7", "the seed"),
-            Parameter("name", None, "'x'", ""),
-            Parameter("rates", None, "[0.1, 0.2]", ""),
-            Parameter("flag", None, "None", ""),
+            Parameter("seed", "int", "7"),
+            Parameter("name", None, "'x'"),
+            Parameter("rates", None, "[0.1, 0.2]"),
+            Parameter("flag", None, "None"),
         ]
 
     @pytest.mark.parametrize(
         ("source", "expected"),
         [
-            ("a, b = 1, 2", {"a": "1, 2", "b": "1, 2"}),
+            ("a, b = 1, 2", {"a": "(1, 2)", "b": "(1, 2)"}),
             ("a, (b, *c) = f()", dict.fromkeys("abc", "f()")),
             ("c = d = 5", {"c": "5", "d": "5"}),
             ("x = 1; y = 2", {"x": "1", "y": "2"}),
-            ('cmd = "a=b # c"  # a comment', {"cmd": '"a=b # c"'}),
-            ('color = "#ff0000"', {"color": '"#ff0000"'}),
+            ('cmd = "a=b # c"  # a comment', {"cmd": "'a=b # c'"}),
+            ('color = "#ff0000"', {"color": "'#ff0000'"}),
             ('text = """\nnot = 1\n"""\nreal = 2', {"text": "'\\nnot = 1\\n'", "real": "2"}),
             ("sizes = [\n    1,  # one\n    2,\n]", {"sizes": "[1, 2]"}),
             ("def f(n=1):\n    inner = 2\nouter = 3", {"outer": "3"}),
-            ("if True:\n    deep = 1", {"deep": "1"}),
             ("needed: int", {"needed": ""}),
             ("%matplotlib inline\n!ls\nseed = 7", {"seed": "7"}),
             ("files = !ls\nseed = 7", {"files": "...", "seed": "7"}),
             ("seed = 7\nseed = 8", {"seed": "8"}),
-            ("x = '\\d'", {"x": "'\\d'"}),
+            ("x = '\\d'", {"x": "'\\\\d'"}),
             ("import os", {}),
         ],
     )
@@ -101,14 +99,6 @@ class TestParameters:
         assert {p.name: p.default for p in found} == expected
         assert capfd.readouterr().err == ""
 
-    def test_types_and_help_are_those_of_annotations_and_comments(self) -> None:
-        source = "a = 1  # type: int how many\nb: 'str' = 'x'  # its name\nc: list[int] = [\n  1,\n]  # all"
-        assert read("x.ipynb", notebook(source)).parameters == [
-            Parameter("a", "int", "1", "how many"),
-            Parameter("b", "str", "'x'", "its name"),
-            Parameter("c", "list[int]", "[1]", "all"),
-        ]
-
     def test_what_a_second_tagged_cell_sets_cannot_be_set(self) -> None:
         """papermill's own cell runs right after the first one, so the second undoes it."""
         document = json.loads(notebook("seed = 1", "pass", "rate = 2"))
@@ -117,7 +107,7 @@ class TestParameters:
         assert [p.name for p in found.parameters or ()] == ["seed"]
         with pytest.raises(UsageError) as caught:
             values(found, [("rate", "1")], [])
-        assert "rate is set in cell 2, which runs after the parameters" in str(caught.value)
+        assert "has no parameter rate" in str(caught.value)
 
     def test_a_notebook_without_a_tagged_cell_has_none(self) -> None:
         found = read("x.ipynb", notebook("seed = 7", tags=()))
@@ -163,27 +153,19 @@ class TestParameters:
         assert "p.yaml: " in str(caught.value)
 
     @pytest.mark.parametrize(
-        "content",
+        ("content", "said"),
         [
-            "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)),
-            "a0: &a0 {x: 1, y: 2}\n"
-            + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}], z: 1}}\n" for n in range(1, 40)),
-            "a: &a\n  b: *a\n",
-            "a: " + "x" * (1 << 20),
-            "a: &a " + "x" * 60000 + "\nb: [" + "*a," * 20 + "]",
+            ("a: &a [x]\nb: *a\n", "holds an alias"),
+            ("a: &a {x: 1}\nb: {<<: [*a, *a], z: 1}\n", "holds an alias"),
+            ("a: " + "x" * (1 << 20), "more than 1 MB"),
         ],
-        ids=["lists", "merged tables", "a circle", "a long file", "a long word"],
     )
-    def test_aliases_are_weighed_before_they_are_written_out(self, tmp_path: Path, content: str) -> None:
+    def test_a_file_that_would_fill_the_memory_is_an_error(
+        self, tmp_path: Path, content: str, said: str
+    ) -> None:
         (tmp_path / "p.yaml").write_text(content)
-        before = time.process_time()
-        with pytest.raises(UsageError, match="more than 1 MB"):
+        with pytest.raises(UsageError, match=said):
             chosen([], [str(tmp_path / "p.yaml")])
-        assert time.process_time() - before < 5, "seconds of this process, not of the clock"
-
-    def test_an_alias_is_taken(self, tmp_path: Path) -> None:
-        (tmp_path / "p.yaml").write_text("a: &a {x: 1}\nb: *a\nc: {<<: *a, y: 2}\n")
-        assert chosen([], [str(tmp_path / "p.yaml")])["c"] == {"x": 1, "y": 2}
 
     def test_a_pipe_is_read_and_a_folder_is_called_one(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
@@ -257,11 +239,8 @@ class TestKernel:
     @pytest.mark.parametrize(
         ("metadata", "wanted", "fix"),
         [
-            ({"kernelspec": spec("ir", "R")}, None, "R -e 'IRkernel::installspec()'"),
-            ({"language_info": {"name": "julia"}}, None, "IJulia"),
-            ({"kernelspec": spec("rust", "rust")}, None, "the kernel of rust"),
-            ({"kernelspec": spec("python3")}, "ir", "R -e 'IRkernel::installspec()'"),
-            ({"kernelspec": spec("python3")}, "julia-1.9", "IJulia"),
+            ({"kernelspec": spec("rust", "rust")}, None, "--name rust"),
+            ({"language_info": {"name": "julia"}}, None, "choose one with --kernel"),
             ({"kernelspec": spec("python3")}, "", "choose one with --kernel"),
             ({"kernelspec": spec("python3")}, "a b", "choose one with --kernel"),
             (
@@ -279,7 +258,6 @@ class TestKernel:
         assert "no such kernel" in str(caught.value)
         assert fix in caught.value.fix
         assert "choose one with --kernel; there are: " in caught.value.fix
-        assert ("ipykernel" in caught.value.fix) == (wanted == "nope")
 
     @pytest.mark.parametrize(
         "content",
@@ -293,21 +271,6 @@ class TestKernel:
         assert "kernel broken: " in str(caught.value)
         assert "choose one with --kernel; there are: python3" in caught.value.fix
 
-    def test_a_language_that_papermill_cannot_set_parameters_in(self, kernels: Path) -> None:
-        install_kernel(kernels, "lisp", "lisp")
-        found = read("x.ipynb", notebook("1", kernelspec=spec("lisp", "lisp")))
-        assert values(found, [], []) == {}
-        with pytest.raises(UsageError, match="cannot write these parameters in lisp"):
-            values(found, [("x", "1")], [])
-
-    def test_a_value_that_papermill_cannot_write_in_a_language(self, kernels: Path, tmp_path: Path) -> None:
-        install_kernel(kernels, "bash", "bash")
-        (tmp_path / "p.json").write_text('{"x": {"y": 1}}')
-        found = read("x.ipynb", notebook("1", kernelspec=spec("bash", "bash")))
-        assert values(found, [("x", "1")], []) == {"x": 1}
-        with pytest.raises(UsageError, match="cannot write these parameters in bash"):
-            values(found, [], [str(tmp_path / "p.json")])
-
     def test_parameters_of_another_language_are_let_pass(self, kernels: Path) -> None:
         install_kernel(kernels, "ir", "R")
         found = read("x.ipynb", notebook("seed <- 7", kernelspec=spec("ir", "R")))
@@ -315,7 +278,7 @@ class TestKernel:
         assert values(found, [("anything", "1")], []) == {"anything": 1}
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[]", b'{"cells": 3}'])
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"\xef\xbb\xbf{}", b"[]", b'{"cells": 3}'])
 def test_what_is_no_notebook_is_an_error(data: bytes) -> None:
     with pytest.raises(NotebookRunError) as caught:
         read("x.ipynb", data)
@@ -338,6 +301,7 @@ def test_what_is_no_notebook_is_an_error(data: bytes) -> None:
         ({"cells": [{"cell_type": "markdown", "metadata": {}, "source": 3}]}, "not a"),
         ({"cells": [{"cell_type": "heading", "metadata": {}, "source": "x"}]}, "not a"),
         ({"nbformat": 5}, "format 5"),
+        ({"nbformat": 3}, "format 3"),
         ({"nbformat": "4"}, "format"),
     ],
 )
@@ -346,24 +310,6 @@ def test_what_papermill_would_trip_over_is_told(change: dict[str, Any], said: st
     with pytest.raises(NotebookRunError) as caught:
         read("x.ipynb", data)
     assert said in str(caught.value)
-
-
-@pytest.mark.parametrize("kind", ["format 3", "byte order mark"])
-def test_what_can_be_mended_is_mended_by_the_fix(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    cell = {"cell_type": "code", "input": "seed = 7", "language": "python", "outputs": [], "metadata": {}}
-    old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": [cell]}]}
-    file = tmp_path / "it's.ipynb"
-    file.write_bytes(
-        json.dumps(old).encode() if kind == "format 3" else b"\xef\xbb\xbf" + notebook("seed = 7")
-    )
-    with pytest.raises(NotebookRunError, match=kind) as caught:
-        read(file.name, file.read_bytes())
-    command = caught.value.fix.partition(" && git add ")[0]
-    subprocess.run(command, shell=True, check=True)
-    read(file.name, file.read_bytes())
 
 
 @pytest.mark.parametrize("python_path", ["", ":/nowhere", "{}"])
