@@ -15,7 +15,7 @@ from catalog_server import Fault
 
 from deriva_ml_hooks.catalog.own_rows import SAVED
 from deriva_ml_hooks.executions.ledger import Ledger
-from deriva_ml_hooks.executions.publications import Work
+from deriva_ml_hooks.executions.publications import Work, everywhere
 from deriva_ml_hooks.provenance.record import RecordedFile
 
 Publish = Callable[..., Work]
@@ -218,8 +218,7 @@ def test_what_a_withdrawn_right_leaves_undone_is_done_when_it_is_back(
     assert (row["Workflow"] != own["Workflow"]) is (owed == "other code")
     assert ("tree changed" in row["Status_Detail"]) is (owed == "a changed tree")
     assert ("is no file of the commit" in row["Description"]) is unknown
-    known = publisher.publications.of(execution.id)
-    assert known is not None
+    (known,) = everywhere(ledger, [execution.id])[execution.id]
     assert (known.state, known.error) == ("closed", None)
 
 
@@ -284,7 +283,7 @@ def test_an_adopted_rows_file_is_stored_by_the_next_sync(ours: Any, ledger: Ledg
     ours.server.faults.clear()
     assert ours.sync(ledger).published == 1
     assert only(ours.of(publisher, execution))["RID"] == own["RID"]
-    (publication,) = [publisher.publications.of(execution.id)]
+    (publication,) = everywhere(ledger, [execution.id])[execution.id]
     assert (publication.recorded_by, publication.asset is None) == ("deriva-ml", False)
 
 
