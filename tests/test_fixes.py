@@ -50,13 +50,25 @@ def is_quoted(node: ast.expr, scope: ast.AST, seen: frozenset[str] = frozenset()
     if isinstance(node, ast.Subscript):  # the beginning of an object's id
         return isinstance(node.slice, ast.Slice) and node.slice.lower is None
     if isinstance(node, ast.Attribute):  # the fix of an error, which has been looked at where it is made
-        return node.attr == "fix"
+        return node.attr == "fix" or ast.unparse(node) == "HOOK.id"
     if isinstance(node, ast.Call):
         return _is_quoting(node, scope, seen)
     if isinstance(node, ast.Name) and node.id not in seen:
         values = [*_assigned(node.id, scope)] or [*_assigned(node.id, MODULE_OF.get(id(scope), scope))]
+        values = values or [*_handed_over(node.id, scope)]
         return bool(values) and all(is_quoted(value, scope, seen | {node.id}) for value in values)
     return False
+
+
+def _handed_over(name: str, scope: ast.AST) -> Iterator[ast.expr]:
+    """What the calls in its module hand to the parameter `name` of a function."""
+    for function in ast.walk(MODULE_OF.get(id(scope), scope)):
+        names = [one.arg for one in function.args.args] if isinstance(function, ast.FunctionDef) else []
+        if name not in names or not isinstance(function, ast.FunctionDef) or scope is not function:
+            continue
+        for call in ast.walk(MODULE_OF.get(id(scope), scope)):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", None) == function.name:
+                yield call.args[names.index(name)]
 
 
 def _text(node: ast.JoinedStr) -> tuple[str, list[tuple[int, ast.expr]]]:
@@ -79,7 +91,9 @@ def _is_quoting(call: ast.Call, scope: ast.AST, seen: frozenset[str]) -> bool:
         (words,) = call.args
         return isinstance(words, ast.GeneratorExp) and is_quoted(words.elt, scope, seen)
     room, _, last = name.rpartition(".")
-    where = ROOMS.get(room) if room else MODULE_OF.get(id(scope), scope)
+    where = ROOMS.get(room) if room not in ("", "self") else MODULE_OF.get(id(scope), scope)
+    if where is not None and not _defines(where, last):  # it is imported
+        where = next((ROOMS[module] for module in _imported(where, last) if module in ROOMS), None)
     if last in seen or where is None:
         return False
     returned = [
@@ -90,6 +104,16 @@ def _is_quoting(call: ast.Call, scope: ast.AST, seen: frozenset[str]) -> bool:
         if isinstance(node, ast.Return) and node.value is not None
     ]
     return bool(returned) and all(is_quoted(value, inside, seen | {last}) for value, inside in returned)
+
+
+def _defines(tree: ast.AST, name: str) -> bool:
+    return any(isinstance(node, ast.FunctionDef) and node.name == name for node in ast.walk(tree))
+
+
+def _imported(tree: ast.AST, name: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
+            yield str(node.module).rpartition(".")[2]
 
 
 def _assigned(name: str, scope: ast.AST) -> Iterator[ast.expr]:

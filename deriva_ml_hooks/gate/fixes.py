@@ -54,7 +54,8 @@ def _lock_file(repository: Repository, found: Finding) -> Finding:
     """What is said of a lock file that is all that has changed: the tool itself has rewritten it."""
     tool, name = _REWRITTEN[found.path or ""], shlex.quote(_from_here(repository, found.path or ""))
     said = f"{found.message}; nothing else is changed: {tool} has rewritten it (not so: {tool} --frozen)"
-    return found._replace(message=said, fix=f'git commit -m "Update {found.path}" -- {name}')
+    update = shlex.quote(f"Update {found.path}")
+    return found._replace(message=said, fix=f"git commit -m {update} -- {name}")
 
 
 def _for_untracked(

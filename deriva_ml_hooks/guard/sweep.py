@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 
 from deriva_ml_hooks import untracked
@@ -64,7 +65,10 @@ def _changed(folder: str, provenance: str) -> tuple[str, str] | None:
         if found.code != Reason.UNTRACKED.code or _is_code(found.path or ""):
             return (f"{found.path}: {found.message}" if found.path else found.message), found.fix
     if verdict.provenance is None or verdict.provenance.commit != commit:
-        return f"HEAD is no longer {commit[:12]}", f"git switch --detach {commit}, and start the sweep again"
+        return (
+            f"HEAD is no longer {commit[:12]}",
+            f"git switch --detach {shlex.quote(commit)}, and start the sweep again",
+        )
     return None
 
 

@@ -67,7 +67,7 @@ def belongs(one: Heavy, kind: str, file: str, table: str) -> str:
 def names(paths: Iterable[bytes | None]) -> str:
     """Paths as words for a shell, or `FILE` when they are many."""
     found = [*dict.fromkeys(path for path in paths if path is not None)]
-    return " ".join(map(_word, found)) if 0 < len(found) <= _NAMED else "FILE"
+    return " ".join(_word(path) for path in found) if 0 < len(found) <= _NAMED else "FILE"
 
 
 def _word(path: bytes) -> str:

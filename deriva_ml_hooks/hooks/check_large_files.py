@@ -147,14 +147,14 @@ def _in_push(repository: Repository, push: Push, rules: Rules) -> list[Finding]:
     return _told(repository, [*heavy.values()], rules)
 
 
-def _out_of_history(repository: Repository, commit: str | None, paths: str) -> str:
+def _out_of_history(repository: Repository, commit: str | None, words: str) -> str:
     """The usual way out: from `commit` on, all becomes one commit without the files."""
     if commit is None:
         return "delete the tag that leads to it: git tag --delete TAG"
     short = commit[:12]
-    undo = f"git reset --soft {short}^ && git reset --quiet -- {paths}"
+    undo = f"git reset --soft {short}^ && git reset --quiet -- {words}"
     if repository.git("rev-parse", "--verify", "--quiet", f"{commit}^").returncode:
-        undo = f"git update-ref -d HEAD && git rm --quiet --cached -f --ignore-unmatch -- {paths}"
+        undo = f"git update-ref -d HEAD && git rm --quiet --cached -f --ignore-unmatch -- {words}"
     undo += f" && git commit --allow-empty --reuse-message={short}"
     is_here = not repository.git("merge-base", "--is-ancestor", commit, "HEAD").returncode
     return undo if is_here else f"switch to a branch with that commit, then: {undo}"
@@ -278,13 +278,13 @@ def _findings(
         groups.setdefault((one.code, kind, one.commit), []).append(one)
     found = []
     for (code, kind, commit), group in groups.items():
-        paths = names(one.path for one in group)
-        fix = f"{undo} -- {paths}" if undo.startswith("git") else undo
+        named = names(one.path for one in group)
+        fix = f"{undo} -- {named}" if undo.startswith("git") else undo
         if repository is not None and not undo:
-            fix = _out_of_history(repository, commit, paths)
+            fix = _out_of_history(repository, commit, named)
         elif kind == "unfiltered":
-            fix = f"git rm --cached -- {paths} && git add -- {paths} .gitattributes"
-            fix = f"git lfs install --skip-repo && {fix}"
+            again = f"git rm --cached -- {named} && git add -- {named} .gitattributes"
+            fix = f"git lfs install --skip-repo && {again}"
         for one in group:
             message = measured(one, rules.limit)
             if one.path is not None:

@@ -102,8 +102,9 @@ def _make_tag(repository: Repository, bump: Bump, wanted: Wanted) -> str:
     message = wanted.message or f"Version {bump.version}"
     made = user.git(*words, "--message", message, "--", bump.tag, bump.commit)
     if made.returncode:
-        fix = "see what git says: git tag --annotate test, then git tag --delete test; or --no-sign"
-        raise GitError("git tag", fatal(made.said) or made.said or f"exit {made.returncode}", fix=fix)
+        raise GitError(
+            "git tag", fatal(made.said) or made.said or f"exit {made.returncode}", fix=_fix(made.said)
+        )
     ref = f"refs/tags/{bump.tag}"
     oid = repository.git("rev-parse", "--verify", ref).checked().decode("ascii").strip()
     signs = repository.is_set("tag", "gpgSign", default=False) if wanted.sign is None else wanted.sign
@@ -113,6 +114,18 @@ def _make_tag(repository: Repository, bump: Bump, wanted: Wanted) -> str:
         said = made.said or "no signature was made"
         raise GitError("git tag", said, fix="see that git tag --sign works here, or --no-sign")
     return oid
+
+
+def _fix(said: str) -> str:
+    """What helps where git cannot make the tag, by what it said."""
+    lock = re.search(r"Unable to create '(.+\.lock)': File exists", said)
+    if lock is not None:
+        return f"unless another git is at work here: rm {shlex.quote(lock[1])}"
+    taken = re.search(r"'refs/tags/([^']+)' exists; cannot create", said)
+    if taken is not None:
+        delete = f"git tag --delete {shlex.quote(taken[1])}"
+        return f"take another --prefix, or delete the tag in its way: {delete}"
+    return "see what git says: git tag --annotate test, then git tag --delete test; or --no-sign"
 
 
 @process.answer("for-each-ref")

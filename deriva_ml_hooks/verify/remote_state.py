@@ -115,12 +115,12 @@ class RemoteState:
             target = shlex.quote(own)
         else:  # of no branch that is here any more
             target = _as_branch(commit)
-        fix = f"git push {shlex.quote(remote)} {target}"
+        fix = push = f"git push {shlex.quote(remote)} {target}"
         where = "branch or tag" if self._ask else "branch"
         message = f"commit {commit[:12]} is on no {where} of the remote {remote}"
         if known.unknown:
             message += f" that is here; {known.unknown} of its branches and tags are not"
-            fix = f"git fetch {shlex.quote(remote)}, then verify again; else: {fix}"
+            fix = f"git fetch {shlex.quote(remote)}, then verify again; else: {push}"
         elif not self._ask:
             message += ", as far as is known here"
         return Verdict.UNPUSHED.finding(message, fix)
@@ -128,7 +128,7 @@ class RemoteState:
 
 def _as_branch(commit: str) -> str:
     """What `git push` is given for a commit of no branch: it makes one that is called after it."""
-    return f"{commit}:refs/heads/run-{commit[:12]}"
+    return shlex.quote(f"{commit}:refs/heads/run-{commit[:12]}")
 
 
 def _tag(execution: Execution, remote: str, tags: Mapping[str, str] | None) -> Iterator[Finding]:
