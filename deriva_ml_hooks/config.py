@@ -22,7 +22,7 @@ STANDALONE = ".deriva-ml-hooks.toml"
 
 
 class Config(NamedTuple):  # a dataclass would cost every hook the import of inspect
-    """The settings of a repository; every field is documented in the README's table."""
+    """The settings of a repository; every field stands in docs/configuration.md."""
 
     remote: str | None = None
     hosts: Mapping[str, str] = MappingProxyType({})
@@ -166,7 +166,7 @@ _READERS: Mapping[str, Reader] = {
     "correct-workflow": switch,
 }
 KEYS = tuple(_READERS)
-"""Every key of the table, in the order of the README."""
+"""Every key of the table, in the order of docs/configuration.md."""
 
 
 def load(root: str) -> Config:

@@ -47,7 +47,9 @@ def findings(repository: Repository, changes: Sequence[Change], measured: Measur
 def is_rewritten_lock(reasons: Sequence[Finding]) -> bool:
     """Whether a lock file that a tool rewrites is the first of `reasons`, and no other file is changed."""
     changed = [found for found in reasons if found.path is not None]
-    return len(changed) == 1 and reasons[0] is changed[0] and changed[0].path in _REWRITTEN
+    if len(changed) != 1 or reasons[0] is not changed[0]:
+        return False
+    return changed[0].path in _REWRITTEN and changed[0].code in ("staged", "unstaged")
 
 
 def _lock_file(repository: Repository, found: Finding) -> Finding:

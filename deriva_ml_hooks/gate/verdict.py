@@ -1,6 +1,6 @@
 """Asks whether an execution may be recorded: measures everything that can change, and weighs it.
 
-Fails closed: whatever cannot be measurement is a reason to refuse. Nothing is remembered from one
+Fails closed: whatever cannot be measured is a reason to refuse. Nothing is remembered from one
 question to the next; only facts of the commit itself come from the cache.
 """
 
@@ -156,7 +156,7 @@ def require_accepted(verdict: Verdict) -> Verdict:
 def _measured(
     repository: Repository, config: Config, scales: _Scales, *, paranoid: bool, ignore_outputs: bool
 ) -> Measurement | None:
-    """The worktree, and what of it speaks against an execution; None where it cannot be measurement."""
+    """The worktree, and what of it speaks against an execution; None where it cannot be measured."""
     try:
         measurement = measure(repository, paranoid=paranoid)
     except HooksError as error:
