@@ -31,6 +31,8 @@ from deriva_ml_hooks.runner.recording import EXECUTION_VARIABLE, PROVENANCE_VARI
 from deriva_ml_hooks.runner.request import Accepted, Request, accept
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
+_CLOCKS = 0.1
+"""Seconds by which the start of a process, counted in ticks, may seem to be before a file was written."""
 
 
 def accept_here(request: Request) -> Accepted:
@@ -54,7 +56,7 @@ def _loaded_too_early(worktree: str) -> Iterator[Finding]:
         if name is None or begun is None:
             continue
         with suppress(OSError):
-            if os.stat(os.path.join(worktree, name)).st_mtime > begun:
+            if os.stat(os.path.join(worktree, name)).st_mtime > begun + _CLOCKS:
                 yield Reason.LOADED.finding(path=name)
 
 

@@ -131,7 +131,8 @@ def test_what_changes_meanwhile_is_told(project: Repo, script: Any) -> None:
 
 def test_code_that_was_loaded_before_it_changed_is_refused(project: Repo, script: Any) -> None:
     before = (
-        "import subprocess, sys; sys.path.insert(0, 'src')\n"
+        "import subprocess, sys, time; sys.path.insert(0, 'src')\n"
+        "while time.process_time() < 0.3: pass\n"
         "open('src/models/helper.py', 'a').write('#')\nimport models.helper\n"
         "subprocess.run(['git', 'checkout', '--quiet', 'src'])\n"
     )

@@ -398,6 +398,7 @@ class TestLedger:
         assert program("executions", "list").code == 0
         assert program("executions", "show", record["id"]).code == 0
 
+    @pytest.mark.slow
     def test_sixteen_at_once_are_all_recorded(self, repo: Any, program: Program) -> None:
         words = f"for i in 1 2 3; do {sys.executable} -m deriva_ml_hooks run --quiet -- true || exit 1; done"
         runners = [
