@@ -59,8 +59,8 @@ def require_clean(start: str = ".", *, paranoid: bool = False) -> Provenance:
 def guard() -> None:
     """Start the script that calls this again under `deriva-ml-hooks run`; nothing inside such a run.
 
-    To be called before anything else: what ran before it runs twice. In an interactive session the gate is
-    asked in place: raises RefusedError.
+    Nor where pytest runs it. To be called before anything else: what ran before it runs twice. In an
+    interactive session the gate is asked in place: raises RefusedError.
     """
     from deriva_ml_hooks.guard import script
 

@@ -64,7 +64,7 @@ def _runs_nothing(options: Any) -> bool:
 
 def _is_tried() -> bool:
     """Whether a test of pytest's, or somebody at IPython's prompt, calls the application as a function."""
-    return "PYTEST_CURRENT_TEST" in os.environ or kernel.shell() is not None
+    return restart.is_tested() or kernel.shell() is not None
 
 
 def _folder() -> str:

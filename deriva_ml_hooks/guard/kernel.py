@@ -168,8 +168,14 @@ def _complain(line: str) -> None:
     sys.stderr.write(f"deriva-ml-hooks: {line}\n")
 
 
+_sessions: list[Session] = []
+"""The one of this kernel, once there is one: `%reload_ext` finds it."""
+
+
 def load(ipython: Any) -> None:
     """What `%load_ext deriva_ml_hooks` does."""
-    session = Session(ipython)
+    if not _sessions:
+        _sessions.append(Session(ipython))
+    session = _sessions[0]
     ipython.register_magic_function(session.gate, "line", "gate")
     session.gate()

@@ -10,6 +10,7 @@ REFUSED = 125
 """The exit code of what the gate refuses, as `run` has it."""
 
 _AROUND = ("DERIVA_ML_HOOKS_EXECUTION", "DERIVA_ML_HOOKS_DRY_RUN")
+_TESTED = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 _ALLOW_DIRTY = "DERIVA_ML_ALLOW_DIRTY"
 _FALSE = ("", "0", "false", "no", "off")
 
@@ -17,6 +18,11 @@ _FALSE = ("", "0", "false", "no", "off")
 def is_around() -> bool:
     """Whether a run of ours is around this process, with a record or as a dry run."""
     return any(os.environ.get(name) for name in _AROUND)
+
+
+def is_tested() -> bool:
+    """Whether pytest runs this process, or has started it: it calls programs on whatever tree."""
+    return any(name in os.environ for name in _TESTED)
 
 
 def under_run() -> NoReturn:

@@ -24,11 +24,11 @@ class Recorded:
 
 
 def guard() -> None:
-    """Start this script again under `run`; nothing inside a run. Where that cannot be done, gate in place.
+    """Start this script again under `run`; nothing inside a run or a test. Else gate in place.
 
     Raises RefusedError in an interactive session whose tree is not the commit.
     """
-    if restart.is_around():
+    if restart.is_around() or restart.is_tested():
         return
     if getattr(sys.modules["__main__"], "__file__", None) is not None:
         restart.under_run()

@@ -124,7 +124,8 @@ def typed(project: Repo, environment: Path) -> Typed:
     def run(*words: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
         path = f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
         env = {**os.environ, "PATH": path, "VIRTUAL_ENV": str(environment)}
-        del env["PYTEST_CURRENT_TEST"]  # a guarded application is left alone there
+        for name in ("PYTEST_CURRENT_TEST", "PYTEST_VERSION"):  # a guarded program is left alone there
+            env.pop(name, None)
         env |= variables
         return subprocess.run(
             words, cwd=cwd or project.path, env=env, text=True, capture_output=True, check=False

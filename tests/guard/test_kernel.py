@@ -116,6 +116,12 @@ def test_gate_measures_again(project: Repo, run: Run) -> None:
     assert [change["path"] for change in row["changed_during_run"]] == ["src/models/helper.py"]
 
 
+def test_loading_it_again_changes_nothing(project: Repo, run: Run) -> None:
+    said = text(run(LOAD, LOAD, "%reload_ext deriva_ml_hooks"))
+    (row,) = rows(project)
+    assert said.count(f"recorded as {row['id']}") == 2
+
+
 def test_another_commit_needs_another_kernel(project: Repo, run: Run) -> None:
     with pytest.raises(CellExecutionError) as caught:
         run(LOAD, "!git commit --quiet --allow-empty -m Later", "%gate")

@@ -86,7 +86,7 @@ def test_a_kill_leaves_a_row_that_is_known_to_be_lost(project: Repo, script: Any
     assert "Aborted (lost)" in program("executions", "list").out
 
 
-def test_a_tree_that_is_not_the_commit_is_refused(project: Repo, script: Any) -> None:
+def test_a_tree_that_is_not_the_commit_is_refused(project: Repo, script: Any, typed: Typed) -> None:
     project.write("src/models/new.py")
     project.git("add", "--intent-to-add", "src/models/new.py")
     project.write("script.py", "")
@@ -95,11 +95,11 @@ def test_a_tree_that_is_not_the_commit_is_refused(project: Repo, script: Any) ->
     project.write("src/models/helper.py", "FACTOR = 11\n")
     for content in (WITH.format("print('ran')"), GUARDED):
         project.write("script.py", content)
-        done = project.run(sys.executable, "script.py")
-        assert b"ran" not in done.stdout
+        done = typed("python", "script.py")
+        assert "ran" not in done.stdout
         if sys.version_info >= (3, 11):
-            assert b"src/models/helper.py: changed since the commit" in done.stderr
-            assert b"fix: git commit -a" in done.stderr
+            assert "src/models/helper.py: changed since the commit" in done.stderr
+            assert "fix: git commit -a" in done.stderr
     assert rows(project) == []
 
 
@@ -156,3 +156,10 @@ def test_another_thread_is_refused(project: Repo, script: Any) -> None:
     done = script(body.format("deriva_ml_hooks.recorded().__enter__"))
     assert "main thread" in done.stderr
     assert rows(project) == []
+
+
+def test_guard_leaves_a_module_alone_that_pytest_imports(project: Repo, typed: Typed) -> None:
+    project.write("script.py", GUARDED.replace("raise SystemExit(3)", ""))
+    project.write("test_it.py", "import script\n\ndef test_it():\n    assert script\n")
+    done = typed("python", "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "test_it.py")
+    assert (done.returncode, rows(project)) == (0, []), done
