@@ -10,9 +10,7 @@ import deriva_ml_hooks.guard
 import deriva_ml_hooks.provenance
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from deriva_ml_hooks.guard.script import Recorded
+    from deriva_ml_hooks.guard.script import Recorder
     from deriva_ml_hooks.provenance.record import Provenance
 
 del deriva_ml_hooks
@@ -73,7 +71,7 @@ def recorded(
     catalog: str | None = None,
     tag_required: bool = False,
     paranoid: bool = False,
-) -> AbstractContextManager[Recorded]:
+) -> Recorder:
     """Record what is done inside as one execution: `with recorded("..."):`, or as a decorator.
 
     The row stands in the ledger before the first line inside, and is closed at whatever end: Completed,

@@ -163,3 +163,9 @@ def test_guard_leaves_a_module_alone_that_pytest_imports(project: Repo, typed: T
     project.write("test_it.py", "import script\n\ndef test_it():\n    assert script\n")
     done = typed("python", "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "test_it.py")
     assert (done.returncode, rows(project)) == (0, []), done
+
+
+@pytest.mark.parametrize("function", ["async def f(): pass", "def f(): yield"])
+def test_a_function_whose_body_runs_later_is_not_decorated(script: Any, function: str) -> None:
+    done = script(f"import deriva_ml_hooks\n\n@deriva_ml_hooks.recorded()\n{function}\n")
+    assert "when the record is closed" in done.stderr
