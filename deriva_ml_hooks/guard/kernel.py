@@ -7,7 +7,6 @@ again. What counts is the notebook as it would be committed: outputs are no chan
 from __future__ import annotations
 
 import atexit
-import html
 import os
 import signal
 import sys
@@ -143,6 +142,8 @@ class _Table:
         return "\n".join(f"{name:10}{printable(value)}" for name, value in self._rows)
 
     def _repr_html_(self) -> str:
+        import html  # its table of entities takes a while, and every Hydra application loads this module
+
         rows = (f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in self._rows)
         return f"<table>{''.join(rows)}</table>"
 
