@@ -32,6 +32,8 @@ import pytest
 import deriva_ml_hooks
 from deriva_ml_hooks import cli
 
+# Bytecode that a command leaves in the repository of a test would be untracked, on some machines only.
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 # A run of every day tries the same examples each time; the deep one looks for new ones.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("deep", max_examples=20_000, deadline=None)
